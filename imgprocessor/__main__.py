@@ -1,0 +1,147 @@
+"""The command line: serve without Apache, render one file, check a configuration."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from waitress.server import create_server
+
+from imgprocessor.app import DEFAULT_CONF, Overrides, create_app, load_settings, make_service
+from imgprocessor.errors import ConfigurationError, ImageError
+from imgprocessor.query import PARAMETERS
+from imgprocessor.service import Request
+from imgprocessor.settings import describe_settings
+from imgprocessor.web import add_page
+
+STATIC = Path(__file__).resolve().parent.parent / "static"
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - the only name
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status: 0 done, 1 not done, 2 misused."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except (ConfigurationError, ImageError) as error:
+        print(f"imgprocessor: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m imgprocessor", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_render(commands)
+    _add_check(commands)
+    _add_settings(commands)
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
+    parser.add_argument("--originals", type=Path, help="folder of originals, instead of the file's")
+    parser.add_argument("--policy", type=Path, help="the policy, instead of the file's")
+
+
+def _overrides(options: argparse.Namespace) -> Overrides:
+    return Overrides(originals=options.originals, policy=options.policy)
+
+
+def _add_serve(commands: "Commands") -> None:
+    parser = commands.add_parser("serve", help="serve by Waitress, for machines without Apache")
+    _add_configuration(parser)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    web = create_app(options.conf, _overrides(options))
+    add_page(web, STATIC)
+    server = create_server(web, host=options.host, port=options.port, ident="imgprocessor")
+    # Waitress ends in order when its loop meets SystemExit.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    host, port = _listening(server)
+    print(f"ready on http://{host}:{port}", flush=True)
+    server.run()
+    return 0
+
+
+def _listening(server: Any) -> tuple[str, int]:
+    """Return where Waitress listens; a name such as localhost may stand for several addresses."""
+    several = getattr(server, "effective_listen", None)
+    return several[0] if several else (server.effective_host, server.effective_port)
+
+
+def _add_render(commands: "Commands") -> None:
+    parser = commands.add_parser("render", help="render one file, as a request for it would")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="where to, instead of standard output")
+    parser.add_argument(
+        "-H", "--header", action="append", default=[], type=_header, help="such as 'ECT: 3g'"
+    )
+    for parameter in PARAMETERS:
+        if parameter != "name":
+            parser.add_argument(f"--{parameter}", help="as in the URL")
+    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
+    parser.add_argument("--policy", type=Path, help="the policy, instead of the file's")
+    parser.set_defaults(run=_render)
+
+
+def _render(options: argparse.Namespace) -> int:
+    file = options.file.resolve()
+    settings = load_settings(options.conf, Overrides(file.parent, options.policy))
+    asked = {name: getattr(options, name) for name in PARAMETERS if name != "name"}
+    given = {name: value for name, value in asked.items() if value is not None}
+    request = Request(
+        urlencode({"name": file.name, **given}, quote_via=quote), dict(options.header)
+    )
+    service = make_service(settings)
+    found, rendition = service.render(service.find(request))
+    if options.output is None:
+        sys.stdout.buffer.write(rendition.body)
+    else:
+        options.output.write_bytes(rendition.body)
+    size = f"{rendition.size}, {len(rendition.body)} bytes"
+    print(f"{found.planned.imagekey}: {size}", file=sys.stderr)
+    return 0
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError("must be of the form 'Name: value'")
+    return name.strip().lower(), value.strip()
+
+
+def _add_check(commands: "Commands") -> None:
+    parser = commands.add_parser("check", help="check settings and policy, as a start would")
+    _add_configuration(parser)
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    make_service(load_settings(options.conf, _overrides(options)))
+    return 0
+
+
+def _add_settings(commands: "Commands") -> None:
+    parser = commands.add_parser("settings", help="print every setting as it is in force")
+    _add_configuration(parser)
+    parser.set_defaults(run=_settings)
+
+
+def _settings(options: argparse.Namespace) -> int:
+    print(describe_settings(load_settings(options.conf, _overrides(options))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Who is asking: screen, bandwidth and density as request headers hint at them.
+
+This module alone knows the names of request headers, so it also owns `Vary` and `Accept-CH`.
+What the hints mean is the policy's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from imgprocessor.query import parse_number
+
+OLD_BANDWIDTH = "HTTP-NW-TYPE"
+OLD_SCREEN = "HTTP-SCREENSIZE"
+SAVE_DATA = "Save-Data"
+ECT = "ECT"
+RTT = "RTT"
+DOWNLINK = "Downlink"
+VIEWPORT_WIDTH = ("Sec-CH-Viewport-Width", "Viewport-Width")
+DENSITY = ("Sec-CH-DPR", "DPR")
+
+ACCEPT_CH = ", ".join((DENSITY[0], VIEWPORT_WIDTH[0], ECT, RTT, DOWNLINK, SAVE_DATA))
+"""What a page asks browsers to send with its pictures (RFC 8942). Save-Data and the network hints
+were specified before the `Sec-CH-` prefix, and Chromium sends them without it.
+"""
+
+
+@dataclass(frozen=True)
+class Client:
+    """What a visitor's headers say, each None when absent or nonsense."""
+
+    bandwidth: str | None = None
+    """A class, from the ancestor's header; lower case."""
+    screen: str | None = None
+    """A row's name or CSS pixels, from the ancestor's header; lower case."""
+    save_data: bool = False
+    ect: str | None = None
+    """The browser's effective connection type; lower case."""
+    rtt_ms: Decimal | None = None
+    downlink_mbps: Decimal | None = None
+    viewport_css_pixels: Decimal | None = None
+    dpr: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Which hints can still change the answer to one URL under one policy."""
+
+    bandwidth: bool
+    save_data: bool
+    rtt: bool
+    downlink: bool
+    screen: bool
+    density: bool
+
+
+def resolve_client(headers: Mapping[str, str]) -> Client:
+    """Read a visitor's hints from the request's headers, whose names are in lower case."""
+    return Client(
+        bandwidth=_first(headers, OLD_BANDWIDTH).lower() or None,
+        screen=_first(headers, OLD_SCREEN).lower() or None,
+        save_data=_first(headers, SAVE_DATA).lower() == "on",
+        ect=_first(headers, ECT).lower() or None,
+        rtt_ms=parse_number(_first(headers, RTT)),
+        downlink_mbps=parse_number(_first(headers, DOWNLINK)),
+        viewport_css_pixels=_first_number(headers, VIEWPORT_WIDTH),
+        dpr=_first_number(headers, DENSITY),
+    )
+
+
+def vary(uses: Uses) -> str:
+    """Return the `Vary` of a URL's answers: it depends on the URL and the policy, never on the
+    headers' values. Empty when no header can matter. Under 128 characters, or nginx would not
+    cache (`NGX_HTTP_CACHE_VARY_LEN`).
+    """
+    names: list[str] = []
+    if uses.bandwidth:
+        names.append(OLD_BANDWIDTH)
+        names += [SAVE_DATA] if uses.save_data else []
+        names.append(ECT)
+        names += [RTT] if uses.rtt else []
+        names += [DOWNLINK] if uses.downlink else []
+    if uses.screen:
+        names += [OLD_SCREEN, *VIEWPORT_WIDTH]
+    if uses.density:
+        names += DENSITY
+    return ", ".join(names)
+
+
+def _first(headers: Mapping[str, str], name: str) -> str:
+    """Of a header sent twice or as a list the first value counts (Apache joins them)."""
+    return headers.get(name.lower(), "").partition(",")[0].strip()
+
+
+def _first_number(headers: Mapping[str, str], names: tuple[str, ...]) -> Decimal | None:
+    """Of the spellings of one hint the first that makes sense counts; 0 makes none."""
+    for name in names:
+        number = parse_number(_first(headers, name))
+        if number:
+            return number
+    return None

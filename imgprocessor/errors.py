@@ -1,0 +1,89 @@
+"""Every way a request or a start can fail: a code, a status and a sentence for strangers.
+
+An error's `str()` is for the operator's log; `public` is all that a stranger ever sees.
+"""
+
+from typing import ClassVar
+
+
+class ConfigurationError(Exception):
+    """A setting or the policy is wrong: the server must not start. `str()` is one clear line."""
+
+
+class ImageError(Exception):
+    """A request that cannot be answered with the picture asked for."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    public: str
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.public)
+
+
+class BadQuery(ImageError):
+    """The page's author asked for something that makes no sense."""
+
+    code = "bad-query"
+    status = 400
+
+    def __init__(self, problems: list[str]) -> None:
+        # Every problem at once: an author should not have to mend and try one by one.
+        self.public = "; ".join(problems)
+        super().__init__()
+
+
+class NotFound(ImageError):
+    """There is no such original, or none that may be shown."""
+
+    code = "not-found"
+    status = 404
+    public = "There is no such picture."
+
+
+class MethodNotAllowed(ImageError):
+    """Pictures can be read, and nothing else."""
+
+    code = "method-not-allowed"
+    status = 405
+    public = "Pictures answer GET and HEAD only."
+
+
+class UnsupportedOriginal(ImageError):
+    """The original is in no format on the allow-list, whatever its name says."""
+
+    code = "unsupported-original"
+    status = 422
+    public = "The original is not a JPEG, PNG, WebP or GIF picture."
+
+
+class OversizedOriginal(ImageError):
+    """The original is over a limit: too many bytes, too many pixels or too long a side."""
+
+    code = "oversized-original"
+    status = 422
+    public = "The original is larger than this server accepts."
+
+
+class BrokenOriginal(ImageError):
+    """The original claims a format on the allow-list, and cannot be decoded."""
+
+    code = "broken-original"
+    status = 422
+    public = "The original is damaged."
+
+
+class OriginalsUnavailable(ImageError):
+    """The folder of originals cannot be read, or an original changed while it was read."""
+
+    code = "originals-unavailable"
+    status = 503
+    public = "The original cannot be read at the moment."
+
+
+class Internal(ImageError):
+    """Something that should not happen; the log has the traceback."""
+
+    code = "internal"
+    status = 500
+    public = "The server made a mistake."

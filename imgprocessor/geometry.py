@@ -1,0 +1,136 @@
+"""Sizes and boxes, in whole-number arithmetic, so that every machine rounds alike."""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+
+
+class Fit(StrEnum):
+    """What to do when the original's shape is not the box's."""
+
+    INSIDE = "inside"  # all of the picture, undistorted, never enlarged
+    FORCE = "force"  # exactly the box, distorted or enlarged if need be
+    COVER = "cover"  # exactly the box, undistorted, the rest cut off evenly
+
+
+@dataclass(frozen=True)
+class Size:
+    """Width and height of a picture, in pixels, each at least 1."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    def turned(self) -> "Size":
+        """Return the size after a quarter turn."""
+        return Size(self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Room for a picture: a side that is None is free. At least one side is given."""
+
+    width: int | None
+    height: int | None
+
+    def __str__(self) -> str:
+        return f"{self.width or ''}x{self.height or ''}"
+
+    @property
+    def longest(self) -> int:
+        """The longer of the sides that are given."""
+        return max(self.width or 0, self.height or 0)
+
+    @property
+    def is_lone(self) -> bool:
+        """Whether only one side is given, so that the other follows from the picture."""
+        return self.width is None or self.height is None
+
+    def times(self, factor: Decimal) -> "Box":
+        """Return the box `factor` times as large, sides rounded half up."""
+        return Box(_times(self.width, factor), _times(self.height, factor))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an original becomes a rendition.
+
+    `part` is what is kept of the original (left, top, right, bottom, in its pixels, fractions
+    allowed); `size` is what that part is scaled to.
+    """
+
+    part: tuple[float, float, float, float]
+    size: Size
+
+    def turned(self) -> "Layout":
+        """Return the layout for the original lying on its side. Parts are centred, so both
+        quarter turns ask for the same.
+        """
+        left, top, right, bottom = self.part
+        return Layout((top, left, bottom, right), self.size.turned())
+
+
+def inside(original: Size, box: Box) -> Size:
+    """Return the largest size of the original's shape that fits the box, never enlarged."""
+    size = original
+    if box.width is not None and box.width < size.width:
+        size = Size(box.width, _proportional(original.height, box.width, original.width))
+    if box.height is not None and box.height < size.height:
+        size = Size(_proportional(original.width, box.height, original.height), box.height)
+    return size
+
+
+def lay_out(original: Size, box: Box, fit: Fit, max_side: int) -> Layout:
+    """Return how an original of this size is put into a box of device pixels.
+
+    With one side free, force and cover both give exactly the other side. No side of the result
+    is over `max_side`: an extreme shape is made smaller, its aspect kept.
+    """
+    part = (0.0, 0.0, float(original.width), float(original.height))
+    limit = Box(max_side, max_side)
+    if fit is Fit.INSIDE:
+        return Layout(part, inside(inside(original, box), limit))
+    if box.width is None or box.height is None:
+        return Layout(part, inside(_stretched(original, box), limit))
+    size = Size(box.width, box.height)
+    if fit is Fit.COVER:
+        part = _centred_part(original, size)
+    return Layout(part, inside(size, limit))
+
+
+def share(original: Size, percent: int) -> Size:
+    """Return so many percent of the original's width and height."""
+    return Size(
+        _proportional(original.width, percent, 100), _proportional(original.height, percent, 100)
+    )
+
+
+def _stretched(original: Size, box: Box) -> Size:
+    if box.width is not None:
+        return Size(box.width, _proportional(original.height, box.width, original.width))
+    if box.height is not None:
+        return Size(_proportional(original.width, box.height, original.height), box.height)
+    return original
+
+
+def _centred_part(original: Size, size: Size) -> tuple[float, float, float, float]:
+    if original.width * size.height > original.height * size.width:
+        width = original.height * size.width / size.height
+        left = (original.width - width) / 2
+        return (left, 0.0, left + width, float(original.height))
+    height = original.width * size.height / size.width
+    top = (original.height - height) / 2
+    return (0.0, top, float(original.width), top + height)
+
+
+def _proportional(length: int, numerator: int, denominator: int) -> int:
+    """`length * numerator / denominator`, rounded half up, at least 1."""
+    return max(1, (2 * length * numerator + denominator) // (2 * denominator))
+
+
+def _times(length: int | None, factor: Decimal) -> int | None:
+    if length is None:
+        return None
+    return int((length * factor).to_integral_value(ROUND_HALF_UP))

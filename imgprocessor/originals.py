@@ -1,0 +1,98 @@
+"""Where originals live: found, sized up, opened, and never outside their root."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from imgprocessor.errors import NotFound, OriginalsUnavailable, OversizedOriginal
+from imgprocessor.settings import OriginalsSettings
+
+# What means "no such picture" to a visitor. The detail, for the log, says which it was.
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EINVAL)
+
+
+@dataclass(frozen=True)
+class Original:
+    """A picture in the folder of originals, not opened yet."""
+
+    path: Path
+    """Where it really is, symbolic links followed."""
+    size_bytes: int
+    modified_ns: int
+
+    @property
+    def version(self) -> str:
+        """What changes when the file is replaced."""
+        return f"{self.modified_ns:x}-{self.size_bytes:x}"
+
+
+class Originals:
+    """The folder of originals."""
+
+    def __init__(self, root: Path, settings: OriginalsSettings) -> None:
+        self._root = Path(os.path.realpath(root))
+        self._max_bytes = settings.max_bytes
+
+    def find(self, name: str) -> Original:
+        """Size up an original without opening it; `name` is relative, `/` between folders.
+
+        Raises:
+            NotFound: there is none, or it is no plain file, or not under the root.
+            OversizedOriginal: it has too many bytes.
+            OriginalsUnavailable: the folder cannot be read.
+        """
+        try:
+            path = Path(os.path.realpath(self._root / name, strict=True))
+            if not path.is_relative_to(self._root):
+                raise NotFound(f"{name!r} leads outside {self._root}")
+            status = path.lstat()
+        except OSError as error:
+            raise self._refusal(name, error) from error
+        except ValueError as error:  # a NUL in the name
+            raise NotFound(f"{name!r}: {error}") from error
+        return self._sized_up(path, status)
+
+    @contextmanager
+    def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
+        """Open what `find` found; yield the file and the original as it is by now.
+
+        Raises:
+            NotFound: it has gone, or something else took its place.
+            OversizedOriginal: it has grown.
+            OriginalsUnavailable: it was changed while it was read, or reading failed.
+        """
+        # O_NOFOLLOW and O_NONBLOCK: should the file have become a symbolic link or a FIFO since
+        # it was sized up, the first is refused and the second does not hang.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(original.path, flags)
+        except OSError as error:
+            raise self._refusal(original.path.name, error) from error
+        with os.fdopen(descriptor, "rb") as file:
+            # The path may lead elsewhere by now, if a folder on the way was replaced by a link.
+            opened_path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if not opened_path.is_relative_to(self._root):
+                raise NotFound(f"{original.path} led outside {self._root}")
+            opened = self._sized_up(original.path, os.fstat(descriptor))
+            yield file, opened
+            after = os.fstat(descriptor)
+            if (after.st_mtime_ns, after.st_size) != (opened.modified_ns, opened.size_bytes):
+                raise OriginalsUnavailable(f"{original.path} was changed while it was read")
+
+    def _sized_up(self, path: Path, status: os.stat_result) -> Original:
+        if not stat.S_ISREG(status.st_mode):
+            raise NotFound(f"{path} is no plain file")
+        if status.st_size > self._max_bytes:
+            wrong = f"{path} has {status.st_size} bytes, over max_bytes = {self._max_bytes}"
+            raise OversizedOriginal(wrong)
+        return Original(path, status.st_size, status.st_mtime_ns)
+
+    def _refusal(self, name: str, error: OSError) -> NotFound | OriginalsUnavailable:
+        if error.errno in _ABSENT and self._root.is_dir():
+            return NotFound(f"{name!r}: {error.strerror}")
+        return OriginalsUnavailable(f"{self._root}: {error.strerror}")

@@ -1,0 +1,276 @@
+"""What visitors should get: the operator's table, read strictly.
+
+Rows are screens, columns bandwidth classes, a cell says how wide and which quality. The language
+is described in the README; a table that is wrong in any word stops the start.
+"""
+
+import configparser
+import re
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.query import parse_number
+from imgprocessor.settings import read_ini
+
+DENSITIES = (Decimal(1), Decimal("1.5"), Decimal(2), Decimal(3))
+"""A device-pixel ratio is rounded up to one of these, so that imagekeys stay few."""
+
+ANY_BANDWIDTH = "*"
+"""The ancestor's word for a bandwidth that is not known."""
+
+SIZED = "sized"
+"""The row for requests that name a width or a height themselves."""
+
+_FULL = 100
+_BANDWIDTHS = "bandwidths"
+_SCREENS = "screens"
+_DEFAULT = "default"
+_OTHERWISE = "otherwise"
+_RESERVED = (_BANDWIDTHS, _SCREENS, SIZED, _DEFAULT)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one kind of visitor gets. One of the widths is set, or none where the request says."""
+
+    quality: int
+    """Quality ceiling on the JPEG scale, 1 to 100."""
+    width_pixels: int | None = None
+    """At most so many device pixels wide."""
+    width_percent: int | None = None
+    """That share of the original's width and height; 100 for `full`."""
+    max_density: Decimal = Decimal(1)
+    """The highest device-pixel ratio honoured, for requests that name a size."""
+
+    def __str__(self) -> str:
+        if self.width_pixels is not None:
+            return f"{self.width_pixels}px q{self.quality}"
+        if self.width_percent is not None:
+            share = "full" if self.width_percent == _FULL else f"{self.width_percent}%"
+            return f"{share} q{self.quality}"
+        return f"q{self.quality} dpr{self.max_density}"
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """A class of networks; whoever meets one of its bounds is in it."""
+
+    name: str
+    min_rtt_ms: Decimal | None = None
+    max_downlink_mbps: Decimal | None = None
+    save_data: bool = False
+    otherwise: bool = False
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A row of the table: screens up to so many CSS pixels across; None takes the rest."""
+
+    name: str
+    max_css_pixels: int | None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The table. Bandwidths stand worst first, screens narrowest first; the last takes the rest."""
+
+    bandwidths: tuple[Bandwidth, ...]
+    default_bandwidth: str
+    screens: tuple[Screen, ...]
+    default_screen: str
+    cells: dict[tuple[str, str], Cell]
+    """By screen (or `sized`) and bandwidth; none is missing."""
+
+    @property
+    def measures_rtt(self) -> bool:
+        """Whether any class is bounded by round-trip time; otherwise it counts for nothing."""
+        return any(known.min_rtt_ms is not None for known in self.bandwidths)
+
+    @property
+    def measures_downlink(self) -> bool:
+        """Whether any class is bounded by throughput; otherwise it counts for nothing."""
+        return any(known.max_downlink_mbps is not None for known in self.bandwidths)
+
+    @property
+    def save_data_bandwidth(self) -> str | None:
+        """The class of visitors who ask to save data."""
+        return next((known.name for known in self.bandwidths if known.save_data), None)
+
+    def rank(self, bandwidth: str) -> int:
+        """Return the place of a class in the table, 0 for the worst."""
+        return [known.name for known in self.bandwidths].index(bandwidth)
+
+
+def parse_policy(text: str, origin: str) -> Policy:
+    """Read the table from INI text; `origin` names the file in messages.
+
+    Raises:
+        ConfigurationError: naming file, section, key and word, and what would be right.
+    """
+    return _Reader(read_ini(text, origin), origin).read()
+
+
+class _Reader:
+    """Reads one policy; holds what every message must name."""
+
+    def __init__(self, ini: configparser.ConfigParser, origin: str) -> None:
+        self._ini = ini
+        self._origin = origin
+
+    def read(self) -> Policy:
+        bandwidths = self._read_bandwidths()
+        screens = self._read_screens()
+        bandwidth_names = [bandwidth.name for bandwidth in bandwidths]
+        screen_names = [screen.name for screen in screens]
+        self._refuse_unknown_sections(screen_names)
+        return Policy(
+            bandwidths=tuple(bandwidths),
+            default_bandwidth=self._read_default(_BANDWIDTHS, bandwidth_names),
+            screens=tuple(screens),
+            default_screen=self._read_default(_SCREENS, screen_names),
+            cells={
+                (row, bandwidth): self._read_cell(row, bandwidth)
+                for row in (SIZED, *screen_names)
+                for bandwidth in self._known_keys(row, bandwidth_names)
+            },
+        )
+
+    def _read_bandwidths(self) -> list[Bandwidth]:
+        bandwidths = []
+        for name, text in self._rows(_BANDWIDTHS):
+            bandwidth = Bandwidth(name)
+            for word in text.split():
+                bandwidth = self._bounded(bandwidth, word)
+            bandwidths.append(bandwidth)
+        self._refuse_second("otherwise", [known.name for known in bandwidths if known.otherwise])
+        self._refuse_second("save-data", [known.name for known in bandwidths if known.save_data])
+        return bandwidths
+
+    def _refuse_second(self, word: str, names: list[str]) -> None:
+        if len(names) > 1:
+            raise self._wrong(_BANDWIDTHS, names[1], f"{word!r} already belongs to {names[0]}")
+
+    def _bounded(self, bandwidth: Bandwidth, word: str) -> Bandwidth:
+        if word == "save-data":
+            return replace(bandwidth, save_data=True)
+        if word == _OTHERWISE:
+            return replace(bandwidth, otherwise=True)
+        found = re.fullmatch(r"(rtt>=|downlink<=)(.*)", word)
+        number = parse_number(found[2]) if found else None
+        if found is None or number is None:
+            right = "rtt>=MILLISECONDS, downlink<=MEGABITS, save-data or otherwise"
+            raise self._wrong(
+                _BANDWIDTHS, bandwidth.name, f"{word!r} is no bound; right are {right}"
+            )
+        if found[1] == "rtt>=":
+            return replace(bandwidth, min_rtt_ms=number)
+        return replace(bandwidth, max_downlink_mbps=number)
+
+    def _read_screens(self) -> list[Screen]:
+        screens: list[Screen] = []
+        narrower = 0
+        for name, text in self._rows(_SCREENS):
+            if screens and screens[-1].max_css_pixels is None:
+                raise self._wrong(
+                    _SCREENS, name, f"must stand before {screens[-1].name}, which takes the rest"
+                )
+            if text == _OTHERWISE:
+                screens.append(Screen(name, None))
+                continue
+            if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) <= narrower:
+                right = f"a number of CSS pixels over {narrower}, or 'otherwise'"
+                raise self._wrong(_SCREENS, name, f"{text!r} must be {right}: narrowest first")
+            narrower = int(text)
+            screens.append(Screen(name, narrower))
+        if screens[-1].max_css_pixels is not None:
+            raise self._wrong(_SCREENS, screens[-1].name, "the last screen must be 'otherwise'")
+        return screens
+
+    def _read_cell(self, row: str, bandwidth: str) -> Cell:
+        words: dict[str, str] = {}
+        for word in self._ini[row].get(bandwidth, "").split():
+            kind = next(
+                (kind for kind, pattern in _CELL_WORDS if re.fullmatch(pattern, word)), None
+            )
+            if kind is None:
+                right = "NNNpx, NN%, full, qNN or dprN (1, 1.5, 2 or 3)"
+                raise self._wrong(
+                    row, bandwidth, f"{word!r} is no word of a cell; right are {right}"
+                )
+            if kind in words:
+                raise self._wrong(row, bandwidth, f"{word!r} and {words[kind]!r}: only one {kind}")
+            words[kind] = word
+        if "quality" not in words:
+            raise self._wrong(row, bandwidth, "must say a quality, such as q75")
+        if row == SIZED and "width" in words:
+            wrong = f"{words['width']!r}: here the request says how wide"
+            raise self._wrong(row, bandwidth, wrong)
+        if row != SIZED and "width" not in words:
+            raise self._wrong(row, bandwidth, "must say a width: NNNpx, NN% or full")
+        if row != SIZED and "density" in words:
+            wrong = f"{words['density']!r}: density only counts in [{SIZED}]; here the row says how"
+            raise self._wrong(row, bandwidth, f"{wrong} wide")
+        return _cell(words)
+
+    def _read_default(self, section: str, names: list[str]) -> str:
+        name = self._ini[section].get(_DEFAULT)
+        if name is None:
+            raise self._wrong(section, _DEFAULT, f"must be given: one of {', '.join(names)}")
+        if name not in names:
+            raise self._wrong(section, _DEFAULT, f"{name!r} is none of {', '.join(names)}")
+        return name
+
+    def _rows(self, section: str) -> list[tuple[str, str]]:
+        """Return the names that a section defines, with their text; there must be some."""
+        if section not in self._ini:
+            raise ConfigurationError(f"{self._origin}: [{section}]: this section is missing")
+        rows = [(name, text) for name, text in self._ini[section].items() if name != _DEFAULT]
+        if not rows:
+            raise ConfigurationError(f"{self._origin}: [{section}]: names nothing")
+        for name, _ in rows:
+            # No underscore: it separates the fields of an imagekey.
+            if not re.fullmatch(r"[a-z0-9-]{1,20}", name) or name in _RESERVED:
+                wrong = f"must be 1 to 20 of a-z, 0-9 and -, and none of {', '.join(_RESERVED)}"
+                raise self._wrong(section, name, wrong)
+        return rows
+
+    def _known_keys(self, row: str, bandwidths: list[str]) -> list[str]:
+        """Return the bandwidths of a row's cells; all must be there, and no others."""
+        if row not in self._ini:
+            raise ConfigurationError(f"{self._origin}: [{row}]: this section is missing")
+        for key in self._ini[row]:
+            if key not in bandwidths:
+                wrong = f"no such bandwidth; there are {', '.join(bandwidths)}"
+                raise self._wrong(row, key, wrong)
+        for bandwidth in bandwidths:
+            if bandwidth not in self._ini[row]:
+                raise self._wrong(row, bandwidth, "this cell is missing")
+        return bandwidths
+
+    def _refuse_unknown_sections(self, screens: list[str]) -> None:
+        for section in self._ini.sections():
+            if section not in (_BANDWIDTHS, _SCREENS, SIZED, *screens):
+                known = ", ".join(screens)
+                wrong = f"{self._origin}: [{section}]: no such screen; there are {known}"
+                raise ConfigurationError(wrong)
+
+    def _wrong(self, section: str, key: str, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._origin}: [{section}] {key}: {problem}")
+
+
+_CELL_WORDS = (
+    ("width", r"[1-9][0-9]{0,4}px|[1-9][0-9]?%|100%|full"),
+    ("quality", r"q([1-9][0-9]?|100)"),
+    ("density", r"dpr(1|1\.5|2|3)"),
+)
+
+
+def _cell(words: dict[str, str]) -> Cell:
+    width = words.get("width", "").replace("full", f"{_FULL}%")
+    return Cell(
+        quality=int(words["quality"].removeprefix("q")),
+        width_pixels=int(width.removesuffix("px")) if width.endswith("px") else None,
+        width_percent=int(width.removesuffix("%")) if width.endswith("%") else None,
+        max_density=Decimal(words.get("density", "dpr1").removeprefix("dpr")),
+    )

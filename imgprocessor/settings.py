@@ -1,0 +1,223 @@
+"""What an operator may decide about the server: one field a setting, frozen, strict.
+
+A setting is written once, here: the INI reader, `conf/imgprocessor.ini`, the README's table and
+their tests are all made from these fields. The policy (who gets what) is a file of its own.
+"""
+
+import configparser
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from imgprocessor.errors import ConfigurationError
+
+
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def _positive(value: str) -> int:
+    number = _not_negative(value)
+    if number == 0:
+        raise ValueError("must be greater than 0")
+    return number
+
+
+def _not_negative(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", value):
+        raise ValueError("must be a whole number, such as 300")
+    return int(value)
+
+
+def _factor(value: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", value) or float(value) < 1:
+        raise ValueError("must be a number of at least 1, such as 1.5")
+    return float(value)
+
+
+def _switch(value: str) -> bool:
+    if value not in {"yes", "no"}:
+        raise ValueError("must be yes or no")
+    return value == "yes"
+
+
+def _colour(value: str) -> str:
+    if not re.fullmatch(r"#[0-9a-f]{6}", value):
+        raise ValueError("must be a colour such as #ffffff")
+    return value
+
+
+def setting(default: object, read: Callable[[str], Any], help_text: str) -> Any:
+    """Declare a setting: its default, how its text is read, and what it is for."""
+    return field(default=default, metadata={"read": read, "help": help_text})
+
+
+@dataclass(frozen=True)
+class OriginalsSettings:
+    """Where originals live, and which are refused."""
+
+    root: str = setting("../originals", _text, "Folder of the originals.")
+    max_bytes: int = setting(52_428_800, _positive, "Refuse files with more bytes (50 MiB).")
+    max_pixels: int = setting(
+        50_000_000, _positive, "Refuse originals with more pixels: 50 megapixels decode to 200 MB."
+    )
+    max_side_pixels: int = setting(16_384, _positive, "Refuse originals with a longer side.")
+
+
+@dataclass(frozen=True)
+class PixelsSettings:
+    """What shapes the pixels of every rendition. All of it is in the imagekey's digest."""
+
+    max_output_side_pixels: int = setting(
+        4096, _positive, "No side of a rendition is longer; width= and height= over it are a 400."
+    )
+    draft_margin: float = setting(
+        2.0,
+        _factor,
+        "JPEG originals are decoded at a reduced scale that is at least so many times the size"
+        " wanted; the rest is resized with Lanczos. Lower is faster, higher is sharper.",
+    )
+    background: str = setting(
+        "#ffffff", _colour, "Colour behind transparent originals, where the format has no alpha."
+    )
+    keep_copyright: bool = setting(
+        False, _switch, "Keep the original's EXIF copyright and artist; all else is always removed."
+    )
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """Who gets what."""
+
+    file: str = setting("policy.ini", _text, "The policy: rows are screens, columns bandwidths.")
+
+
+@dataclass(frozen=True)
+class PlaceholderSettings:
+    """The picture sent instead, when something went wrong."""
+
+    file: str = setting("../static/404image.png", _text, "The placeholder, rendered as asked.")
+
+
+@dataclass(frozen=True)
+class FreshnessSettings:
+    """How long answers may be kept, in seconds."""
+
+    max_age_seconds: int = setting(86_400, _not_negative, "Browsers keep a full picture.")
+    degraded_max_age_seconds: int = setting(
+        600,
+        _not_negative,
+        "Browsers keep a picture of a bandwidth worse than the default: a visitor who is back on"
+        " a good network gets the good picture soon.",
+    )
+    shared_max_age_seconds: int = setting(86_400, _not_negative, "Caches in front keep pictures.")
+    stale_while_revalidate_seconds: int = setting(
+        3600, _not_negative, "A cache may send an old picture while it asks for the new one."
+    )
+    stale_if_error_seconds: int = setting(
+        604_800, _not_negative, "A cache may send an old picture while this server is down."
+    )
+    not_found_max_age_seconds: int = setting(
+        30, _not_negative, "Everybody keeps the placeholder of a missing original."
+    )
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What is written down."""
+
+    file: str = setting("../logs/requests.log", _text, "One JSON line a request.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. A part of the server receives its own section, never the whole."""
+
+    originals: OriginalsSettings = OriginalsSettings()
+    pixels: PixelsSettings = PixelsSettings()
+    policy: PolicySettings = PolicySettings()
+    placeholder: PlaceholderSettings = PlaceholderSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    log: LogSettings = LogSettings()
+
+
+def parse_settings(text: str, origin: str) -> Settings:
+    """Read settings from INI text; `origin` names the file in messages.
+
+    Raises:
+        ConfigurationError: naming file, section, option and value, and what would be right.
+    """
+    ini = read_ini(text, origin)
+    known = {part.name: part.default for part in fields(Settings)}
+    sections: dict[str, Any] = {}
+    for name in ini.sections():
+        if name not in known:
+            wrong = f"{origin}: [{name}]: no such section; there are {', '.join(known)}"
+            raise ConfigurationError(wrong)
+        sections[name] = _read_section(type(known[name]), name, dict(ini[name]), origin)
+    return Settings(**sections)
+
+
+def read_ini(text: str, origin: str) -> configparser.ConfigParser:
+    """Split INI text into sections, the same way for settings and policy.
+
+    `;` and `#` begin a comment, except that inside a line `#` does not: it begins colours.
+    """
+    ini = configparser.ConfigParser(
+        interpolation=None,
+        inline_comment_prefixes=(";",),
+        default_section="",  # no section lends its values to the others
+        empty_lines_in_values=False,
+    )
+    try:
+        ini.read_string(text, origin)
+    except configparser.DuplicateSectionError as error:
+        raise ConfigurationError(f"{origin}: [{error.section}]: section given twice") from error
+    except configparser.DuplicateOptionError as error:
+        wrong = f"{origin}: [{error.section}] {error.option}: given twice"
+        raise ConfigurationError(wrong) from error
+    except configparser.MissingSectionHeaderError as error:
+        wrong = f"{origin}: line {error.lineno}: a line before the first [section]"
+        raise ConfigurationError(wrong) from error
+    except configparser.ParsingError as error:
+        line_number, line = error.errors[0]
+        wrong = f"{origin}: line {line_number}: {line} is not of the form 'key = value'"
+        raise ConfigurationError(wrong) from error
+    return ini
+
+
+def describe_settings(settings: Settings) -> str:
+    """Return settings as INI text, each under its help, so that it reads back as the same."""
+    lines = []
+    for part in fields(settings):
+        section = getattr(settings, part.name)
+        lines += [f"; {type(section).__doc__}", f"[{part.name}]"]
+        for option in fields(section):
+            lines.append(f"; {option.metadata['help']}")
+            lines.append(f"{option.name} = {_written(getattr(section, option.name))}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _read_section(kind: type, section: str, options: dict[str, str], origin: str) -> object:
+    known = {option.name: option.metadata["read"] for option in fields(kind)}
+    values = {}
+    for name, value in options.items():
+        where = f"{origin}: [{section}] {name}"
+        if name not in known:
+            wrong = f"{where}: no such setting; there are {', '.join(known)}"
+            raise ConfigurationError(wrong)
+        try:
+            values[name] = known[name](value)
+        except ValueError as error:
+            raise ConfigurationError(f"{where} = {value!r}: {error}") from error
+    return kind(**values)
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

@@ -1,0 +1,157 @@
+"""HTTP: requests in, answers out, one log line each. Knows nothing of pixels."""
+
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask, g, request, send_from_directory
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as RouteMethodNotAllowed
+from werkzeug.exceptions import NotFound as RouteNotFound
+from werkzeug.routing import RequestRedirect
+from werkzeug.wrappers import Response
+
+from imgprocessor.client import ACCEPT_CH
+from imgprocessor.errors import ImageError, Internal, MethodNotAllowed, NotFound
+from imgprocessor.log import Entry, RequestLog, report_unexpected
+from imgprocessor.placeholder import Placeholder
+from imgprocessor.render import Rendition
+from imgprocessor.responses import IMAGEKEY, failure, not_modified, picture, validators
+from imgprocessor.service import Found, Planned, Request, Service
+from imgprocessor.settings import FreshnessSettings
+
+_MAX_DETAIL_CHARACTERS = 500
+"""So that a log line stays one write."""
+
+
+def create_web(
+    service: Service, placeholder: Placeholder, freshness: FreshnessSettings, log: RequestLog
+) -> Flask:
+    """Join the parts into a WSGI application that answers `/images/`."""
+    web = Flask("imgprocessor", static_folder=None)
+
+    @web.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+        g.entry = {}
+
+    @web.route("/images/", methods=["GET", "HEAD"], provide_automatic_options=False)
+    def images() -> Response:
+        found = service.find(_incoming())
+        g.entry.update(_planned_entry(found.planned))
+        if _is_current(found):
+            return not_modified(found, freshness)
+        if request.method == "HEAD":
+            return picture(found, None, freshness)
+        found, rendition = service.render(found)
+        g.entry.update(_rendition_entry(found, rendition))
+        return picture(found, rendition, freshness)
+
+    @web.errorhandler(Exception)
+    def failed(error: Exception) -> Response | RequestRedirect:
+        if isinstance(error, RequestRedirect):
+            return error
+        known = _known(error)
+        if isinstance(known, Internal):
+            report_unexpected(error)
+        as_json = _asks_for_json()
+        with_pixels = not as_json and request.method != "HEAD"
+        stand = placeholder.stand_in(_incoming(), with_pixels=with_pixels)
+        detail = "; ".join(text for text in (str(known), stand.trouble) if text)
+        g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
+        response = failure(known, stand, freshness, as_json=as_json)
+        if isinstance(known, MethodNotAllowed):
+            response.headers["Allow"] = "GET, HEAD"
+        return response
+
+    @web.after_request
+    def write_down(response: Response) -> Response:
+        log.write(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "pid": os.getpid(),
+                "method": request.method,
+                "status": response.status_code,
+                "bytes": 0 if request.method == "HEAD" else response.content_length or 0,
+                "imagekey": response.headers.get(IMAGEKEY),
+                **g.entry,
+                "total_ms": round((time.perf_counter() - g.began) * 1000, 2),
+            }
+        )
+        return response
+
+    return web
+
+
+def add_page(web: Flask, folder: Path) -> None:
+    """Serve the demonstration page as well, where there is no Apache to do it."""
+
+    @web.route("/", defaults={"file": "index.html"})
+    @web.route("/<file>")
+    def static_file(file: str) -> Response:
+        response = send_from_directory(folder, file)
+        if response.mimetype == "text/html":
+            response.headers["Accept-CH"] = ACCEPT_CH
+        return response
+
+
+def _incoming() -> Request:
+    return Request(
+        request.environ.get("QUERY_STRING", ""),
+        {name.lower(): value for name, value in request.headers},
+    )
+
+
+def _is_current(found: Found) -> bool:
+    """Whether the client's own copy is still good (RFC 9110, 13.2.2)."""
+    valid = validators(found)
+    if request.if_none_match:
+        return request.if_none_match.contains_weak(valid.etag)
+    since = request.if_modified_since
+    return since is not None and valid.modified_seconds <= since.timestamp()
+
+
+def _asks_for_json() -> bool:
+    accepted = request.accept_mimetypes
+    as_picture = accepted.best_match(
+        ["image/jpeg", "application/problem+json", "application/json"], default="image/jpeg"
+    )
+    return as_picture != "image/jpeg"
+
+
+def _known(error: Exception) -> ImageError:
+    """Return the error of ours that stands for whatever was raised."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, RouteNotFound):
+        return NotFound(f"no such path: {request.path!r}")
+    if isinstance(error, RouteMethodNotAllowed):
+        return MethodNotAllowed()
+    if isinstance(error, HTTPException):
+        return Internal(f"{error.code} {error.name}")
+    return Internal(f"{type(error).__name__}: {error}")
+
+
+def _planned_entry(planned: Planned) -> Entry:
+    """Say what was decided and why."""
+    decision = planned.decision
+    return {
+        "bandwidth": decision.bandwidth,
+        "bandwidth_from": decision.bandwidth_from,
+        "screen": decision.screen,
+        "screen_from": decision.screen_from,
+        "dpr": str(decision.dpr),
+        "dpr_from": decision.dpr_from,
+        "cell": str(decision.cell),
+        "quality": planned.plan.quality,
+    }
+
+
+def _rendition_entry(found: Found, rendition: Rendition) -> Entry:
+    return {
+        "original": str(rendition.original_size),
+        "original_bytes": found.original.size_bytes,
+        "size": str(rendition.size),
+        "ms": {"find": round(found.find_milliseconds, 2), **rendition.milliseconds},
+    }

@@ -1,0 +1,267 @@
+"""Start Apache on this machine with the virtual host that production uses, and wait for its end."""
+
+import argparse
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from urllib.parse import quote
+
+from samples import SAMPLES, make_samples
+
+from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.settings import Settings, describe_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+HTTPD = Path("/usr/sbin/apache2")
+MODULES = Path("/usr/lib/apache2/modules")
+DAEMON_USER = "www-data"
+"""Whom Apache runs as when root starts it: Debian's own choice."""
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+# What a system Apache on Debian has enabled and the virtual host uses, and mod_headers.
+HTTPD_CONF = """\
+ServerRoot "{state}"
+DefaultRuntimeDir "{state}"
+PidFile "{state}/httpd.pid"
+WSGISocketPrefix "{state}/wsgi"
+ServerName localhost
+Listen 127.0.0.1:{port}
+{user}
+ErrorLog "{logs}/error.log"
+TypesConfig /etc/mime.types
+"""
+HTTPD_MODULES = (
+    "mpm_event", "authz_core", "alias", "dir", "headers", "mime", "reqtimeout", "setenvif",
+)  # fmt: skip
+
+
+class CannotServe(Exception):
+    """The server cannot be started; the message says why and what to do."""
+
+
+def main() -> int:
+    """Serve until Ctrl-C or SIGTERM; return the exit status."""
+    options = _options()
+    try:
+        settings = _settings(options)
+        _make_samples(settings, options)
+        make_service(settings)
+        _check_port(options.port)
+        logs = _prepare_log(Path(settings.log.file))
+        _check_readable(settings)
+        return _serve(options.port, settings, logs)
+    except (CannotServe, ConfigurationError) as error:
+        print(f"./run serve: {error}", file=sys.stderr)
+        return 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./run serve", description=__doc__)
+    parser.add_argument("--port", type=int, default=8000, help="on loopback; 8000 by default")
+    parser.add_argument("--originals", type=Path, help="folder of originals, instead of samples")
+    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
+    parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
+    return parser.parse_args()
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return load_settings(options.conf, Overrides(options.originals, options.policy))
+
+
+def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
+    """Make sample originals where nobody named others: in this project's own folder only."""
+    folder = ROOT / "originals"
+    if options.originals is None and Path(settings.originals.root) == folder:
+        folder.mkdir(exist_ok=True)
+        missing = [sample for sample in SAMPLES if not (folder / sample.name).exists()]
+        if missing:
+            print("making sample originals ...", flush=True)
+            make_samples(folder)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CannotServe(f"port {port}: {error.strerror}; choose another by --port") from error
+
+
+def _prepare_log(file: Path) -> Path:
+    """Make the log that the daemons append to; return its folder, where Apache logs, too.
+
+    The folder stays root's: whoever could write to it could make root open any file.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o644)
+        if os.geteuid() == 0:
+            shutil.chown(file, DAEMON_USER, DAEMON_USER)
+    except OSError as error:
+        raise CannotServe(f"{file}: {error.strerror}") from error
+    return file.parent
+
+
+def _check_readable(settings: Settings) -> None:
+    """Name the first folder or file that the daemons will not be able to read."""
+    readable: set[Path] = set()
+    for wanted in (
+        ROOT / "imgprocessor.wsgi",
+        ROOT / "imgprocessor" / "app.py",
+        ROOT / ".venv" / "bin" / "python",
+        Path(os.path.realpath(sys.executable)),
+        Path(settings.policy.file),
+        Path(settings.originals.root),
+        Path(settings.log.file),
+    ):
+        for path in (*reversed(wanted.parents), wanted):
+            if path not in readable and not _daemon_may_read(path):
+                kind = "folder" if path.is_dir() else "file"
+                raise CannotServe(
+                    f"the user {DAEMON_USER}, whom Apache runs as, cannot read the {kind} {path}, "
+                    f"and so not {wanted}; open it (chmod o+rX), or put the project elsewhere"
+                )
+            readable.add(path)
+
+
+def _daemon_may_read(path: Path) -> bool:
+    flags = "-x" if path.is_dir() else "-r"
+    if os.geteuid() != 0:
+        return os.access(path, os.X_OK if path.is_dir() else os.R_OK)
+    user = pwd.getpwnam(DAEMON_USER)
+    test = ["/usr/bin/test", flags, str(path)]
+    status = subprocess.run(
+        test, check=False, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/"
+    )
+    return status.returncode == 0
+
+
+def _serve(port: int, settings: Settings, logs: Path) -> int:
+    stopped = _Stop()
+    with tempfile.TemporaryDirectory(prefix="imgprocessor-") as name:
+        state = Path(name)
+        state.chmod(0o755)  # the daemons read their settings here
+        (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
+        conf = state / "httpd.conf"
+        conf.write_text(_httpd_conf(state, port, logs), encoding="utf-8")
+        # Its own session: Ctrl-C reaches this process alone, which then stops Apache in order.
+        # Should this process be killed, the kernel tells Apache to stop (--pdeathsig).
+        with subprocess.Popen(
+            ["/usr/bin/setpriv", "--pdeathsig", "TERM", HTTPD, "-f", conf, "-DFOREGROUND"],
+            start_new_session=True,
+        ) as apache:
+            try:
+                _await_first_answer(apache, port, settings, stopped)
+                while apache.poll() is None and not stopped:
+                    time.sleep(0.1)
+            finally:
+                _stop(apache)
+    return 0 if stopped else 1
+
+
+def _httpd_conf(state: Path, port: int, logs: Path) -> str:
+    user = f"User {DAEMON_USER}\nGroup {DAEMON_USER}" if os.geteuid() == 0 else ""
+    load = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in HTTPD_MODULES]
+    load.append(f'LoadModule wsgi_module "{ROOT}/.venv/mod_wsgi.so"')
+    defines = {
+        "IMG_ROOT": ROOT,
+        "IMG_CONF": state,
+        "IMG_LOGS": logs,
+        "IMG_HOST": "localhost",
+        "IMG_LISTEN": f"*:{port}",
+        "IMG_PROCESSES": (os.cpu_count() or 1) + 1,
+    }
+    return "\n".join(
+        (
+            *load,
+            HTTPD_CONF.format(state=state, port=port, logs=logs, user=user),
+            *(f'Define {name} "{value}"' for name, value in defines.items()),
+            f'Include "{ROOT}/apache/imgprocessor.conf"\n',
+        )
+    )
+
+
+class _Stop:
+    """Whether SIGINT or SIGTERM came."""
+
+    def __init__(self) -> None:
+        self._came = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._take)
+
+    def __bool__(self) -> bool:
+        return self._came
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        self._came = True
+
+
+def _await_first_answer(
+    apache: subprocess.Popen[bytes], port: int, settings: Settings, stopped: _Stop
+) -> None:
+    base = f"http://localhost:{port}"
+    names = _names(Path(settings.originals.root))
+    first = f"{base}/images/?name={quote(names[0])}"
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(first):
+        if stopped:
+            return
+        if apache.poll() is not None or time.monotonic() > deadline:
+            log = Path(settings.log.file).parent / "error.log"
+            raise CannotServe(f"Apache did not answer; see {log}")
+        time.sleep(0.05)
+    page = "/?" + "&".join(f"name={quote(name)}" for name in names)
+    sampled = names[0] == SAMPLES[0].name
+    print(f"  {base}{'/' if sampled else page}")
+    print(f"  {first}&width=340&height=400")
+    print(f"  {first}&bandwidth=2g&screen=phone")
+    print(f"ready on {base}", flush=True)
+
+
+def _names(originals: Path) -> Sequence[str]:
+    """Return names worth opening: the samples, or what else there is."""
+    if (originals / SAMPLES[0].name).exists():
+        return [sample.name for sample in SAMPLES]
+    names = sorted(path.name for path in originals.iterdir() if path.is_file())
+    return [name for name in names if not name.startswith(".")][:12] or ["none.jpeg"]
+
+
+def _answers(url: str) -> bool:
+    """Whether the application answers at all: a 404 for an empty folder is an answer, too."""
+    try:
+        with urllib.request.urlopen(url, timeout=START_SECONDS) as answer:
+            return answer.headers["imagekey"] is not None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.headers["imagekey"] is not None
+    except OSError:
+        return False
+
+
+def _stop(apache: subprocess.Popen[bytes]) -> None:
+    """Stop Apache and all of its processes, which are a process group of their own."""
+    if apache.poll() is None:
+        apache.terminate()
+        try:
+            apache.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(apache.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What most tests need: a folder of originals, a service over it, and a web client."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import images
+import pytest
+from flask.testing import FlaskClient
+
+from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service, make_web
+from imgprocessor.policy import Policy, parse_policy
+from imgprocessor.service import Service
+from imgprocessor.settings import LogSettings, OriginalsSettings, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CORPUS = Path(os.environ.get("IMGPROCESSOR_CORPUS", ROOT.parent / "shared" / "corpus"))
+"""Third-party pictures, good and malformed. Not part of the project; tests that use them are
+skipped where they are not there."""
+
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no pictures in {CORPUS}")
+
+
+@pytest.fixture(scope="session")
+def policy() -> Policy:
+    """The policy that is delivered."""
+    return parse_policy((ROOT / "conf/policy.ini").read_text(), "conf/policy.ini")
+
+
+@pytest.fixture(scope="session")
+def classic() -> Policy:
+    """The ancestor's figures."""
+    return parse_policy((ROOT / "conf/classic.ini").read_text(), "conf/classic.ini")
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Path:
+    """A folder with one good picture in it."""
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    images.save(folder / "nasa.jpeg", images.texture((1534, 1022)), "JPEG", quality=92)
+    return folder
+
+
+@pytest.fixture
+def settings(originals: Path, tmp_path: Path) -> Settings:
+    """The settings that are delivered, but for the folder of originals and the log."""
+    delivered = load_settings(DEFAULT_CONF, Overrides(originals=originals))
+    return replace(delivered, log=LogSettings(str(tmp_path / "requests.log")))
+
+
+@pytest.fixture
+def service(settings: Settings) -> Service:
+    """The core, without the web."""
+    return make_service(settings)
+
+
+@pytest.fixture
+def client(settings: Settings) -> FlaskClient:
+    """A client of the whole application, in this process."""
+    return make_web(settings).test_client()
+
+
+@pytest.fixture
+def limits() -> OriginalsSettings:
+    """The limits that are delivered."""
+    return OriginalsSettings()

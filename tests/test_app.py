@@ -1,0 +1,172 @@
+"""Wiring and the command line: configurations that are right, and ones that stop the start."""
+
+import io
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import images
+import pytest
+from conftest import ROOT
+
+from imgprocessor.__main__ import main
+from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings
+
+
+def _conf(folder: Path, text: str = "") -> Path:
+    """A configuration of its own: the delivered policy, and a folder of originals."""
+    (folder / "pictures").mkdir()
+    images.save(folder / "pictures" / "a b.png", images.four_colours((400, 300)), "PNG")
+    (folder / "policy.ini").write_text((ROOT / "conf/policy.ini").read_text())
+    (folder / "imgprocessor.ini").write_text(
+        f"[originals]\nroot = pictures\n[placeholder]\nfile = {ROOT}/static/404image.png\n"
+        f"[log]\nfile = requests.log\n{text}"
+    )
+    return folder / "imgprocessor.ini"
+
+
+def test_paths_are_relative_to_the_settings_file() -> None:
+    settings = load_settings(DEFAULT_CONF)
+
+    assert settings.originals.root == str(ROOT / "originals")
+    assert settings.policy.file == str(ROOT / "conf/policy.ini")
+    assert settings.placeholder.file == str(ROOT / "static/404image.png")
+
+
+def test_overrides_are_relative_to_where_they_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    settings = load_settings(DEFAULT_CONF, Overrides(Path("pictures"), Path("mine.ini")))
+
+    assert settings.originals.root == str(tmp_path / "pictures")
+    assert settings.policy.file == str(tmp_path / "mine.ini")
+
+
+def test_check_is_silent_when_all_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--conf", str(_conf(tmp_path))]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_settings_prints_can_be_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = _conf(tmp_path)
+    main(["settings", "--conf", str(conf)])
+    printed = tmp_path / "printed.ini"
+    printed.write_text(capsys.readouterr().out)
+
+    assert load_settings(conf) == load_settings(printed)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("policy.ini", "360px q45", "360px q450", "[phone] 2g: 'q450' is no word of a cell"),
+        ("policy.ini", "[phone]", "[fone]", "[fone]: no such screen"),
+        ("imgprocessor.ini", "root = pictures", "rooot = x", "[originals] rooot: no such setting"),
+        ("imgprocessor.ini", "root = pictures", "root = none", "[originals] root: "),
+        ("imgprocessor.ini", "[log]", "[policy]\nfile = none.ini\n[log]", "none.ini: No such file"),
+    ],
+)
+def test_a_wrong_configuration_stops_the_start_with_one_clear_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    old: str,
+    new: str,
+    message: str,
+) -> None:
+    conf = _conf(tmp_path)
+    text = (tmp_path / file).read_text()
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new))
+
+    for command in ("check", "serve"):
+        assert main([command, "--conf", str(conf)]) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
+
+
+def test_a_settings_file_that_is_no_text_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.ini").write_bytes(b"\xff\xfe\x00")
+
+    assert main(["check", "--conf", str(tmp_path / "x.ini")]) == 1
+    assert "must be UTF-8 text" in capsys.readouterr().err
+
+
+def test_render_is_the_same_service_without_the_web(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _conf(tmp_path).parent / "pictures" / "a b.png"
+    output = tmp_path / "out.jpg"
+
+    status = main(
+        ["render", str(file), "-o", str(output), "--width", "100", "-H", "ECT: 2g", "-H", "DPR: 2"]
+    )
+
+    assert status == 0
+    assert images.decoded(output.read_bytes()).size == (100, 75)
+    assert re.match(
+        r"a%20b\.png_100x_inside_1x_2g_-_jpeg_-_[0-9a-f]{8}: 100x75, \d+ bytes",
+        capsys.readouterr().err,
+    )
+
+
+def test_render_writes_to_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _conf(tmp_path).parent / "pictures" / "a b.png"
+    standard_output = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", standard_output)
+
+    assert main(["render", str(file), "--screen", "phone"]) == 0
+    assert images.decoded(standard_output.buffer.getvalue()).size == (400, 300)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--width", "x"], "width=x: must be a whole number"),
+        (["-H", "no header"], "must be of the form 'Name: value'"),
+    ],
+)
+def test_render_says_what_was_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    file = _conf(tmp_path).parent / "pictures" / "a b.png"
+    try:
+        status = main(["render", str(file), *arguments])
+    except SystemExit as exit_:
+        status = int(str(exit_.code))
+
+    assert status in {1, 2}
+    assert message in capsys.readouterr().err
+
+
+def test_waitress_serves_pictures_and_the_page(tmp_path: Path) -> None:
+    conf = _conf(tmp_path)
+    command = [sys.executable, "-m", "imgprocessor", "serve", "--port", "0", "--conf", str(conf)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        try:
+            assert server.stdout is not None
+            ready = server.stdout.readline()
+            base = ready.split()[-1]
+            assert ready.startswith("ready on http://127.0.0.1:")
+            with urllib.request.urlopen(f"{base}/images/?name=a+b.png&width=40") as answer:
+                assert images.decoded(answer.read()).size == (40, 30)
+            with urllib.request.urlopen(f"{base}/") as page:
+                assert "ECT" in page.headers["Accept-CH"]
+                assert b"<html" in page.read()
+            with urllib.request.urlopen(f"{base}/adaptive.js") as script:
+                assert "javascript" in script.headers["Content-Type"]
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(10) == 0

@@ -1,0 +1,74 @@
+"""Request headers: which hints are understood, and what goes into Vary."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgprocessor.client import ACCEPT_CH, Client, Uses, resolve_client, vary
+
+ALL = Uses(bandwidth=True, save_data=True, rtt=True, downlink=True, screen=True, density=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Client()),
+        ({"HTTP-NW-TYPE": "2G"}, Client(bandwidth="2g")),
+        ({"HTTP-SCREENSIZE": "360"}, Client(screen="360")),
+        ({"Save-Data": "on"}, Client(save_data=True)),
+        ({"Save-Data": "On"}, Client(save_data=True)),
+        ({"Save-Data": "1"}, Client()),
+        ({"ECT": "slow-2g"}, Client(ect="slow-2g")),
+        ({"RTT": "300"}, Client(rtt_ms=Decimal(300))),
+        ({"RTT": "0"}, Client(rtt_ms=Decimal(0))),
+        ({"Downlink": "0.45"}, Client(downlink_mbps=Decimal("0.45"))),
+        ({"Downlink": "-1"}, Client()),
+        ({"Downlink": "1e3"}, Client()),
+        ({"Sec-CH-Viewport-Width": "360"}, Client(viewport_css_pixels=Decimal(360))),
+        ({"Viewport-Width": "360"}, Client(viewport_css_pixels=Decimal(360))),
+        (
+            {"Sec-CH-Viewport-Width": "360", "Viewport-Width": "999"},
+            Client(viewport_css_pixels=Decimal(360)),
+        ),
+        (
+            {"Sec-CH-Viewport-Width": "wide", "Viewport-Width": "999"},
+            Client(viewport_css_pixels=Decimal(999)),
+        ),
+        ({"Sec-CH-DPR": "2.625"}, Client(dpr=Decimal("2.625"))),
+        ({"DPR": "0"}, Client()),
+        # Sent twice, as Apache joins it: the first counts, be it good or not.
+        ({"RTT": "100, 2000"}, Client(rtt_ms=Decimal(100))),
+        ({"RTT": "x, 2000"}, Client()),
+        ({"ECT": "3g,4g"}, Client(ect="3g")),
+    ],
+)
+def test_hints_are_understood(headers: dict[str, str], expected: Client) -> None:
+    assert expected == resolve_client({name.lower(): text for name, text in headers.items()})
+
+
+@given(st.dictionaries(st.sampled_from(ACCEPT_CH.lower().split(", ")), st.text()))
+def test_no_header_whatever_is_an_error(headers: dict[str, str]) -> None:
+    resolve_client(headers)
+
+
+def test_vary_is_short_enough_for_nginx_to_cache() -> None:
+    """Screen and density never matter together, but even so."""
+    assert len(vary(ALL)) < 128
+
+
+def test_vary_is_empty_when_nothing_can_matter() -> None:
+    nothing = Uses(
+        bandwidth=False, save_data=True, rtt=True, downlink=True, screen=False, density=False
+    )
+
+    assert vary(nothing) == ""
+
+
+def test_vary_leaves_out_what_the_policy_does_not_measure() -> None:
+    classic = Uses(
+        bandwidth=True, save_data=False, rtt=False, downlink=False, screen=False, density=False
+    )
+
+    assert vary(classic) == "HTTP-NW-TYPE, ECT"

@@ -1,0 +1,156 @@
+"""Who gets what: which hint decides, and which cell comes out."""
+
+from decimal import Decimal
+
+import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgprocessor.client import resolve_client, vary
+from imgprocessor.decision import Decision, decide, uses
+from imgprocessor.policy import Policy
+from imgprocessor.query import parse_query
+
+MAX_SIDE = 4096
+
+
+def _decide(policy: Policy, rest: str, headers: dict[str, str]) -> Decision:
+    lower = {name.lower(): text for name, text in headers.items()}
+    return decide(parse_query(f"name=a&{rest}", MAX_SIDE), resolve_client(lower), policy)
+
+
+@pytest.mark.parametrize(
+    ("rest", "headers", "bandwidth", "source"),
+    [
+        ("", {}, "4g", "default"),
+        ("bandwidth=2g", {"ECT": "3g", "Save-Data": "on"}, "2g", "query"),
+        ("bandwidth=2G", {}, "2g", "query"),
+        ("bandwidth=*", {"ECT": "2g"}, "4g", "query"),
+        ("bandwidth=5g", {"ECT": "2g"}, "2g", "ECT"),
+        ("bandwidth=wifi", {}, "4g", "default"),
+        ("", {"HTTP-NW-TYPE": "3G", "Save-Data": "on", "ECT": "2g"}, "3g", "HTTP-NW-TYPE"),
+        ("", {"HTTP-NW-TYPE": "5g", "ECT": "2g"}, "2g", "ECT"),
+        ("", {"HTTP-NW-TYPE": "*", "ECT": "2g"}, "4g", "HTTP-NW-TYPE"),
+        ("", {"Save-Data": "on", "ECT": "slow-2g"}, "save-data", "Save-Data"),
+        ("", {"Save-Data": "off", "ECT": "3g"}, "3g", "ECT"),
+        ("", {"ECT": "3g"}, "3g", "ECT"),
+        ("", {"ECT": "5g"}, "4g", "default"),
+        ("", {"ECT": "*"}, "4g", "default"),
+        # The worse of what ECT names and what the measurements meet.
+        ("", {"ECT": "4g", "RTT": "300", "Downlink": "10"}, "3g", "RTT"),
+        ("", {"ECT": "4g", "RTT": "100", "Downlink": "0.9"}, "slow-4g", "Downlink"),
+        ("", {"ECT": "2g", "RTT": "100", "Downlink": "10"}, "2g", "ECT"),
+        ("", {"ECT": "3g", "RTT": "2000"}, "slow-2g", "RTT"),
+        # A fresh profile of Chromium that has measured nothing must not be taken for slow.
+        ("", {"ECT": "4g", "RTT": "100", "Downlink": "1.35"}, "4g", "ECT"),
+        # At the bounds and around them.
+        ("", {"RTT": "1399"}, "3g", "RTT"),
+        ("", {"RTT": "1400"}, "2g", "RTT"),
+        ("", {"RTT": "270"}, "3g", "RTT"),
+        ("", {"RTT": "269.999"}, "slow-4g", "RTT"),
+        ("", {"RTT": "149"}, "4g", "RTT"),
+        ("", {"Downlink": "0.7"}, "3g", "Downlink"),
+        ("", {"Downlink": "0.701"}, "slow-4g", "Downlink"),
+        ("", {"Downlink": "0"}, "slow-2g", "Downlink"),
+        ("", {"Downlink": "fast"}, "4g", "default"),
+    ],
+)
+def test_the_bandwidth_comes_from_the_strongest_hint(
+    policy: Policy, rest: str, headers: dict[str, str], bandwidth: str, source: str
+) -> None:
+    decision = _decide(policy, rest, headers)
+
+    assert (bandwidth, source) == (decision.bandwidth, decision.bandwidth_from)
+
+
+@pytest.mark.parametrize(
+    ("rest", "headers", "screen", "source"),
+    [
+        ("", {}, "desktop", "default"),
+        ("screen=phone", {"Sec-CH-Viewport-Width": "2000"}, "phone", "query"),
+        ("screen=PHONE", {}, "phone", "query"),
+        ("screen=480", {}, "phone", "query"),
+        ("screen=480.5", {}, "tablet", "query"),
+        ("screensize=1024", {}, "tablet", "query"),
+        ("screen=1025", {}, "desktop", "query"),
+        ("screen=tv", {"Viewport-Width": "400"}, "phone", "Sec-CH-Viewport-Width"),
+        ("screen=0", {}, "desktop", "default"),
+        ("", {"HTTP-SCREENSIZE": "320"}, "phone", "HTTP-SCREENSIZE"),
+        ("", {"HTTP-SCREENSIZE": "x", "Viewport-Width": "800"}, "tablet", "Sec-CH-Viewport-Width"),
+        ("", {"Sec-CH-Viewport-Width": "360"}, "phone", "Sec-CH-Viewport-Width"),
+        ("width=100&screen=phone", {}, None, "box"),
+    ],
+)
+def test_the_screen_comes_from_the_strongest_hint(
+    policy: Policy, rest: str, headers: dict[str, str], screen: str | None, source: str
+) -> None:
+    decision = _decide(policy, rest, headers)
+
+    assert (screen, source) == (decision.screen, decision.screen_from)
+
+
+@pytest.mark.parametrize(
+    ("rest", "headers", "dpr", "source"),
+    [
+        ("", {}, "1", "default"),
+        ("dpr=2", {"DPR": "3"}, "2", "query"),
+        ("dpr=x", {"DPR": "3"}, "3", "Sec-CH-DPR"),
+        ("", {"Sec-CH-DPR": "1.25", "DPR": "3"}, "1.25", "Sec-CH-DPR"),
+    ],
+)
+def test_the_density_comes_from_the_strongest_hint(
+    policy: Policy, rest: str, headers: dict[str, str], dpr: str, source: str
+) -> None:
+    decision = _decide(policy, rest, headers)
+
+    assert (Decimal(dpr), source) == (decision.dpr, decision.dpr_from)
+
+
+@pytest.mark.parametrize(
+    ("rest", "cell"),
+    [
+        ("bandwidth=2g&screen=phone", "360px q45"),
+        ("bandwidth=4g&screen=desktop", "1920px q78"),
+        ("bandwidth=3g&width=100", "q60 dpr1.5"),
+    ],
+)
+def test_the_cell_is_where_row_and_column_meet(policy: Policy, rest: str, cell: str) -> None:
+    assert cell == str(_decide(policy, rest, {}).cell)
+
+
+def test_a_class_worse_than_the_default_is_degraded(policy: Policy, classic: Policy) -> None:
+    assert _decide(policy, "bandwidth=slow-4g", {}).is_degraded
+    assert not _decide(policy, "bandwidth=4g", {}).is_degraded
+    assert _decide(classic, "bandwidth=4g", {}).is_degraded
+
+
+def test_the_classic_table_has_no_use_for_measurements(classic: Policy) -> None:
+    decision = _decide(classic, "", {"RTT": "3000", "Downlink": "0.01"})
+
+    assert ("any", "default") == (decision.bandwidth, decision.bandwidth_from)
+
+
+@given(
+    strategies.parameters, strategies.headers, strategies.headers, st.sampled_from(["", "classic"])
+)
+def test_headers_that_vary_does_not_name_change_nothing(
+    policy: Policy,
+    classic: Policy,
+    parameters: dict[str, str],
+    headers: dict[str, str],
+    others: dict[str, str],
+    table: str,
+) -> None:
+    chosen = classic if table else policy
+    query = parse_query(strategies.query_string(parameters), MAX_SIDE)
+    named = vary(uses(query, chosen)).lower().split(", ")
+    same_where_it_matters = {name: text for name, text in others.items() if name not in named}
+    same_where_it_matters |= {name: text for name, text in headers.items() if name in named}
+
+    one = decide(query, resolve_client(headers), chosen)
+    other = decide(query, resolve_client(same_where_it_matters), chosen)
+
+    assert (one.bandwidth, one.screen, one.cell) == (other.bandwidth, other.screen, other.cell)
+    if query.box is not None and one.cell.max_density > 1:
+        assert one.dpr == other.dpr

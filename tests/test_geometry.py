@@ -1,0 +1,116 @@
+"""Sizes and boxes: golden sizes, and what holds for all of them."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgprocessor.geometry import Box, Fit, Size, inside, lay_out, share
+
+MAX_SIDE = 4096
+sides = st.integers(1, 20_000)
+sizes = st.builds(Size, sides, sides)
+asked = st.integers(1, MAX_SIDE)
+boxes = (
+    st.builds(Box, asked, asked)
+    | st.builds(Box, asked, st.none())
+    | st.builds(Box, st.none(), asked)
+)
+
+
+@pytest.mark.parametrize(
+    ("original", "box", "expected"),
+    [
+        # The ancestor's golden sizes.
+        (Size(1534, 1022), Box(340, 400), Size(340, 227)),
+        (Size(1534, 1022), Box(200, 200), Size(200, 133)),
+        (Size(1534, 1022), Box(300, 200), Size(300, 200)),
+        # A lone side, and never enlarged.
+        (Size(1534, 1022), Box(767, None), Size(767, 511)),
+        (Size(1534, 1022), Box(None, 511), Size(767, 511)),
+        (Size(300, 200), Box(3000, 3000), Size(300, 200)),
+        (Size(300, 200), Box(3000, 100), Size(150, 100)),
+        # Never nothing.
+        (Size(10_000, 1), Box(10, 10), Size(10, 1)),
+    ],
+)
+def test_a_picture_fits_inside_its_box(original: Size, box: Box, expected: Size) -> None:
+    assert expected == inside(original, box)
+
+
+@pytest.mark.parametrize(
+    ("fit", "box", "size", "part"),
+    [
+        (Fit.FORCE, Box(100, 300), Size(100, 300), (0, 0, 400, 200)),
+        (Fit.FORCE, Box(1000, None), Size(1000, 500), (0, 0, 400, 200)),
+        (Fit.FORCE, Box(None, 50), Size(100, 50), (0, 0, 400, 200)),
+        (Fit.COVER, Box(100, 100), Size(100, 100), (100, 0, 300, 200)),
+        (Fit.COVER, Box(400, 100), Size(400, 100), (0, 50, 400, 150)),
+        (Fit.COVER, Box(800, 800), Size(800, 800), (100, 0, 300, 200)),
+        (Fit.INSIDE, Box(100, 100), Size(100, 50), (0, 0, 400, 200)),
+    ],
+)
+def test_each_fit_lays_a_picture_out(
+    fit: Fit, box: Box, size: Size, part: tuple[float, float, float, float]
+) -> None:
+    layout = lay_out(Size(400, 200), box, fit, MAX_SIDE)
+
+    assert (size, part) == (layout.size, layout.part)
+
+
+@given(sizes, boxes)
+def test_inside_never_enlarges_never_leaves_the_box_and_never_distorts(
+    original: Size, box: Box
+) -> None:
+    size = inside(original, box)
+
+    assert size.width <= min(original.width, box.width or original.width)
+    assert size.height <= min(original.height, box.height or original.height)
+    # Undistorted but for rounding: the sides times each other's original differ by half a pixel,
+    # or a side would have been less than one pixel.
+    skew = abs(size.width * original.height - size.height * original.width)
+    assert skew <= max(original.width, original.height) / 2 or 1 in {size.width, size.height}
+
+
+@given(sizes, boxes, st.sampled_from(Fit))
+def test_no_layout_leaves_the_original_or_exceeds_the_longest_side(
+    original: Size, box: Box, fit: Fit
+) -> None:
+    layout = lay_out(original, box, fit, MAX_SIDE)
+
+    left, top, right, bottom = layout.part
+    assert 0 <= left < right <= original.width + 1e-6
+    assert 0 <= top < bottom <= original.height + 1e-6
+    assert 1 <= layout.size.width <= MAX_SIDE
+    assert 1 <= layout.size.height <= MAX_SIDE
+    if fit is not Fit.INSIDE and not box.is_lone:
+        assert Size(box.width or 0, box.height or 0) == layout.size
+
+
+@given(sizes, asked, asked)
+def test_cover_keeps_the_centre_undistorted(original: Size, width: int, height: int) -> None:
+    left, top, right, bottom = lay_out(original, Box(width, height), Fit.COVER, MAX_SIDE).part
+
+    assert left == pytest.approx(original.width - right, abs=1e-6)
+    assert top == pytest.approx(original.height - bottom, abs=1e-6)
+    assert (right - left) / (bottom - top) == pytest.approx(width / height)
+
+
+@given(sizes)
+def test_a_layout_turned_twice_is_the_same(original: Size) -> None:
+    layout = lay_out(original, Box(100, 70), Fit.COVER, MAX_SIDE)
+
+    assert layout == layout.turned().turned()
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [(35, Size(537, 358)), (45, Size(690, 460)), (60, Size(920, 613)), (75, Size(1151, 767))],
+)
+def test_a_share_is_rounded_half_up(percent: int, expected: Size) -> None:
+    assert expected == share(Size(1534, 1022), percent)
+
+
+def test_a_box_times_a_density_is_rounded_half_up() -> None:
+    assert Box(500, None) == Box(333, None).times(Decimal("1.5"))

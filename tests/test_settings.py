@@ -1,0 +1,76 @@
+"""Settings: strict, frozen, each written once."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.settings import Settings, describe_settings, parse_settings
+
+OTHER_VALUES: dict[type, Any] = {int: 17, float: 2.5, bool: True, str: "other"}
+EVERY_SETTING = [
+    (part.name, option.name)
+    for part in fields(Settings)
+    for option in fields(type(part.default))  # type: ignore[arg-type]
+]
+
+
+def _other_value(section: str, option: str) -> Any:
+    default = getattr(getattr(Settings(), section), option)
+    if isinstance(default, str) and default.startswith("#"):
+        return "#102030"
+    return OTHER_VALUES[type(default)]
+
+
+def test_no_text_means_every_default() -> None:
+    assert Settings() == parse_settings("", "x.ini")
+
+
+@pytest.mark.parametrize(("section", "option"), EVERY_SETTING)
+def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) -> None:
+    changed = replace(getattr(Settings(), section), **{option: _other_value(section, option)})
+    settings = replace(Settings(), **{section: changed})
+
+    read_back = parse_settings(describe_settings(settings), "x.ini")
+
+    assert settings == read_back
+    assert settings != Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[originals]\nmax_pixels = -1", "[originals] max_pixels = '-1': must be a whole number"),
+        ("[originals]\nmax_pixels = 0", "[originals] max_pixels = '0': must be greater than 0"),
+        ("[originals]\nroot =", "[originals] root = '': must not be empty"),
+        ("[pixels]\ndraft_margin = 0.5", "[pixels] draft_margin = '0.5': must be a number of at"),
+        ("[pixels]\nbackground = red", "[pixels] background = 'red': must be a colour such as"),
+        ("[pixels]\nkeep_copyright = 1", "[pixels] keep_copyright = '1': must be yes or no"),
+        ("[pixels]\nbackgruond = #000000", "[pixels] backgruond: no such setting; there are max_"),
+        ("[pixel]", "[pixel]: no such section; there are originals, pixels"),
+        ("[DEFAULT]\nroot = x", "[DEFAULT]: no such section"),
+        ("[log]\nfile = a\nfile = b", "[log] file: given twice"),
+        ("[log]\n[log]", "[log]: section given twice"),
+        ("file = a", "line 1: a line before the first [section]"),
+        ("[log]\nfile", "line 2: 'file' is not of the form 'key = value'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_file_section_option_and_value(
+    text: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings(text, "conf/x.ini")
+
+    assert str(caught.value).startswith(f"conf/x.ini: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text())
+def test_no_text_whatever_raises_anything_else(text: str) -> None:
+    try:
+        parse_settings(text, "x.ini")
+    except ConfigurationError as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,416 @@
+"""HTTP: status, headers and body of every kind of answer."""
+
+import json
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from wsgiref.validate import validator
+
+import images
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from werkzeug.test import Client, TestResponse
+
+from imgprocessor import errors
+from imgprocessor.app import make_web
+from imgprocessor.errors import ConfigurationError, ImageError, Internal
+from imgprocessor.service import Service
+from imgprocessor.settings import PlaceholderSettings, Settings
+
+NASA = "/images/?name=nasa.jpeg"
+BANDWIDTH_HINTS = "HTTP-NW-TYPE, Save-Data, ECT, RTT, Downlink"
+
+
+def _log(settings: Settings) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(settings.log.file).read_text().splitlines()]
+
+
+def test_a_picture_comes_with_its_headers(client: FlaskClient) -> None:
+    answer = client.get(f"{NASA}&width=340&height=400&bandwidth=4g&dpr=2")
+
+    assert answer.status_code == 200
+    assert images.decoded(answer.data).size == (680, 453)
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert answer.headers["Content-Length"] == str(len(answer.data))
+    assert answer.headers["imagekey"].startswith("nasa.jpeg_340x400_inside_2x_4g_-_jpeg_-_")
+    assert answer.headers["Content-DPR"] == "2"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == (
+        "public, max-age=86400, s-maxage=86400, stale-while-revalidate=3600, stale-if-error=604800"
+    )
+    assert answer.headers["image-decision"] == (
+        "bandwidth=4g; cell=q78 dpr3; quality=78; original=1534x1022; size=680x453"
+    )
+    for part in ("find", "decode", "resize", "encode"):
+        assert f"{part};dur=" in answer.headers["Server-Timing"]
+
+
+def test_vary_is_absent_when_the_query_said_everything(client: FlaskClient) -> None:
+    assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&screen=phone").headers
+    assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&width=10&dpr=1").headers
+    # 2g honours one density only, so that hints of it cannot matter.
+    assert "Vary" not in client.get(f"{NASA}&bandwidth=2g&width=10").headers
+
+
+@pytest.mark.parametrize(
+    ("rest", "vary"),
+    [
+        (
+            "",
+            f"{BANDWIDTH_HINTS}, HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width",
+        ),
+        ("&width=10", f"{BANDWIDTH_HINTS}, Sec-CH-DPR, DPR"),
+        ("&bandwidth=4g", "HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width"),
+        ("&screen=360", BANDWIDTH_HINTS),
+        ("&width=10&bandwidth=3g", "Sec-CH-DPR, DPR"),
+        ("&screen=360&bandwidth=5g", BANDWIDTH_HINTS),
+    ],
+)
+def test_vary_names_what_can_matter_whatever_was_sent(
+    client: FlaskClient, rest: str, vary: str
+) -> None:
+    for headers in ({}, {"ECT": "2g", "DPR": "2", "Viewport-Width": "9"}):
+        assert client.get(NASA + rest, headers=headers).headers["Vary"] == vary
+
+
+def test_browsers_keep_a_degraded_picture_for_a_shorter_time(client: FlaskClient) -> None:
+    answer = client.get(f"{NASA}&bandwidth=3g&screen=phone")
+
+    assert answer.headers["Cache-Control"].startswith("public, max-age=600, s-maxage=86400,")
+
+
+def test_old_headers_reach_the_policy(client: FlaskClient) -> None:
+    answer = client.get(NASA, headers={"HTTP-NW-TYPE": "2G", "HTTP-SCREENSIZE": "320"})
+
+    assert "_2g_phone_" in answer.headers["imagekey"]
+
+
+def test_a_head_answers_without_touching_pixels(client: FlaskClient, originals: Path) -> None:
+    (originals / "nasa.jpeg").write_bytes(b"broken")  # so that touching them would show
+
+    answer = client.head(NASA)
+
+    assert answer.status_code == 200
+    assert "Content-Length" not in answer.headers
+    for name in ("imagekey", "ETag", "Vary", "Cache-Control", "Last-Modified"):
+        assert name in answer.headers
+
+
+def test_head_and_get_agree(client: FlaskClient) -> None:
+    head, got = client.head(NASA), client.get(NASA)
+
+    for name in ("imagekey", "ETag", "Vary", "Cache-Control", "Last-Modified"):
+        assert head.headers[name] == got.headers[name]
+
+
+def test_a_copy_that_is_still_good_is_not_rendered_again(
+    client: FlaskClient, originals: Path
+) -> None:
+    first = client.get(NASA)
+    status = (originals / "nasa.jpeg").stat()
+    (originals / "nasa.jpeg").write_bytes(b"x" * status.st_size)
+    os.utime(originals / "nasa.jpeg", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    for tags in (first.headers["ETag"], f'"other", W/{first.headers["ETag"]}', "*"):
+        again = client.get(NASA, headers={"If-None-Match": tags})
+        assert again.status_code == 304
+        assert again.data == b""
+        for name in ("imagekey", "ETag", "Vary", "Cache-Control"):
+            assert again.headers[name] == first.headers[name]
+
+
+def test_a_copy_of_another_rendition_or_version_is_not_good(
+    client: FlaskClient, originals: Path
+) -> None:
+    etag = client.get(NASA).headers["ETag"]
+    assert client.get(f"{NASA}&width=10", headers={"If-None-Match": etag}).status_code == 200
+
+    images.save(originals / "nasa.jpeg", images.four_colours((40, 30)), "JPEG")
+    assert client.get(NASA, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_if_modified_since_is_honoured_where_no_etag_was_sent(client: FlaskClient) -> None:
+    modified = client.get(NASA).headers["Last-Modified"]
+    old = "Mon, 01 Jan 2001 00:00:00 GMT"
+
+    def status(headers: dict[str, str]) -> int:
+        return client.get(NASA, headers=headers).status_code
+
+    assert status({"If-Modified-Since": modified}) == 304
+    assert status({"If-Modified-Since": old}) == 200
+    assert status({"If-Modified-Since": "nonsense"}) == 200
+    assert status({"If-Modified-Since": modified, "If-None-Match": '"other"'}) == 200
+
+
+@pytest.mark.parametrize("seconds", [0, 4_000_000_000])
+def test_an_original_of_any_age_is_served(
+    client: FlaskClient, originals: Path, seconds: int
+) -> None:
+    os.utime(originals / "nasa.jpeg", (seconds, seconds))
+
+    assert client.get(f"{NASA}&width=10").status_code == 200
+
+
+def test_a_missing_original_is_a_placeholder_kept_for_a_short_time(client: FlaskClient) -> None:
+    answer = client.get("/images/?name=none.jpeg&width=340&height=400&fit=force&bandwidth=3g")
+
+    assert answer.status_code == 404
+    assert images.decoded(answer.data).size == (340, 400)
+    assert answer.headers["image-error"] == "not-found"
+    assert answer.headers["imagekey"].startswith("404image.png_340x400_force_1x_3g_")
+    assert answer.headers["Cache-Control"] == "public, max-age=30"
+    assert "ETag" not in answer.headers
+
+
+def test_an_original_that_appears_is_served_at_once(client: FlaskClient, originals: Path) -> None:
+    assert client.get("/images/?name=new.png").status_code == 404
+    images.save(originals / "new.png", images.four_colours((40, 30)), "PNG")
+    assert client.get("/images/?name=new.png").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "unsupported-original"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "unsupported-original"),
+        (b"\xff\xd8\xff\xe0broken", "broken-original"),
+        (images.encoded(images.texture((90, 60)), "JPEG")[:-200], "broken-original"),
+    ],
+)
+def test_an_original_that_cannot_be_shown_is_a_422_with_a_picture(
+    client: FlaskClient, originals: Path, content: bytes, code: str
+) -> None:
+    (originals / "odd.jpg").write_bytes(content)
+
+    answer = client.get("/images/?name=odd.jpg&width=64")
+
+    assert (answer.status_code, answer.headers["image-error"]) == (422, code)
+    assert images.decoded(answer.data).size == (64, 48)
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", ["nasa", "nasa.png", "nasa.jpeg.txt", "a b+c&d=é.gif"])
+def test_a_name_without_or_with_a_wrong_extension_is_served(
+    client: FlaskClient, originals: Path, name: str
+) -> None:
+    (originals / "nasa.jpeg").rename(originals / name)
+
+    answer = client.get("/images/", query_string={"name": name, "width": "10"})
+
+    assert answer.status_code == 200
+
+
+def test_a_page_authors_mistake_is_a_400_that_says_which(client: FlaskClient) -> None:
+    answer = client.get(f"{NASA}&width=abc&height=90")
+
+    assert answer.status_code == 400
+    assert answer.headers["image-error"] == "bad-query"
+    assert answer.headers["image-error-detail"] == (
+        "width=abc: must be a whole number from 1 to 4096"
+    )
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert images.decoded(answer.data).size == (120, 90)
+
+
+def test_who_asks_for_json_gets_a_problem(client: FlaskClient) -> None:
+    answer = client.get(f"{NASA}&width=abc", headers={"Accept": "application/json"})
+
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json == {
+        "title": "width=abc: must be a whole number from 1 to 4096",
+        "status": 400,
+        "code": "bad-query",
+    }
+    missing = client.get("/images/?name=x", headers={"Accept": "application/problem+json"})
+    assert (missing.status_code, missing.headers["Cache-Control"]) == (404, "no-store")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "*/*",
+        "",
+        "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    ],
+)
+def test_browsers_get_a_picture_of_a_failure(client: FlaskClient, accept: str) -> None:
+    answer = client.get("/images/?name=none", headers={"Accept": accept})
+
+    assert answer.headers["Content-Type"] == "image/jpeg"
+
+
+EVERY_ERROR = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, ImageError) and value is not ImageError
+]
+
+
+def test_error_codes_are_unique_slugs() -> None:
+    codes = [error.code for error in EVERY_ERROR]
+
+    assert len(codes) == len(set(codes))
+    assert all(code.replace("-", "").isalpha() and code.islower() for code in codes)
+
+
+@pytest.mark.parametrize("kind", EVERY_ERROR)
+def test_every_error_has_the_same_shape(
+    kind: type[ImageError], client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status, code and sentence in headers; a picture as the body; kept by nobody but a 404."""
+    error = errors.BadQuery(["width=x: wrong"]) if kind is errors.BadQuery else kind("secret")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Service, "find", fail)
+    answer = client.get(f"{NASA}&width=64")
+
+    assert answer.status_code == kind.status
+    assert answer.headers["image-error"] == kind.code
+    assert answer.headers["image-error-detail"] == error.public
+    assert images.decoded(answer.data).size == (64, 48)
+    assert ("no-store" in answer.headers["Cache-Control"]) == (kind is not errors.NotFound)
+    assert "secret" not in str(answer.headers)
+
+
+def test_an_unexpected_error_is_a_500_with_a_picture_and_one_traceback(
+    client: FlaskClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(Service, "find", fail)
+    answer = client.get(NASA)
+
+    assert (answer.status_code, answer.headers["image-error"]) == (500, Internal.code)
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert b"secret" not in answer.data
+    assert capsys.readouterr().err.count("Traceback") == 1
+    assert "ZeroDivisionError: secret" in _log(settings)[-1]["detail"]
+
+
+@pytest.mark.parametrize("query_string", ["name=none", "name=none&width=x", "width=-1"])
+def test_without_a_placeholder_a_failure_is_plain_text(
+    settings: Settings, tmp_path: Path, query_string: str
+) -> None:
+    broken = replace(settings, placeholder=PlaceholderSettings(str(tmp_path / "none.png")))
+
+    answer = make_web(broken).test_client().get(f"/images/?{query_string}")
+
+    assert answer.status_code in {400, 404}
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "image-error" in answer.headers
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_pictures_can_be_read_and_nothing_else(client: FlaskClient, method: str) -> None:
+    answer = client.open(NASA, method=method)
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_without_the_slash_there_is_a_redirect(client: FlaskClient) -> None:
+    answer = client.get("/images?name=nasa.jpeg")
+
+    assert answer.status_code == 308
+    assert answer.headers["Location"].endswith("/images/?name=nasa.jpeg")
+
+
+def test_a_path_that_does_not_exist_is_a_404_with_a_picture(client: FlaskClient) -> None:
+    answer = client.get("/images/nasa.jpeg")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "image/jpeg")
+
+
+def test_a_log_line_says_what_was_decided_and_why(client: FlaskClient, settings: Settings) -> None:
+    answer = client.get(NASA, headers={"ECT": "3g", "Sec-CH-Viewport-Width": "360"})
+
+    (line,) = _log(settings)
+    assert line["imagekey"] == answer.headers["imagekey"]
+    assert (line["method"], line["status"], line["bytes"]) == ("GET", 200, len(answer.data))
+    assert (line["bandwidth"], line["bandwidth_from"]) == ("3g", "ECT")
+    assert (line["screen"], line["screen_from"]) == ("phone", "Sec-CH-Viewport-Width")
+    assert (line["cell"], line["original"], line["size"]) == ("540px q60", "1534x1022", "540x360")
+    assert {"find", "decode", "resize", "encode"} <= set(line["ms"])
+    assert line["total_ms"] >= line["ms"]["decode"]
+
+
+def test_every_answer_is_one_line(client: FlaskClient, settings: Settings) -> None:
+    client.get(NASA)
+    client.head(NASA)
+    client.get("/images/?name=none%0a")
+    client.get("/images/?name=none")
+    client.post("/images/")
+    client.get("/images")
+
+    assert [line["status"] for line in _log(settings)] == [200, 200, 400, 404, 405, 308]
+
+
+def test_it_is_valid_wsgi(settings: Settings) -> None:
+    web = Client(validator(make_web(settings)), TestResponse)
+
+    for path in (NASA, f"{NASA}&width=x", "/images/?name=none", "/images"):
+        with web.get(path) as answer:
+            assert answer.status_code in {200, 308, 400, 404}
+    with web.head(NASA) as answer:
+        assert answer.status_code == 200
+
+
+def test_threads_do_not_disturb_each_other(settings: Settings) -> None:
+    web = make_web(settings)
+    sizes: dict[int, tuple[int, int]] = {}
+
+    def ask(width: int) -> None:
+        answer = web.test_client().get(f"{NASA}&width={width}&dpr=1")
+        sizes[width] = images.decoded(answer.data).size
+
+    threads = [threading.Thread(target=ask, args=(width,)) for width in range(40, 80)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {width: size[0] for width, size in sizes.items()} == {w: w for w in range(40, 80)}
+
+
+octets = st.text(st.characters(max_codepoint=0xFF), max_size=60)
+header_values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=30)
+
+
+@hypothesis_settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
+)
+@given(
+    octets | octets.map(lambda text: f"name=nasa.jpeg&width=8&{text}"),
+    st.dictionaries(
+        st.sampled_from(["ECT", "RTT", "DPR", "Viewport-Width", "Accept", "If-None-Match"])
+        | st.sampled_from(["If-Modified-Since", "HTTP-NW-TYPE", "Save-Data", "Range", "Cookie"]),
+        header_values,
+    ),
+)
+def test_nothing_that_a_client_sends_is_a_500(
+    client: FlaskClient, query_string: str, headers: dict[str, str]
+) -> None:
+    environ = {"QUERY_STRING": query_string}
+    environ |= {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in headers.items()}
+
+    answer = client.get("/images/", environ_overrides=environ)
+
+    assert answer.status_code in {200, 304, 400, 404}
+
+
+def test_a_log_that_cannot_be_written_stops_the_start(settings: Settings, tmp_path: Path) -> None:
+    log = replace(settings.log, file=str(tmp_path / "none" / "log"))
+
+    with pytest.raises(ConfigurationError):
+        make_web(replace(settings, log=log))
