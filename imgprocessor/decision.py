@@ -79,16 +79,14 @@ def _find_bandwidth(query: ImageQuery, client: Client, policy: Policy) -> tuple[
     if client.save_data and policy.save_data_bandwidth is not None:
         return policy.save_data_bandwidth, SAVE_DATA
     candidates = []
-    named = client.ect if client.ect != ANY_BANDWIDTH else None
-    known = _known_bandwidth(named, policy)
-    if known is not None:
-        candidates.append((policy.rank(known), known, ECT))
+    named = _known_bandwidth(client.ect if client.ect != ANY_BANDWIDTH else None, policy)
+    if named is not None:
+        candidates.append((named, ECT))
     met = _met_bounds(client, policy)
     if met is not None:
-        candidates.append((policy.rank(met[0]), *met))
+        candidates.append(met)
     if candidates:
-        _, name, source = min(candidates)
-        return name, source
+        return min(candidates, key=lambda candidate: policy.rank(candidate[0]))
     return policy.default_bandwidth, "default"
 
 

@@ -40,11 +40,7 @@ def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSetti
     """Answer with the picture; without a rendition, with all that is known before rendering."""
     response = _response(found.planned, rendition)
     _add_kept(response, found, freshness)
-    response.headers[IMAGE_DECISION] = _decision(found.planned, rendition)
     if rendition is not None:
-        density = found.planned.plan.reached_density(rendition.original_size)
-        if density is not None:
-            response.headers["Content-DPR"] = f"{density.normalize():f}"
         spent = {"find": found.find_milliseconds, **rendition.milliseconds}
         timing = ", ".join(f"{part};dur={ms:.1f}" for part, ms in spent.items())
         response.headers["Server-Timing"] = timing
@@ -84,13 +80,18 @@ def failure(
 
 
 def _response(planned: Planned, rendition: Rendition | None) -> Response:
+    """Return a picture with the headers that describe it, be it the one asked for or not."""
     if rendition is None:
         # The only format there can be; the length nobody knows yet, and 0 would be a lie.
         response = Response(mimetype=f"image/{planned.plan.formats[0]}")
         response.automatically_set_content_length = False
-        return response
-    response = Response(rendition.body, mimetype=rendition.mime)
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    else:
+        response = Response(rendition.body, mimetype=rendition.mime)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        density = planned.plan.reached_density(rendition.original_size)
+        if density is not None:
+            response.headers["Content-DPR"] = f"{density.normalize():f}"
+    response.headers[IMAGE_DECISION] = _decision(planned, rendition)
     return response
 
 

@@ -59,6 +59,7 @@ def create_web(
         with_pixels = not as_json and request.method != "HEAD"
         stand = placeholder.stand_in(_incoming(), with_pixels=with_pixels)
         detail = "; ".join(text for text in (str(known), stand.trouble) if text)
+        g.entry.update(_planned_entry(stand.planned))
         g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
         response = failure(known, stand, freshness, as_json=as_json)
         if isinstance(known, MethodNotAllowed):

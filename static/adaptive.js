@@ -10,12 +10,14 @@
     dpr: window.devicePixelRatio,
     bandwidth: network.saveData ? "save-data" : network.effectiveType,
   };
+  const given = ({ searchParams }, name) =>
+    searchParams.has(name) || (name === "screen" && searchParams.has("screensize"));
   const policy = window.isSecureContext && navigator.userAgentData && document.featurePolicy;
   for (const img of document.querySelectorAll("img[data-src]")) {
     const url = new URL(img.dataset.src, document.baseURI);
     const hinted = policy && policy.allowsFeature("ch-viewport-width", url.origin);
     for (const [name, value] of Object.entries(hinted ? {} : known))
-      if (value && !url.searchParams.has(name)) url.search += `&${name}=${value}`;
+      if (value && !given(url, name)) url.search += `&${name}=${value}`;
     img.src = url.href;
   }
 }

@@ -8,7 +8,7 @@ const SAMPLES = {
   "harbour.jpg": "A harbour at dusk",
   "portrait.jpg": "A balloon, stored on its side",
   "night.jpg": "The Milky Way",
-  "logo.png": "An emblem on nothing",
+  "logo.png": "An emblem on a transparent ground",
   "missing.jpeg": "A placeholder, for there is no such picture",
 };
 
@@ -125,7 +125,7 @@ async function readFacts(img) {
     const answer = await fetch(url, { cache: "force-cache" });
     const body = await answer.blob();
     const facts = { url, status: answer.status, ...readHeaders(answer.headers), bytes: body.size };
-    facts.size = facts.size || (await measure(body));
+    facts.size = facts.size || measure(img, facts);
     facts.again = isOther(url, body.size);
     return facts;
   } catch (error) {
@@ -155,11 +155,10 @@ function readKey(imagekey) {
   return { bandwidth, screen, density };
 }
 
-/** Return a picture's size in pixels; img.naturalWidth is in CSS pixels in some browsers. */
-async function measure(body) {
-  if (!body.type.startsWith("image/")) return undefined;
-  const bitmap = await createImageBitmap(body);
-  return `${bitmap.width}x${bitmap.height}`;
+/** Return the pixels of a picture whose headers do not tell; unknown where a browser scales it. */
+function measure(img, { contentDpr }) {
+  if (contentDpr || !img.naturalWidth) return undefined;
+  return `${img.naturalWidth}x${img.naturalHeight}`;
 }
 
 /**

@@ -37,7 +37,6 @@ HTTPD_CONF = """\
 ServerRoot "{state}"
 DefaultRuntimeDir "{state}"
 PidFile "{state}/httpd.pid"
-WSGISocketPrefix "{state}/wsgi"
 ServerName localhost
 Listen 127.0.0.1:{port}
 {user}
@@ -182,6 +181,7 @@ def _httpd_conf(state: Path, port: int, logs: Path) -> str:
         "IMG_ROOT": ROOT,
         "IMG_CONF": state,
         "IMG_LOGS": logs,
+        "IMG_RUN": state,
         "IMG_HOST": "localhost",
         "IMG_LISTEN": f"*:{port}",
         "IMG_PROCESSES": (os.cpu_count() or 1) + 1,

@@ -32,6 +32,12 @@ def texture(size: tuple[int, int], seed: int = 1) -> Image.Image:
     return image
 
 
+def noise(size: tuple[int, int]) -> Image.Image:
+    """What compresses worst."""
+    width, height = size
+    return Image.frombytes("RGB", size, random.Random(7).randbytes(width * height * 3))
+
+
 def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
     """Return the file that Pillow makes of an image."""
     file = io.BytesIO()

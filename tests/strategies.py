@@ -22,7 +22,7 @@ HEADERS = {
     "http-nw-type": BANDWIDTHS,
     "save-data": st.sampled_from(["on", "off", "ON"]),
     "ect": BANDWIDTHS,
-    "rtt": st.sampled_from(["0", "149", "150", "269", "270", "1400", "2000", "x", "2000, 1"]),
+    "rtt": st.sampled_from(["0", "224", "225", "269", "270", "1400", "2050", "x", "2000, 1"]),
     "downlink": st.sampled_from(["0", "0.05", "0.051", "0.7", "0.701", "1", "10", ""]),
     "http-screensize": NUMBERS,
     "sec-ch-viewport-width": NUMBERS,

@@ -41,18 +41,23 @@ def _decide(policy: Policy, rest: str, headers: dict[str, str]) -> Decision:
         ("", {"ECT": "4g", "RTT": "300", "Downlink": "10"}, "3g", "RTT"),
         ("", {"ECT": "4g", "RTT": "100", "Downlink": "0.9"}, "slow-4g", "Downlink"),
         ("", {"ECT": "2g", "RTT": "100", "Downlink": "10"}, "2g", "ECT"),
-        ("", {"ECT": "3g", "RTT": "2000"}, "slow-2g", "RTT"),
+        ("", {"ECT": "3g", "RTT": "2050"}, "slow-2g", "RTT"),
         # A fresh profile of Chromium that has measured nothing must not be taken for slow.
         ("", {"ECT": "4g", "RTT": "100", "Downlink": "1.35"}, "4g", "ECT"),
+        # What Chromium reports for a typical 2g and 4g, blurred as far as it goes.
+        ("", {"ECT": "2g", "RTT": "2000", "Downlink": "0.05"}, "2g", "ECT"),
+        ("", {"ECT": "4g", "RTT": "200", "Downlink": "1.45"}, "4g", "ECT"),
         # At the bounds and around them.
+        ("", {"RTT": "2050"}, "slow-2g", "RTT"),
+        ("", {"RTT": "2049"}, "2g", "RTT"),
         ("", {"RTT": "1399"}, "3g", "RTT"),
         ("", {"RTT": "1400"}, "2g", "RTT"),
         ("", {"RTT": "270"}, "3g", "RTT"),
         ("", {"RTT": "269.999"}, "slow-4g", "RTT"),
-        ("", {"RTT": "149"}, "4g", "RTT"),
+        ("", {"RTT": "224"}, "4g", "RTT"),
         ("", {"Downlink": "0.7"}, "3g", "Downlink"),
         ("", {"Downlink": "0.701"}, "slow-4g", "Downlink"),
-        ("", {"Downlink": "0"}, "slow-2g", "Downlink"),
+        ("", {"Downlink": "0"}, "2g", "Downlink"),
         ("", {"Downlink": "fast"}, "4g", "default"),
     ],
 )

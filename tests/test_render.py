@@ -1,7 +1,6 @@
 """Pixels: what comes out of odd originals, and what is refused."""
 
 import io
-import random
 import struct
 import subprocess
 import sys
@@ -356,8 +355,7 @@ def test_quality_is_honoured() -> None:
 
 def test_the_noisiest_picture_can_be_encoded() -> None:
     """Optimised progressive JPEG needs a buffer that some encoders make too small for this."""
-    noise = Image.frombytes("RGB", (700, 700), random.Random(7).randbytes(700 * 700 * 3))
-    file = images.encoded(noise, "PNG")
+    file = images.encoded(images.noise((700, 700)), "PNG")
 
     for quality in (75, 94, 100):
         render_bytes(file, replace(FULL, cell=Cell(quality, width_percent=100)))

@@ -163,6 +163,10 @@ def test_a_missing_original_is_a_placeholder_kept_for_a_short_time(client: Flask
     assert images.decoded(answer.data).size == (340, 400)
     assert answer.headers["image-error"] == "not-found"
     assert answer.headers["imagekey"].startswith("404image.png_340x400_force_1x_3g_")
+    assert answer.headers["Content-DPR"] == "1"
+    assert answer.headers["image-decision"] == (
+        "bandwidth=3g; cell=q60 dpr1.5; quality=60; original=1600x1200; size=340x400"
+    )
     assert answer.headers["Cache-Control"] == "public, max-age=30"
     assert "ETag" not in answer.headers
 
@@ -343,6 +347,16 @@ def test_a_log_line_says_what_was_decided_and_why(client: FlaskClient, settings:
     assert (line["cell"], line["original"], line["size"]) == ("540px q60", "1534x1022", "540x360")
     assert {"find", "decode", "resize", "encode"} <= set(line["ms"])
     assert line["total_ms"] >= line["ms"]["decode"]
+
+
+def test_a_log_line_of_a_failure_says_the_same_and_why(
+    client: FlaskClient, settings: Settings
+) -> None:
+    client.get("/images/?name=none", headers={"ECT": "3g"})
+
+    (line,) = _log(settings)
+    assert (line["error"], line["detail"]) == ("not-found", "'none': No such file or directory")
+    assert (line["bandwidth"], line["bandwidth_from"]) == ("3g", "ECT")
 
 
 def test_every_answer_is_one_line(client: FlaskClient, settings: Settings) -> None:

@@ -1,0 +1,158 @@
+"""Real servers for tests: `./run serve` on a free port, and plain HTTP to talk to it."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conftest import ROOT
+
+START_SECONDS = 60
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+@dataclass
+class Server:
+    """A running `./run serve`."""
+
+    process: subprocess.Popen[str]
+    port: int
+    originals: Path
+    logs: Path
+    printed: list[str] = field(default_factory=list)
+
+    def ask(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+        """Send one request on a connection of its own."""
+        return ask(self.port, path, headers, method)
+
+    def processes(self) -> dict[int, str]:
+        """Return this server's processes: Apache runs in a session of its own."""
+        (apache,) = children(self.process.pid)
+        return {
+            pid: command for pid, command in all_processes().items() if session_of(pid) == apache
+        }
+
+
+def ask(port: int, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+    """Send one request on a connection of its own; the path goes out as it is."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        # Python would refuse to send hostile paths.
+        connection._validate_path = lambda _: None  # type: ignore[attr-defined] # noqa: SLF001
+        connection._encode_request = lambda text: text.encode("latin-1")  # type: ignore[attr-defined] # noqa: SLF001
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, names, response.read())
+
+
+def open_up(folder: Path) -> None:
+    """Let the daemons' user into a folder of pytest's, which are closed to others."""
+    for part in (folder, *folder.parents):
+        if part.owner() == Path("/proc/self").owner() and "pytest-" in str(part):
+            part.chmod(0o755)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def configuration(folder: Path, text: str = "") -> Path:
+    """Write a settings file whose logs are in its own folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    open_up(folder)
+    file = folder / "imgprocessor.ini"
+    file.write_text(
+        f"[policy]\nfile = {ROOT}/conf/policy.ini\n[log]\nfile = logs/requests.log\n"
+        f"[placeholder]\nfile = {ROOT}/static/404image.png\n{text}"
+    )
+    return file
+
+
+def run_serve(*arguments: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start `./run serve` as a user would."""
+    return subprocess.Popen(
+        [*prefix, ROOT / "run", "serve", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd="/",
+    )
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path, originals: Path, *arguments: str, prefix: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    """Run `./run serve` over a folder of originals; stop it as Ctrl-C would."""
+    conf, port = configuration(folder), free_port()
+    options = ["--port", str(port), "--originals", str(originals), "--conf", str(conf)]
+    with run_serve(*options, *arguments, prefix=prefix) as process:
+        try:
+            server = Server(process, port, originals, folder / "logs")
+            server.printed = await_ready(process)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(START_SECONDS)
+
+
+def await_ready(process: subprocess.Popen[str]) -> list[str]:
+    """Return what was printed up to the line that says ready."""
+    assert process.stdout is not None
+    printed: list[str] = []
+    # Reading has no time-out of its own.
+    watchdog = threading.Timer(START_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        for line in process.stdout:
+            printed.append(line.rstrip("\n"))
+            if line.startswith("ready on "):
+                return printed
+    finally:
+        watchdog.cancel()
+    raise AssertionError("\n".join(["never ready:", *printed]))
+
+
+def all_processes() -> dict[int, str]:
+    """Return the command lines of all processes."""
+    commands = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                commands[int(entry.name)] = command.decode(errors="replace")
+    return commands
+
+
+def session_of(pid: int) -> int:
+    """Return the session that a process belongs to; 0 if it has ended."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    """Return a process's children."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]

@@ -1,0 +1,92 @@
+"""Third-party pictures, good and malformed, through the whole service. They are not part of the
+project: without them (see CORPUS in conftest.py) these tests are skipped.
+"""
+
+import resource
+import time
+from pathlib import Path
+
+import images
+import pytest
+from conftest import CORPUS, needs_corpus
+
+from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
+from imgprocessor.errors import ImageError
+from imgprocessor.service import Request, Service
+
+pytestmark = needs_corpus
+
+SERVED = {b"\xff\xd8", b"\x89P", b"RI", b"GI"}
+
+
+def _service(folder: Path) -> Service:
+    return make_service(load_settings(DEFAULT_CONF, Overrides(originals=folder)))
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the pictures that can be named in a URL at all."""
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and len(str(path.relative_to(folder)).encode()) <= 150
+    )
+
+
+def _render(service: Service, name: str, rest: str) -> bytes:
+    _, rendition = service.render(service.find(Request(f"name={name}&{rest}", {})))
+    return rendition.body
+
+
+def test_every_malformed_picture_is_served_or_refused_quickly() -> None:
+    """What comes out is a picture, what is refused is a 4xx, and nothing takes long."""
+    folder = CORPUS / "malformed"
+    service = _service(folder)
+    served = refused = 0
+    slowest = (0.0, "")
+    for name in _names(folder):
+        for width in (64, 800):
+            begin = time.process_time()
+            try:
+                body = _render(service, name, f"width={width}&dpr=1")
+            except ImageError as error:
+                assert 400 <= error.status < 500, name
+                refused += 1
+            else:
+                assert images.decoded(body).width <= width, name
+                assert (folder / name).read_bytes()[:2] in SERVED, name
+                served += 1
+            slowest = max(slowest, (time.process_time() - begin, name))
+
+    assert served > 100
+    assert refused > 100
+    assert slowest[0] < 2, slowest[1]
+    # In kB. The worst on purpose decode to some 200 MB; nothing may come near a gigabyte.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_000_000
+
+
+def test_photographs_of_every_orientation_are_upright() -> None:
+    """The same scene stored in eight ways comes out nearly the same."""
+    folder = CORPUS / "orientation"
+    service = _service(folder)
+    names = _names(folder)
+    for shape in ("Landscape", "Portrait"):
+        turned = [name for name in names if shape in name and name[-5] in "12345678"]
+        assert len(turned) == 8
+        upright = [images.decoded(_render(service, name, "width=300&dpr=1")) for name in turned]
+        for picture in upright[1:]:
+            assert picture.size == upright[0].size
+            assert images.mean_difference(picture, upright[0]) < 8
+
+
+@pytest.mark.parametrize("screen", ["phone", "desktop"])
+@pytest.mark.parametrize("bandwidth", ["2g", "4g"])
+def test_photographs_look_like_their_originals(screen: str, bandwidth: str) -> None:
+    folder = CORPUS / "photos"
+    service = _service(folder)
+    names = [name for name in _names(folder) if name.endswith((".jpg", ".png"))][:12]
+    assert names
+    for name in names:
+        rendition = images.decoded(_render(service, name, f"screen={screen}&bandwidth={bandwidth}"))
+        original = images.decoded((folder / name).read_bytes()).convert("RGB")
+        hashes = images.difference_hash(rendition) ^ images.difference_hash(original)
+        assert hashes.bit_count() <= 5, name

@@ -1,0 +1,146 @@
+"""Documentation that cannot fall behind: README and conf/ against the code."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from test_architecture import LAYERS
+
+from imgprocessor import client, errors, query
+from imgprocessor.errors import ImageError
+from imgprocessor.policy import parse_policy
+from imgprocessor.settings import Settings, describe_settings, parse_settings
+
+README = (ROOT / "README.md").read_text()
+
+
+def _section(title: str) -> str:
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def _first_column(section: str) -> list[str]:
+    return re.findall(r"^\| (?:[\w ]*\| )?`([^`]+)`", section, re.MULTILINE)
+
+
+def test_the_map_is_the_list_of_modules() -> None:
+    rows = re.findall(r"^\| ([\w ]*)\| `(\w+)` \|", _section("Map"), re.MULTILINE)
+    layers: dict[str, list[str]] = {}
+    layer = ""
+    for name, module in rows:
+        layer = name.strip() or layer
+        layers.setdefault(layer, []).append(module)
+
+    assert layers == LAYERS
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_its_help() -> None:
+    expected = []
+    for line in describe_settings(Settings()).splitlines():
+        if line.startswith("["):
+            section = line
+        elif line.startswith("; "):
+            help_text = line[2:]
+        elif " = " in line:
+            option, _, value = line.partition(" = ")
+            expected.append(f"| `{section} {option}` | `{value}` | {help_text} |")
+
+    assert expected == [row for row in _section("Settings").splitlines() if row.startswith("| `[")]
+
+
+def test_the_settings_file_lists_every_setting_at_its_default() -> None:
+    text = (ROOT / "conf/imgprocessor.ini").read_text()
+    delivered = re.sub(r"^;(\w+ = )", r"\1", text, flags=re.MULTILINE)
+
+    assert parse_settings(text, "conf/imgprocessor.ini") == Settings()
+    assert parse_settings(delivered, "conf/imgprocessor.ini") == Settings()
+    assert delivered.endswith(describe_settings(Settings()))
+
+
+def test_every_parameter_is_in_the_table() -> None:
+    described = re.findall(
+        r"`(\w+)`",
+        " ".join(
+            row.split("|")[1]
+            for row in _section("Parameters").splitlines()
+            if row.startswith("| `")
+        ),
+    )
+
+    assert described == list(query.PARAMETERS)
+    for old in query.OLD_SPELLINGS:
+        assert f"`{old}" in _section("Parameters")
+
+
+def test_every_error_is_in_the_table_with_its_status() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", _section("Failures"), re.MULTILINE)
+    known = {
+        (value.code, str(value.status))
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, ImageError) and value is not ImageError
+    }
+
+    assert set(rows) == known
+
+
+def test_every_hint_is_described() -> None:
+    names = (client.OLD_BANDWIDTH, client.OLD_SCREEN, client.SAVE_DATA, client.ECT, client.RTT)
+    for name in (*names, client.DOWNLINK, *client.VIEWPORT_WIDTH, *client.DENSITY):
+        assert f"`{name}" in _section("Hints")
+
+
+def test_what_pages_must_ask_for_is_the_same_everywhere() -> None:
+    for file in ("README.md", "apache/imgprocessor.conf"):
+        assert f'Header set Accept-CH "{client.ACCEPT_CH}"' in (ROOT / file).read_text()
+
+
+def test_the_policy_in_readme_is_one() -> None:
+    (example,) = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
+
+    policy = parse_policy(example, "README.md")
+
+    assert [bandwidth.name for bandwidth in policy.bandwidths] == ["save-data", "2g", "4g"]
+
+
+def test_every_option_and_command_in_readme_exists() -> None:
+    serve = (ROOT / "tasks/serve.py").read_text()
+    for option in ("--port", "--originals", "--conf", "--policy"):
+        assert f'"{option}"' in serve
+        assert option in _section("Try it")
+    run = (ROOT / "run").read_text()
+    for task in re.findall(r"\./run (\w+)|imgprocessor/run (\w+)", README):
+        assert f"task_{''.join(task)}()" in run
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "tests/README.md"])
+def test_files_that_are_named_exist(file: str) -> None:
+    text = (ROOT / file).read_text()
+    named = re.findall(r"`((?:conf|static|apache|tests|tasks|benchmarks|logs)/[\w./]*)`", text)
+
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
+def test_every_directive_of_the_virtual_host_has_a_reason_above_it() -> None:
+    """A block of directives may share one comment; none may stand without."""
+    blocks = (ROOT / "apache/imgprocessor.conf").read_text().split("\n\n")
+    for block in blocks:
+        directives = [line for line in block.splitlines() if re.match(r"\s*[A-Z]\w+ ", line)]
+        if directives and not all("ServerName" in line for line in directives):
+            assert re.search(r"^\s*#", block, re.MULTILINE), block
+
+
+def test_the_changelog_is_kept() -> None:
+    assert "## Unreleased" in Path(ROOT / "CHANGELOG.md").read_text()
+
+
+def test_settings_have_units_in_their_names() -> None:
+    for part in fields(Settings):
+        section = part.default
+        assert not isinstance(section, str)
+        for option in fields(type(section)):  # type: ignore[arg-type]
+            if option.type is int:
+                assert option.name.endswith(("_pixels", "_bytes", "_seconds")), option.name
