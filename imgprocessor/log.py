@@ -51,6 +51,12 @@ class _Appender(logging.handlers.WatchedFileHandler):
 
     _complained_at = float("-inf")
 
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # the base class handles failures to write, but none to open anew
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
         now = time.monotonic()
         if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:

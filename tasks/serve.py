@@ -132,10 +132,14 @@ def _check_readable(settings: Settings) -> None:
             if path not in readable and not _daemon_may_read(path):
                 kind = "folder" if path.is_dir() else "file"
                 raise CannotServe(
-                    f"the user {DAEMON_USER}, whom Apache runs as, cannot read the {kind} {path}, "
-                    f"and so not {wanted}; open it (chmod o+rX), or put the project elsewhere"
+                    f"the user {_daemon_user()}, whom Apache runs as, cannot read the {kind} "
+                    f"{path}, and so not {wanted}; open it (chmod o+rX), or put the project elsewhere"
                 )
             readable.add(path)
+
+
+def _daemon_user() -> str:
+    return DAEMON_USER if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _daemon_may_read(path: Path) -> bool:
@@ -243,8 +247,9 @@ def _names(originals: Path) -> Sequence[str]:
 
 def _answers(url: str) -> bool:
     """Whether the application answers at all: a 404 for an empty folder is an answer, too."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=START_SECONDS) as answer:
+        with direct.open(url, timeout=START_SECONDS) as answer:
             return answer.headers["imagekey"] is not None
     except urllib.error.HTTPError as error:
         with error:

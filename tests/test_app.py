@@ -5,12 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import images
 import pytest
 from conftest import ROOT
+from servers import ask
 
 from imgprocessor.__main__ import main
 from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings
@@ -158,15 +158,15 @@ def test_waitress_serves_pictures_and_the_page(tmp_path: Path) -> None:
         try:
             assert server.stdout is not None
             ready = server.stdout.readline()
-            base = ready.split()[-1]
             assert ready.startswith("ready on http://127.0.0.1:")
-            with urllib.request.urlopen(f"{base}/images/?name=a+b.png&width=40") as answer:
-                assert images.decoded(answer.read()).size == (40, 30)
-            with urllib.request.urlopen(f"{base}/") as page:
-                assert "ECT" in page.headers["Accept-CH"]
-                assert b"<html" in page.read()
-            with urllib.request.urlopen(f"{base}/adaptive.js") as script:
-                assert "javascript" in script.headers["Content-Type"]
+            port = int(ready.rpartition(":")[2])
+            picture = ask(port, "/images/?name=a+b.png&width=40")
+            assert images.decoded(picture.body).size == (40, 30)
+            page = ask(port, "/")
+            assert "ECT" in page.headers["accept-ch"]
+            assert b"<html" in page.body
+            assert "javascript" in ask(port, "/adaptive.js").headers["content-type"]
+            assert ask(port, "/none.html").status == 404
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(10) == 0

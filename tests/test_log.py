@@ -64,6 +64,22 @@ def test_a_full_disk_fails_no_request_and_is_said_once(
     assert capsys.readouterr().err.count("cannot write /dev/full") == 1
 
 
+def test_a_log_that_cannot_be_begun_anew_fails_no_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = RequestLog(folder / "log")
+    folder.rename(tmp_path / "away")
+    log.write({"line": 1})
+    log.write({"line": 2})
+    folder.mkdir()
+    log.write({"line": 3})
+
+    assert capsys.readouterr().err.count("cannot write") == 1
+    assert json.loads((folder / "log").read_text()) == {"line": 3}
+
+
 def test_an_unexpected_error_is_reported_with_its_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
