@@ -133,7 +133,8 @@ def _check_readable(settings: Settings) -> None:
                 kind = "folder" if path.is_dir() else "file"
                 raise CannotServe(
                     f"the user {_daemon_user()}, whom Apache runs as, cannot read the {kind} "
-                    f"{path}, and so not {wanted}; open it (chmod o+rX), or put the project elsewhere"
+                    f"{path}, and so not {wanted}; open it (chmod o+rX), or put the project "
+                    "elsewhere"
                 )
             readable.add(path)
 
