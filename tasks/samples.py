@@ -1420,11 +1420,6 @@ def _missing_made(folder: Path) -> Iterator[Path]:
             yield target
 
 
-def make_samples(folder: Path) -> list[Path]:
-    """Write the samples into a folder, leave those it already has, and return the new ones."""
-    return list(_missing_made(folder))
-
-
 def main() -> None:
     """Make the samples in the folder named on the command line, one line for each."""
     parser = argparse.ArgumentParser(description="Write sample originals into a folder.")

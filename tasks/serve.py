@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
 
-from samples import SAMPLES, make_samples
+from samples import SAMPLES
 
 from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
 from imgprocessor.errors import ConfigurationError
@@ -82,14 +82,16 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
-    """Make sample originals where nobody named others: in this project's own folder only."""
+    """Make sample originals where nobody named others, nor put others into this project's folder."""
     folder = ROOT / "originals"
     if options.originals is None and Path(settings.originals.root) == folder:
         folder.mkdir(exist_ok=True)
-        missing = [sample for sample in SAMPLES if not (folder / sample.name).exists()]
-        if missing:
+        wanted = {sample.name for sample in SAMPLES}
+        there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        if there < wanted:
             print("making sample originals ...", flush=True)
-            make_samples(folder)
+            # A process of its own, because painting takes memory that is never needed again.
+            subprocess.run([sys.executable, ROOT / "tasks" / "samples.py", folder], check=True)
 
 
 def _check_port(port: int) -> None:
