@@ -82,7 +82,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
-    """Make sample originals where nobody named others, nor put others into this project's folder."""
+    """Make sample originals where nobody named others, nor put their own into this folder."""
     folder = ROOT / "originals"
     if options.originals is None and Path(settings.originals.root) == folder:
         folder.mkdir(exist_ok=True)
