@@ -343,6 +343,10 @@ def test_drafted_decoding_looks_like_undrafted(margin: float, width: int) -> Non
     assert images.mean_difference(at(margin), at(1000.0)) < 2.5
 
 
+def test_a_rendition_is_progressive() -> None:
+    assert pixels(images.encoded(images.texture((90, 60)), "PNG")).info["progressive"]
+
+
 def test_quality_is_honoured() -> None:
     file = images.encoded(images.texture((600, 400)), "PNG")
     sizes = [

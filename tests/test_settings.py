@@ -25,6 +25,12 @@ def _other_value(section: str, option: str) -> Any:
     return OTHER_VALUES[type(default)]
 
 
+def test_bounds_themselves_are_allowed() -> None:
+    settings = parse_settings("[pixels]\ndraft_margin = 1\n[freshness]\nmax_age_seconds = 0", "x")
+
+    assert (settings.pixels.draft_margin, settings.freshness.max_age_seconds) == (1.0, 0)
+
+
 def test_no_text_means_every_default() -> None:
     assert Settings() == parse_settings("", "x.ini")
 

@@ -234,6 +234,12 @@ def test_who_asks_for_json_gets_a_problem(client: FlaskClient) -> None:
     assert (missing.status_code, missing.headers["Cache-Control"]) == (404, "no-store")
 
 
+def test_no_side_over_4096_is_sent(client: FlaskClient) -> None:
+    assert client.get(f"{NASA}&width=4097").status_code == 400
+    dense = client.get(f"{NASA}&width=2049&height=10&fit=force&dpr=2")
+    assert images.decoded(dense.data).size == (3074, 15)  # 1.5 is the most that fits
+
+
 @pytest.mark.parametrize(
     "accept",
     [
@@ -367,7 +373,9 @@ def test_every_answer_is_one_line(client: FlaskClient, settings: Settings) -> No
     client.post("/images/")
     client.get("/images")
 
-    assert [line["status"] for line in _log(settings)] == [200, 200, 400, 404, 405, 308]
+    lines = _log(settings)
+    assert [line["status"] for line in lines] == [200, 200, 400, 404, 405, 308]
+    assert [line["bytes"] == 0 for line in lines] == [False, True, False, False, False, False]
 
 
 def test_it_is_valid_wsgi(settings: Settings) -> None:
