@@ -53,6 +53,19 @@ def test_a_table_is_read() -> None:
     assert expected == parse_policy(GOOD, "x.ini")
 
 
+def test_a_cell_is_written_as_the_operator_would() -> None:
+    cells = parse_policy(GOOD, "x.ini").cells
+
+    assert [str(cell) for cell in cells.values()] == [
+        "q45 dpr1",
+        "q78 dpr1.5",
+        "360px q40",
+        "75% q100",
+        "1px q1",
+        "full q90",
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -76,6 +89,7 @@ def test_a_table_is_read() -> None:
         ("[phone]", "[tablet]", "[tablet]: no such screen"),
         ("phone = 480\n", "phone = 480\nwatch = 600\n", "[watch]: this section is missing"),
         ("phone = 480\n", "phone = 480\nwatch = 240\n", "[screens] watch: '240' must be a num"),
+        ("phone = 480\n", "phone = 480\nwatch = 480\n", "[screens] watch: '480' must be a num"),
         ("phone = 480\n", "phone = x\n", "[screens] phone: 'x' must be a number of CSS pixels"),
         ("phone = 480\n", "phone = otherwise\n", "[screens] desktop: must stand before phone"),
         ("desktop = otherwise\n", "desktop = 2000\n", "[screens] desktop: the last screen must"),
