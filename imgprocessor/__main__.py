@@ -1,6 +1,7 @@
 """The command line: serve without Apache, render one file, check a configuration."""
 
 import argparse
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from imgprocessor.settings import describe_settings
 from imgprocessor.web import add_page
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
+
+_MAX_PORT = 65_535
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - the only name
@@ -58,20 +61,31 @@ def _add_serve(commands: "Commands") -> None:
     parser = commands.add_parser("serve", help="serve by Waitress, for machines without Apache")
     _add_configuration(parser)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=port_number, default=8000)
     parser.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
     web = create_app(options.conf, _overrides(options))
     add_page(web, STATIC)
-    server = create_server(web, host=options.host, port=options.port, ident="imgprocessor")
+    try:
+        server = create_server(web, host=options.host, port=options.port, ident="imgprocessor")
+    except OSError as error:
+        wrong = f"--host {options.host} --port {options.port}: {error.strerror}"
+        raise ConfigurationError(wrong) from error
     # Waitress ends in order when its loop meets SystemExit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     host, port = _listening(server)
     print(f"ready on http://{host}:{port}", flush=True)
     server.run()
     return 0
+
+
+def port_number(text: str) -> int:
+    """Read a TCP port for argparse; 0 lets the system choose."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MAX_PORT}")
+    return int(text)
 
 
 def _listening(server: Any) -> tuple[str, int]:

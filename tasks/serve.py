@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from samples import SAMPLES
 
+from imgprocessor.__main__ import port_number
 from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.settings import Settings, describe_settings
@@ -59,10 +60,10 @@ def main() -> int:
         settings = _settings(options)
         _make_samples(settings, options)
         make_service(settings)
-        _check_port(options.port)
+        port = _free_port(options.port)
         logs = _prepare_log(Path(settings.log.file))
         _check_readable(settings)
-        return _serve(options.port, settings, logs)
+        return _serve(port, settings, logs)
     except (CannotServe, ConfigurationError) as error:
         print(f"./run serve: {error}", file=sys.stderr)
         return 1
@@ -70,7 +71,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run serve", description=__doc__)
-    parser.add_argument("--port", type=int, default=8000, help="on loopback; 8000 by default")
+    parser.add_argument("--port", type=port_number, default=8000, help="on loopback; default 8000")
     parser.add_argument("--originals", type=Path, help="folder of originals, instead of samples")
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
@@ -94,13 +95,16 @@ def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
             subprocess.run([sys.executable, ROOT / "tasks" / "samples.py", folder], check=True)
 
 
-def _check_port(port: int) -> None:
+def _free_port(port: int) -> int:
+    """Return the port if nobody listens there; for 0, one that the system chooses."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+            chosen: int = probe.getsockname()[1]
         except OSError as error:
             raise CannotServe(f"port {port}: {error.strerror}; choose another by --port") from error
+    return chosen
 
 
 def _prepare_log(file: Path) -> Path:

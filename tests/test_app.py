@@ -3,6 +3,7 @@
 import io
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,34 @@ def test_render_says_what_was_wrong(
 
     assert status in {1, 2}
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http", "٣"])
+def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", f"--port={port}"])
+
+    assert "argument --port: must be a number from 0 to 65535" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "imgprocessor", "serve", "--port", str(port)]
+        done = subprocess.run(
+            [*command, "--conf", _conf(tmp_path)],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"imgprocessor: --host 127.0.0.1 --port {port}: Address already in use\n"
+    )
 
 
 def test_waitress_serves_pictures_and_the_page(tmp_path: Path) -> None:
