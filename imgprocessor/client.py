@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from imgprocessor.query import parse_number
+from imgprocessor.query import lower_ascii, parse_number
 
 OLD_BANDWIDTH = "HTTP-NW-TYPE"
 OLD_SCREEN = "HTTP-SCREENSIZE"
@@ -57,10 +57,10 @@ class Uses:
 def resolve_client(headers: Mapping[str, str]) -> Client:
     """Read a visitor's hints from the request's headers, whose names are in lower case."""
     return Client(
-        bandwidth=_first(headers, OLD_BANDWIDTH).lower() or None,
-        screen=_first(headers, OLD_SCREEN).lower() or None,
+        bandwidth=lower_ascii(_first(headers, OLD_BANDWIDTH)) or None,
+        screen=lower_ascii(_first(headers, OLD_SCREEN)) or None,
         save_data=_first(headers, SAVE_DATA).lower() == "on",
-        ect=_first(headers, ECT).lower() or None,
+        ect=lower_ascii(_first(headers, ECT)) or None,
         rtt_ms=parse_number(_first(headers, RTT)),
         downlink_mbps=parse_number(_first(headers, DOWNLINK)),
         viewport_css_pixels=_first_number(headers, VIEWPORT_WIDTH),

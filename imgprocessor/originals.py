@@ -93,6 +93,7 @@ class Originals:
         return Original(path, status.st_size, status.st_mtime_ns)
 
     def _refusal(self, name: str, error: OSError) -> NotFound | OriginalsUnavailable:
-        if error.errno in _ABSENT and self._root.is_dir():
+        # Not Path.is_dir(), which raises where a folder above may not be entered.
+        if error.errno in _ABSENT and os.path.isdir(self._root):  # noqa: PTH112
             return NotFound(f"{name!r}: {error.strerror}")
         return OriginalsUnavailable(f"{self._root}: {error.strerror}")

@@ -137,11 +137,23 @@ class _Reader:
         )
 
     def _read_bandwidths(self) -> list[Bandwidth]:
-        bandwidths = []
+        bandwidths: list[Bandwidth] = []
         for name, text in self._rows(_BANDWIDTHS):
             bandwidth = Bandwidth(name)
+            kinds = set()
             for word in text.split():
                 bandwidth = self._bounded(bandwidth, word)
+                kind = re.split("[<>]", word)[0]
+                if kind in kinds:
+                    raise self._wrong(_BANDWIDTHS, name, f"{word!r}: only one {kind}")
+                kinds.add(kind)
+            measures = bandwidth.min_rtt_ms is not None or bandwidth.max_downlink_mbps is not None
+            rest = next((known.name for known in bandwidths if known.otherwise), None)
+            if measures and rest is not None:
+                wrong = (
+                    f"its bounds are never met: it must stand before {rest}, which takes the rest"
+                )
+                raise self._wrong(_BANDWIDTHS, name, wrong)
             bandwidths.append(bandwidth)
         self._refuse_second("otherwise", [known.name for known in bandwidths if known.otherwise])
         self._refuse_second("save-data", [known.name for known in bandwidths if known.save_data])

@@ -93,6 +93,13 @@ def parse_number(text: str) -> Decimal | None:
     return Decimal(text)
 
 
+def lower_ascii(text: str) -> str:
+    """Lower the case as every cache in front would: of ASCII alone. Unicode knows other letters
+    whose small form is ASCII, such as the Kelvin sign's; classes have none of those.
+    """
+    return text.lower() if text.isascii() else text
+
+
 def spell(name: str) -> str:
     """Return a file's name as it is spelled in a URL."""
     return quote(name, safe="/")
@@ -158,7 +165,7 @@ def _split(query_string: str) -> tuple[dict[str, str], list[str]]:
 
 def _read_name(spelled: str) -> str:
     octets = unquote_to_bytes(spelled.replace("+", " ").encode("latin-1"))
-    if len(octets) > MAX_NAME_BYTES or len(spelled) > MAX_NAME_BYTES:
+    if len(_printable(spelled)) > MAX_NAME_BYTES:  # what goes into keys and headers
         raise _Wrong(f"must be at most {MAX_NAME_BYTES} bytes long, as spelled in the URL")
     try:
         name = octets.decode()
@@ -186,7 +193,7 @@ def _read_fit(spelled: str) -> Fit:
 
 
 def _read_class(spelled: str) -> str:
-    return unquote_plus(spelled).strip().lower()
+    return lower_ascii(unquote_plus(spelled).strip())
 
 
 def _read_dpr(spelled: str) -> Decimal | None:

@@ -3,9 +3,9 @@
 import argparse
 import os
 import pwd
-import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -114,9 +114,15 @@ def _prepare_log(file: Path) -> Path:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o644)
-        if os.geteuid() == 0:
-            shutil.chown(file, DAEMON_USER, DAEMON_USER)
+        # Through a descriptor, and no symbolic link: root gives away this one file and no other.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(file, flags, 0o640)
+        with os.fdopen(descriptor, "ab"):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CannotServe(f"{file}: the log must be a plain file")
+            if os.geteuid() == 0:
+                user = pwd.getpwnam(DAEMON_USER)
+                os.fchown(descriptor, user.pw_uid, user.pw_gid)
     except OSError as error:
         raise CannotServe(f"{file}: {error.strerror}") from error
     return file.parent

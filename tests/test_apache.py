@@ -316,6 +316,26 @@ def test_a_port_that_is_taken_is_said(apache: Server) -> None:
     assert f"port {apache.port}: Address already in use; choose another by --port" in printed
 
 
+def test_root_gives_no_file_away_but_the_log(tmp_path: Path, pictures: Path) -> None:
+    """What the settings call the log may be a folder, or a link to something of root's."""
+    conf = servers.configuration(tmp_path)
+    (tmp_path / "mine").touch()
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs" / "requests.log"
+    for kind in ("link", "folder"):
+        if kind == "link":
+            log.symlink_to(tmp_path / "mine")
+        else:
+            log.unlink()
+            log.mkdir()
+        with servers.run_serve("--port", "0", "--conf", conf, "--originals", pictures) as process:
+            printed, _ = process.communicate()
+        assert process.returncode == 1
+        assert f"./run serve: {log}: " in printed
+        owners = {path.stat().st_uid for path in (tmp_path / "mine", log)}
+        assert owners == {os.geteuid()}
+
+
 @needs_root
 def test_a_folder_that_the_daemons_cannot_read_is_named(tmp_path: Path, pictures: Path) -> None:
     servers.open_up(tmp_path)
@@ -331,6 +351,25 @@ def test_a_folder_that_the_daemons_cannot_read_is_named(tmp_path: Path, pictures
 
     assert process.returncode == 1
     assert f"the user www-data, whom Apache runs as, cannot read the folder {closed}," in printed
+
+
+@needs_root
+def test_a_folder_that_is_closed_while_serving_is_a_503_until_it_opens(
+    tmp_path: Path, pictures: Path
+) -> None:
+    servers.open_up(tmp_path)
+    above = tmp_path / "above"
+    shutil.copytree(pictures, above / "pictures")
+    with serving(tmp_path / "server", above / "pictures") as server:
+        above.chmod(0o700)
+        closed = server.ask(f"{NASA}&width=64")
+        above.chmod(0o755)
+        opened = server.ask(f"{NASA}&width=64")
+
+    assert (closed.status, closed.headers["image-error"]) == (503, "originals-unavailable")
+    assert images.decoded(closed.body).size == (64, 48)
+    assert closed.headers["cache-control"] == "no-store"
+    assert opened.status == 200
 
 
 @needs_root

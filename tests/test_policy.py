@@ -97,6 +97,12 @@ def test_a_cell_is_written_as_the_operator_would() -> None:
         ("default = desktop", "", "[screens] default: must be given: one of phone, desktop"),
         ("default = 4g", "default = 5g", "[bandwidths] default: '5g' is none of 2g, 4g"),
         ("rtt>=1400", "rtt>1400", "[bandwidths] 2g: 'rtt>1400' is no bound; right are rtt>="),
+        ("rtt>=1400", "rtt>=1400 rtt>=1", "[bandwidths] 2g: 'rtt>=1': only one rtt"),
+        (
+            "4g = otherwise",
+            "4g = otherwise\nx = rtt>=5",
+            "[bandwidths] x: its bounds are never met",
+        ),
         ("rtt>=1400", "rtt>=x", "[bandwidths] 2g: 'rtt>=x' is no bound"),
         ("rtt>=1400", "otherwise", "[bandwidths] 4g: 'otherwise' already belongs to 2g"),
         ("2g = rtt", "2_g = rtt", "[bandwidths] 2_g: must be 1 to 20 of a-z, 0-9 and -"),

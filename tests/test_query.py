@@ -46,6 +46,7 @@ def _parse(rest: str) -> ImageQuery:
         ("bandwidth=*", "bandwidth", "*"),
         ("bandwidth=%2A", "bandwidth", "*"),
         ("screen=Phone", "screen", "phone"),
+        ("screen=des%E2%84%AAtop", "screen", "des\u212atop"),
         ("screensize=320", "screen", "320"),
         ("dpr=2", "dpr", Decimal(2)),
         ("dpr=2.625", "dpr", Decimal("2.625")),
@@ -122,6 +123,7 @@ def test_a_name_is_decoded_once(spelled: str, name: str) -> None:
         ("name=%FF", "name=%FF: must be UTF-8"),
         ("name=" + "a" * 151, "name=" + "a" * 40 + ": must be at most 150 bytes"),
         ("name=" + "%61" * 51, "name="),
+        ("name=" + "\xc3\xa9" * 26, "name=%C3%A9"),
     ],
 )
 def test_a_page_authors_mistake_is_refused_by_name(query_string: str, message: str) -> None:

@@ -270,6 +270,9 @@ def test_a_profile_is_applied_under_transparency_too() -> None:
     file = images.encoded(image, "PNG", icc_profile=_gamma_one_profile())
 
     assert abs(pixels(file).getpixel((20, 20))[0] - 128) <= 3  # type: ignore[index]
+    image.putalpha(0)
+    clear = images.encoded(image, "PNG", icc_profile=_gamma_one_profile())
+    assert images.corner_colours(pixels(clear)) == ["white"] * 4
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", SRGB[:200], b"x" * (1 << 21)])

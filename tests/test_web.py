@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,14 @@ def test_if_modified_since_is_honoured_where_no_etag_was_sent(client: FlaskClien
     assert status({"If-Modified-Since": modified, "If-None-Match": '"other"'}) == 200
 
 
+def test_an_original_from_the_future_is_modified_now(client: FlaskClient, originals: Path) -> None:
+    os.utime(originals / "nasa.jpeg", (4_000_000_000, 4_000_000_000))
+    modified = client.head(NASA).last_modified
+
+    assert modified is not None
+    assert modified.timestamp() <= time.time()
+
+
 @pytest.mark.parametrize("seconds", [0, 4_000_000_000])
 def test_an_original_of_any_age_is_served(
     client: FlaskClient, originals: Path, seconds: int
@@ -169,6 +178,7 @@ def test_a_missing_original_is_a_placeholder_kept_for_a_short_time(client: Flask
     )
     assert answer.headers["Cache-Control"] == "public, max-age=30"
     assert "ETag" not in answer.headers
+    assert answer.headers["Vary"] == "Sec-CH-DPR, DPR"
 
 
 def test_an_original_that_appears_is_served_at_once(client: FlaskClient, originals: Path) -> None:
