@@ -14,19 +14,26 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["imgprocessor"]),
+    package_data={"imgprocessor": ["calibration.json", "report.html.jinja"]},
     install_requires=[
         "Flask==3.1.3",
         "Werkzeug==3.1.9",
         # The same Pillow twice: SIMD instructions where the processor has them.
         "pillow-simd==12.1.1.post0; platform_machine == 'x86_64'",
         "pillow==12.1.1; platform_machine != 'x86_64'",
+        # Debian 12's own libavif is too old for Pillow's AVIF.
+        "pillow-avif-plugin==1.6.0",
+        "rich==15.0.0",
         "waitress==3.0.2",
     ],
     extras_require={
         "apache": ["mod_wsgi==6.1.1"],
+        # With ssimulacra2, which ./run installs without the pillow that it asks for.
+        "report": ["numpy==2.4.6", "scipy==1.17.1"],
         "test": [
             "hypothesis==6.170.15",
             "mypy==2.4.1",
+            "packaging==26.3",
             "pytest==9.2.0",
             "ruff==0.17.5",
             "types-waitress==3.0.1.20260724",

@@ -84,6 +84,7 @@ _PLAN = Plan(
     screen="",
     formats=("jpeg",),
     quality_limit=None,
+    bytes_limit=None,
     cell=Cell(100),
     pixels=PixelsSettings(),
     encoders="",

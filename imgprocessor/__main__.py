@@ -1,4 +1,4 @@
-"""The command line: serve without Apache, render one file, check a configuration."""
+"""The command line: serve without Apache, render one file, look into the policy."""
 
 import argparse
 import re
@@ -9,13 +9,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from rich.console import Console
+from rich.progress import track
 from waitress.server import create_server
 
-from imgprocessor.app import DEFAULT_CONF, Overrides, create_app, load_settings, make_service
+from imgprocessor.app import (
+    DEFAULT_CONF,
+    Overrides,
+    create_app,
+    load_policy,
+    load_settings,
+    make_service,
+)
+from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError, ImageError
+from imgprocessor.explanation import explain
+from imgprocessor.policy import doubts
 from imgprocessor.query import PARAMETERS
+from imgprocessor.report import (
+    CHROMIUM_ACCEPT,
+    as_html,
+    as_text,
+    measure,
+    originals_in,
+    require_metric,
+    summarise,
+)
 from imgprocessor.service import Request
 from imgprocessor.settings import describe_settings
+from imgprocessor.table import print_table
 from imgprocessor.web import add_page
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -42,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_render(commands)
-    _add_check(commands)
+    _add_policy(commands)
     _add_settings(commands)
     return parser
 
@@ -75,6 +97,7 @@ def _serve(options: argparse.Namespace) -> int:
         raise ConfigurationError(wrong) from error
     # Waitress ends in order when its loop meets SystemExit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print(f"imgprocessor: with {VERSIONS}", file=sys.stderr)
     host, port = _listening(server)
     print(f"ready on http://{host}:{port}", flush=True)
     server.run()
@@ -97,7 +120,12 @@ def _listening(server: Any) -> tuple[str, int]:
 def _add_render(commands: "Commands") -> None:
     parser = commands.add_parser("render", help="render one file, as a request for it would")
     parser.add_argument("file", type=Path)
-    parser.add_argument("-o", "--output", type=Path, help="where to, instead of standard output")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="where to; its name has no say in the format",
+    )
     parser.add_argument(
         "-H", "--header", action="append", default=[], type=_header, help="such as 'ECT: 3g'"
     )
@@ -122,9 +150,14 @@ def _render(options: argparse.Namespace) -> int:
     if options.output is None:
         sys.stdout.buffer.write(rendition.body)
     else:
-        options.output.write_bytes(rendition.body)
-    size = f"{rendition.size}, {len(rendition.body)} bytes"
-    print(f"{found.planned.imagekey}: {size}", file=sys.stderr)
+        try:
+            options.output.write_bytes(rendition.body)
+        except OSError as error:
+            raise ConfigurationError(f"{options.output}: {error.strerror}") from error
+    limited = f", the budget took {rendition.limited}" if rendition.limited else ""
+    made = f"{rendition.format}, {rendition.size}, quality {rendition.quality}"
+    told = f"{made}, {len(rendition.body)} bytes{limited}"
+    print(f"{found.planned.imagekey}: {told}", file=sys.stderr)
     return 0
 
 
@@ -135,14 +168,87 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip()
 
 
-def _add_check(commands: "Commands") -> None:
-    parser = commands.add_parser("check", help="check settings and policy, as a start would")
-    _add_configuration(parser)
-    parser.set_defaults(run=_check)
+def _add_policy(commands: "Commands") -> None:
+    parser = commands.add_parser("policy", help="check, show, explain or measure the policy")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="check settings and policy, as a start would")
+    check.set_defaults(run=_check_policy)
+    show = actions.add_parser("show", help="print the table")
+    show.set_defaults(run=_show_policy)
+    explain = actions.add_parser("explain", help="tell how one request is answered, and why")
+    explain.add_argument("url", metavar="URL", help="or its query string alone")
+    explain.add_argument("-H", "--header", action="append", default=[], type=_header)
+    explain.set_defaults(run=_explain_policy)
+    report = actions.add_parser("report", help="weigh, score and time every cell over a folder")
+    report.add_argument("folder", type=Path, metavar="DIR", help="of originals")
+    report.add_argument("-o", "--output", type=Path, default=Path("report.html"))
+    report.add_argument("--accept", default=CHROMIUM_ACCEPT, help="the Accept header to send")
+    report.add_argument(
+        "--pictures", type=int, default=3, help="so many originals are shown side by side"
+    )
+    report.add_argument("--text", action="store_true", help="print the main table as Markdown")
+    report.set_defaults(run=_report_policy)
+    for action in (check, show, explain):
+        _add_configuration(action)
+    report.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
+    report.add_argument("--policy", type=Path, help="the policy, instead of the file's")
 
 
-def _check(options: argparse.Namespace) -> int:
-    make_service(load_settings(options.conf, _overrides(options)))
+def _check_policy(options: argparse.Namespace) -> int:
+    settings = load_settings(options.conf, _overrides(options))
+    policy = load_policy(settings)
+    for doubt in doubts(policy):
+        print(f"{settings.policy.file}: warning: {doubt}")
+    if not Path(settings.placeholder.file).is_file():
+        wrong = f"[placeholder] file: {settings.placeholder.file} is not there"
+        print(f"{options.conf}: warning: {wrong}: failures will be answered with text")
+    make_service(settings)
+    size = f"{len(policy.screens)} screens, {len(policy.bandwidths)} bandwidths"
+    print(f"{settings.policy.file}: can be used: {size}")
+    return 0
+
+
+def _show_policy(options: argparse.Namespace) -> int:
+    print_table(load_policy(load_settings(options.conf, _overrides(options))), Console())
+    return 0
+
+
+def _explain_policy(options: argparse.Namespace) -> int:
+    settings = load_settings(options.conf, _overrides(options))
+    service = make_service(settings)
+    for told, telling in explain(options.url, dict(options.header), service, settings.pixels):
+        print(f"{told + ':':<11}{telling}")
+    return 0
+
+
+def _report_policy(options: argparse.Namespace) -> int:
+    require_metric()
+    if not options.output.resolve().parent.is_dir():
+        raise ConfigurationError(f"{options.output}: there is no such folder to write to")
+    settings = load_settings(options.conf, Overrides(options.folder, options.policy))
+    policy = load_policy(settings)
+    names = originals_in(Path(settings.originals.root))
+    samples = []
+    console = Console(stderr=True)
+    for name, found in track(
+        measure(settings, names, options.accept),
+        "rendering and scoring",
+        total=len(names),
+        console=console,
+    ):
+        if isinstance(found, str):
+            console.print(f"{name} is left out: {found}")
+        else:
+            samples += found
+    summaries = summarise(samples, policy)
+    if not summaries:
+        raise ConfigurationError(f"{options.folder}: none of its pictures can be rendered")
+    known = sorted({sample.original for sample in samples})
+    shown = known[:: max(1, len(known) // max(1, options.pictures))][: options.pictures]
+    options.output.write_text(as_html(summaries, shown, options.accept), encoding="utf-8")
+    if options.text:
+        print(as_text(summaries))
+    console.print(f"written: {options.output}")
     return 0
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from flask import Flask
 
+from imgprocessor.encoders import ENCODERS, VERSIONS
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.log import RequestLog
+from imgprocessor.log import RequestLog, utc_now
 from imgprocessor.originals import Originals
 from imgprocessor.placeholder import Placeholder
-from imgprocessor.policy import parse_policy
+from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.service import Service
 from imgprocessor.settings import (
     LogSettings,
@@ -53,6 +54,8 @@ def make_web(settings: Settings) -> Flask:
         Path(settings.placeholder.file), service, settings.pixels, settings.originals
     )
     log = RequestLog(Path(settings.log.file))
+    # Two Pillows can lie over each other: which one is loaded is worth a line.
+    log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
     return create_web(service, placeholder, settings.freshness, log)
 
 
@@ -85,8 +88,7 @@ def make_service(settings: Settings) -> Service:
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.
     """
-    policy_file = Path(settings.policy.file)
-    policy = parse_policy(_read(policy_file), str(policy_file))
+    policy = load_policy(settings)
     return Service(
         policy=policy,
         originals=_originals(settings.originals),
@@ -95,10 +97,26 @@ def make_service(settings: Settings) -> Service:
     )
 
 
+def load_policy(settings: Settings) -> Policy:
+    """Read the policy.
+
+    Raises:
+        ConfigurationError: it cannot be read, is wrong, or offers what cannot be encoded here.
+    """
+    file = settings.policy.file
+    policy = parse_policy(_read(Path(file)), file)
+    for known in policy.formats:
+        if known not in ENCODERS:
+            wrong = f"{known!r} cannot be written here: its Pillow plugin is not installed"
+            raise ConfigurationError(f"{file}: [formats] offer: {wrong}")
+    return policy
+
+
 def _originals(settings: OriginalsSettings) -> Originals:
     root = Path(settings.root)
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
-        raise ConfigurationError(f"[originals] root: {root} is not a folder that can be read")
+        wrong = f"{root} is not a folder that can be read: make it, or name another (--originals)"
+        raise ConfigurationError(f"[originals] root: {wrong}")
     return Originals(root, settings)
 
 

@@ -1,14 +1,15 @@
-"""Who is asking: screen, bandwidth and density as request headers hint at them.
+"""Who is asking: screen, bandwidth, density and formats as request headers hint at them.
 
 This module alone knows the names of request headers, so it also owns `Vary` and `Accept-CH`.
 What the hints mean is the policy's business.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from imgprocessor.query import lower_ascii, parse_number
+from imgprocessor.query import FORMATS, PLAINEST, Format, lower_ascii, parse_number
 
 OLD_BANDWIDTH = "HTTP-NW-TYPE"
 OLD_SCREEN = "HTTP-SCREENSIZE"
@@ -18,6 +19,7 @@ RTT = "RTT"
 DOWNLINK = "Downlink"
 VIEWPORT_WIDTH = ("Sec-CH-Viewport-Width", "Viewport-Width")
 DENSITY = ("Sec-CH-DPR", "DPR")
+ACCEPT = "Accept"
 
 ACCEPT_CH = ", ".join((DENSITY[0], VIEWPORT_WIDTH[0], ECT, RTT, DOWNLINK, SAVE_DATA))
 """What a page asks browsers to send with its pictures (RFC 8942). Save-Data and the network hints
@@ -40,6 +42,8 @@ class Client:
     downlink_mbps: Decimal | None = None
     viewport_css_pixels: Decimal | None = None
     dpr: Decimal | None = None
+    formats: frozenset[Format] = frozenset({PLAINEST})
+    """What the visitor can show."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Uses:
     downlink: bool
     screen: bool
     density: bool
+    formats: bool
 
 
 def resolve_client(headers: Mapping[str, str]) -> Client:
@@ -65,6 +70,7 @@ def resolve_client(headers: Mapping[str, str]) -> Client:
         downlink_mbps=parse_number(_first(headers, DOWNLINK)),
         viewport_css_pixels=_first_number(headers, VIEWPORT_WIDTH),
         dpr=_first_number(headers, DENSITY),
+        formats=_accepted(headers.get(ACCEPT.lower(), "")),
     )
 
 
@@ -84,12 +90,34 @@ def vary(uses: Uses) -> str:
         names += [OLD_SCREEN, *VIEWPORT_WIDTH]
     if uses.density:
         names += DENSITY
+    if uses.formats:
+        names.append(ACCEPT)
     return ", ".join(names)
 
 
 def _first(headers: Mapping[str, str], name: str) -> str:
     """Of a header sent twice or as a list the first value counts (Apache joins them)."""
     return headers.get(name.lower(), "").partition(",")[0].strip()
+
+
+def _accepted(header: str) -> frozenset[Format]:
+    """Read an Accept header (RFC 9110, 12.5.1), which is a list even when it is sent twice.
+
+    A format is accepted when it is named, and not with `q=0`; how high `q` is otherwise is left
+    to the policy's order. Browsers send `image/*` whatever they can show, so that wildcards say
+    nothing but that the plainest format is welcome; so does no header at all.
+    """
+    if not header.strip():
+        return frozenset({PLAINEST})
+    welcome: dict[str, bool] = {}
+    for element in lower_ascii(header).split(","):
+        kind, *parameters = (part.strip() for part in element.split(";"))
+        refused = any(re.fullmatch(r"q ?= ?0(\.0*)?", parameter) for parameter in parameters)
+        welcome[kind] = welcome.get(kind, True) and not refused
+    accepted = {known for known in FORMATS if welcome.get(f"image/{known}", False)}
+    if welcome.get(f"image/{PLAINEST}", welcome.get("image/*", welcome.get("*/*", False))):
+        accepted.add(PLAINEST)
+    return frozenset(accepted)
 
 
 def _first_number(headers: Mapping[str, str], names: tuple[str, ...]) -> Decimal | None:

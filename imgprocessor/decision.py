@@ -15,8 +15,9 @@ from imgprocessor.client import (
     Client,
     Uses,
 )
+from imgprocessor.errors import BadQuery
 from imgprocessor.policy import ANY_BANDWIDTH, DENSITIES, SIZED, Cell, Policy
-from imgprocessor.query import ImageQuery, parse_number
+from imgprocessor.query import FORMATS, PLAINEST, Format, ImageQuery, parse_number
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Decision:
     dpr: Decimal
     dpr_from: str
     cell: Cell
+    formats: tuple[Format, ...]
+    """What may be sent: the first, or a plainer one where that weighs less."""
     is_degraded: bool
     """Whether the class is worse than the default, so that a better network pays soon."""
 
@@ -50,8 +53,21 @@ def decide(query: ImageQuery, client: Client, policy: Policy) -> Decision:
         dpr=dpr,
         dpr_from=dpr_from,
         cell=policy.cells[screen or SIZED, bandwidth],
+        formats=_find_formats(query, client, policy),
         is_degraded=policy.rank(bandwidth) < policy.rank(policy.default_bandwidth),
     )
+
+
+def require_offered(query: ImageQuery, policy: Policy) -> None:
+    """Check that the format a query names is one that the policy offers.
+
+    Raises:
+        BadQuery: it is not.
+    """
+    on_request = _on_request(policy)
+    if query.format is not None and query.format not in on_request:
+        words = ", ".join(("auto", *on_request))
+        raise BadQuery([f"format={query.format}: the policy does not offer it; there are {words}"])
 
 
 def uses(query: ImageQuery, policy: Policy) -> Uses:
@@ -68,6 +84,7 @@ def uses(query: ImageQuery, policy: Policy) -> Uses:
         density=sized
         and query.dpr is None
         and any(policy.cells[SIZED, name].max_density > 1 for name in possible),
+        formats=query.format not in _on_request(policy) and len(policy.formats) > 1,
     )
 
 
@@ -146,3 +163,19 @@ def _find_dpr(query: ImageQuery, client: Client) -> tuple[Decimal, str]:
     if client.dpr is not None:
         return client.dpr, DENSITY[0]
     return DENSITIES[0], "default"
+
+
+def _find_formats(query: ImageQuery, client: Client, policy: Policy) -> tuple[Format, ...]:
+    """Return the first format of the policy that the visitor can show, and after it the plainer
+    ones that would also do. Who can show none gets the plainest all the same (RFC 9110, 12.5.1).
+    """
+    if query.format is not None and query.format in _on_request(policy):
+        return (query.format,)
+    accepted = [known for known in policy.formats if known in client.formats] or [PLAINEST]
+    plainer = FORMATS[FORMATS.index(accepted[0]) + 1 :]
+    return (accepted[0], *(known for known in plainer if known in accepted))
+
+
+def _on_request(policy: Policy) -> tuple[Format, ...]:
+    """Return what a query may name: what is offered, and PNG, for who must have it lossless."""
+    return tuple(known for known in FORMATS if known in policy.formats or known == "png")

@@ -27,10 +27,15 @@ def imagekey(plan: Plan) -> str:
             plan.bandwidth,
             _NONE if plan.screen is None else plan.screen,
             "+".join(plan.formats),
-            _NONE if plan.quality_limit is None else f"q{plan.quality_limit}",
+            _limits(plan),
             _digest(plan),
         )
     )
+
+
+def _limits(plan: Plan) -> str:
+    limits = (("q", plan.quality_limit), ("b", plan.bytes_limit))
+    return "+".join(f"{kind}{limit}" for kind, limit in limits if limit is not None) or _NONE
 
 
 def etag(key: str, version: str) -> str:

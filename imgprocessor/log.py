@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 import weakref
+from datetime import UTC, datetime
 from pathlib import Path
 
 from imgprocessor.errors import ConfigurationError
@@ -62,6 +63,11 @@ class _Appender(logging.handlers.WatchedFileHandler):
         if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
             self._complained_at = now
             _print(f"imgprocessor: cannot write {self.baseFilename}: {sys.exc_info()[1]}")
+
+
+def utc_now() -> str:
+    """Return the time as every line has it, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def report_unexpected(error: BaseException) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgprocessor.errors import ImageError
-from imgprocessor.query import readable_part, spell
+from imgprocessor.query import PLAINEST, readable_part, spell
 from imgprocessor.render import Rendition, render
 from imgprocessor.service import Planned, Request, Service
 from imgprocessor.settings import OriginalsSettings, PixelsSettings
@@ -32,14 +32,25 @@ class Placeholder:
         self._limits = limits
 
     def stand_in(self, request: Request, *, with_pixels: bool = True) -> Stand:
-        """Render the placeholder with the size, fit and quality that the request would have got.
+        """Render the placeholder with the size, fit, quality and budget that the request would
+        have got.
 
         Of a request that makes no sense, what does make sense counts. Never raises for a
         placeholder that is missing or broken.
         """
         asked = readable_part(request.query_string, self._max_side)
-        query = replace(asked, name=self._file.name, spelled_name=spell(self._file.name))
-        planned = self._service.plan(query, request.headers)
+        query = replace(
+            asked,
+            name=self._file.name,
+            spelled_name=spell(self._file.name),
+            # The format that costs least to make: failures come in floods.
+            format=PLAINEST,
+        )
+        planned = replace(
+            self._service.plan(query, request.headers),
+            # One URL has one Vary, whether its picture is there or not.
+            vary=self._service.plan(asked, request.headers).vary,
+        )
         if not with_pixels:
             return Stand(planned, None, "")
         try:

@@ -1,12 +1,13 @@
 """What will be done to the pixels, decided before any are read."""
 
+import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from imgprocessor.decision import Decision
 from imgprocessor.geometry import Box, Fit, Layout, Size, inside, lay_out, share
 from imgprocessor.policy import DENSITIES, Cell
-from imgprocessor.query import FORMATS, Format, ImageQuery
+from imgprocessor.query import Format, ImageQuery
 from imgprocessor.settings import PixelsSettings
 
 
@@ -30,18 +31,25 @@ class Plan:
     screen: str | None
     """The row of the table; None with a box."""
     formats: tuple[Format, ...]
-    """The formats that may be sent."""
+    """The formats that may be sent: the first, or a plainer one where that weighs less."""
     quality_limit: int | None
     """The query's own quality, where it is lower than the cell's."""
+    bytes_limit: int | None
+    """The query's own budget, where it is lower than the cell's."""
     cell: Cell
     pixels: PixelsSettings
     encoders: str
     """The versions of what decodes and encodes: another version may write other bytes."""
 
     @property
-    def quality(self) -> int:
-        """The quality to encode at, on the JPEG scale, 1 to 100."""
+    def max_quality(self) -> int:
+        """The highest quality to encode at, on the scale of libjpeg-turbo, 1 to 100."""
         return self.cell.quality if self.quality_limit is None else self.quality_limit
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """What the body may weigh at most."""
+        return self.cell.budget_bytes if self.bytes_limit is None else self.bytes_limit
 
     def lay_out(self, original: Size) -> Layout:
         """Return what becomes of an original of this size (as displayed, after orientation)."""
@@ -55,25 +63,28 @@ class Plan:
             wanted = share(original, self.cell.width_percent)
         return lay_out(original, Box(wanted.width, wanted.height), Fit.INSIDE, max_side)
 
-    def reached_density(self, original: Size) -> Decimal | None:
-        """Return the device pixels per CSS pixel that an original of this size allows.
+    def reached_density(self, original: Size, size: Size) -> Decimal | None:
+        """Return the device pixels per CSS pixel of a rendition of this size.
 
-        It is the density honoured, or less where the original has too few pixels: a browser that
-        lays the picture out by it always gets the size asked for. None without a box.
+        It is the density honoured, or less where the original had too few pixels or the budget
+        too few bytes: a browser that lays the picture out by it always gets the size asked for.
+        None without a box.
         """
         if self.density is None:
             return None
-        width = self.lay_out(original).size.width
         css_width = replace(self, density=Decimal(1)).lay_out(original).size.width
-        if abs(width - css_width * self.density) <= self.density:
+        if abs(size.width - css_width * self.density) <= self.density:
             return self.density  # all but for rounding
-        return (Decimal(width) / css_width).quantize(Decimal("0.001"))
+        return (Decimal(size.width) / css_width).quantize(Decimal("0.001"))
 
 
 def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, encoders: str) -> Plan:
     """Join what was asked and what was decided into what will be done."""
     cell = decision.cell
     lowers_quality = query.quality is not None and query.quality < cell.quality
+    lossless = decision.formats == ("png",)
+    allowed = math.inf if cell.budget_bytes is None else cell.budget_bytes
+    lowers_budget = query.max_bytes is not None and query.max_bytes < allowed
     return Plan(
         spelled_name=query.spelled_name,
         box=query.box,
@@ -81,8 +92,9 @@ def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, enc
         density=_honoured_density(query.box, decision, pixels.max_output_side_pixels),
         bandwidth=decision.bandwidth,
         screen=decision.screen,
-        formats=FORMATS if query.format is None else (query.format,),
-        quality_limit=query.quality if lowers_quality else None,
+        formats=decision.formats,
+        quality_limit=query.quality if lowers_quality and not lossless else None,
+        bytes_limit=query.max_bytes if lowers_budget else None,
         cell=cell,
         pixels=pixels,
         encoders=encoders,

@@ -1,16 +1,17 @@
 """What visitors should get: the operator's table, read strictly.
 
-Rows are screens, columns bandwidth classes, a cell says how wide and which quality. The language
-is described in the README; a table that is wrong in any word stops the start.
+Rows are screens, columns bandwidth classes, a cell says how wide, which quality, how many bytes.
+The language is described in the README; a table that is wrong in any word stops the start.
 """
 
-import configparser
+import math
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import pairwise
 
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.query import parse_number
+from imgprocessor.query import FORMATS, PLAINEST, Format, parse_number
 from imgprocessor.settings import read_ini
 
 DENSITIES = (Decimal(1), Decimal("1.5"), Decimal(2), Decimal(3))
@@ -23,11 +24,17 @@ SIZED = "sized"
 """The row for requests that name a width or a height themselves."""
 
 _FULL = 100
+_BYTES_A_KILOBYTE = 1000
+
+BEST_QUALITY = 95
+"""The ceiling of a cell that names a score: above it bytes grow and nothing can be seen."""
 _BANDWIDTHS = "bandwidths"
 _SCREENS = "screens"
+_FORMATS = "formats"
+_OFFER = "offer"
 _DEFAULT = "default"
 _OTHERWISE = "otherwise"
-_RESERVED = (_BANDWIDTHS, _SCREENS, SIZED, _DEFAULT)
+_RESERVED = (_BANDWIDTHS, _SCREENS, _FORMATS, SIZED, _DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -35,21 +42,30 @@ class Cell:
     """What one kind of visitor gets. One of the widths is set, or none where the request says."""
 
     quality: int
-    """Quality ceiling on the JPEG scale, 1 to 100."""
+    """Quality ceiling on the scale of libjpeg-turbo, 1 to 100, whatever the format."""
     width_pixels: int | None = None
     """At most so many device pixels wide."""
     width_percent: int | None = None
     """That share of the original's width and height; 100 for `full`."""
     max_density: Decimal = Decimal(1)
     """The highest device-pixel ratio honoured, for requests that name a size."""
+    target_score: int | None = None
+    """The lowest quality that scores so much is sent, on the scale of SSIMULACRA2."""
+    budget_bytes: int | None = None
+    """No answer weighs more."""
 
     def __str__(self) -> str:
+        words = []
         if self.width_pixels is not None:
-            return f"{self.width_pixels}px q{self.quality}"
-        if self.width_percent is not None:
-            share = "full" if self.width_percent == _FULL else f"{self.width_percent}%"
-            return f"{share} q{self.quality}"
-        return f"q{self.quality} dpr{self.max_density}"
+            words.append(f"{self.width_pixels}px")
+        elif self.width_percent is not None:
+            words.append("full" if self.width_percent == _FULL else f"{self.width_percent}%")
+        words.append(f"q{self.quality}" if self.target_score is None else f"s{self.target_score}")
+        if self.budget_bytes is not None:
+            words.append(f"{self.budget_bytes // _BYTES_A_KILOBYTE}kB")
+        if self.width_pixels is None and self.width_percent is None:
+            words.append(f"dpr{self.max_density}")
+        return " ".join(words)
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,13 @@ class Policy:
     default_screen: str
     cells: dict[tuple[str, str], Cell]
     """By screen (or `sized`) and bandwidth; none is missing."""
+    formats: tuple[Format, ...] = (PLAINEST,)
+    """What may be sent, the best first; the plainest is always among them."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows of the table, in its order."""
+        return (SIZED, *(screen.name for screen in self.screens))
 
     @property
     def measures_rtt(self) -> bool:
@@ -108,14 +131,57 @@ def parse_policy(text: str, origin: str) -> Policy:
     Raises:
         ConfigurationError: naming file, section, key and word, and what would be right.
     """
-    return _Reader(read_ini(text, origin), origin).read()
+    return _Reader(text, origin).read()
+
+
+def doubts(policy: Policy) -> list[str]:
+    """Return what is allowed and still looks wrong: a worse bandwidth that gets more of something
+    than the next better one. Save-Data is left out: it is a wish, and not the worst network.
+    """
+    networks = [bandwidth.name for bandwidth in policy.bandwidths if not bandwidth.save_data]
+    found = []
+    for row in policy.rows:
+        for worse, better in pairwise(networks):
+            more = _gets_more(policy.cells[row, worse], policy.cells[row, better])
+            found += [f"[{row}] {worse} gets more than {better}: {what}" for what in more]
+    return found
+
+
+def _gets_more(worse: Cell, better: Cell) -> list[str]:
+    of_worse, of_better = _amounts(worse), _amounts(better)
+    return [
+        f"{of_worse[kind][1]} against {of_better[kind][1]}"
+        for kind in of_worse
+        if kind in of_better and of_worse[kind][0] > of_better[kind][0]
+    ]
+
+
+def _amounts(cell: Cell) -> dict[str, tuple[float, str]]:
+    """Return what a cell gives, each as a number and as a word; only like is compared to like."""
+    budget = cell.budget_bytes
+    amounts: dict[str, tuple[float, str]] = {
+        "density": (float(cell.max_density), f"dpr{cell.max_density}"),
+        "budget": (math.inf, "no budget")
+        if budget is None
+        else (budget, f"{budget // _BYTES_A_KILOBYTE}kB"),
+    }
+    if cell.width_pixels is not None:
+        amounts["pixels"] = (cell.width_pixels, f"{cell.width_pixels}px")
+    if cell.width_percent is not None:
+        amounts["percent"] = (cell.width_percent, f"{cell.width_percent}%")
+    if cell.target_score is not None:
+        amounts["score"] = (cell.target_score, f"s{cell.target_score}")
+    else:
+        amounts["quality"] = (cell.quality, f"q{cell.quality}")
+    return amounts
 
 
 class _Reader:
     """Reads one policy; holds what every message must name."""
 
-    def __init__(self, ini: configparser.ConfigParser, origin: str) -> None:
-        self._ini = ini
+    def __init__(self, text: str, origin: str) -> None:
+        self._ini = read_ini(text, origin)
+        self._lines = text.splitlines()
         self._origin = origin
 
     def read(self) -> Policy:
@@ -134,6 +200,7 @@ class _Reader:
                 for row in (SIZED, *screen_names)
                 for bandwidth in self._known_keys(row, bandwidth_names)
             },
+            formats=self._read_formats(),
         )
 
     def _read_bandwidths(self) -> list[Bandwidth]:
@@ -199,6 +266,26 @@ class _Reader:
             raise self._wrong(_SCREENS, screens[-1].name, "the last screen must be 'otherwise'")
         return screens
 
+    def _read_formats(self) -> tuple[Format, ...]:
+        if _FORMATS not in self._ini:
+            return (PLAINEST,)
+        for key in self._ini[_FORMATS]:
+            if key != _OFFER:
+                raise self._wrong(_FORMATS, key, f"no such key; there is {_OFFER}")
+        offered: list[Format] = []
+        for word in self._ini[_FORMATS].get(_OFFER, "").split():
+            known = next((known for known in FORMATS if known == word), None)
+            if known is None:
+                wrong = f"{word!r} is no format; there are {', '.join(FORMATS)}"
+                raise self._wrong(_FORMATS, _OFFER, wrong)
+            if known in offered:
+                raise self._wrong(_FORMATS, _OFFER, f"{word!r}: named twice")
+            offered.append(known)
+        if PLAINEST not in offered:
+            wrong = f"must have {PLAINEST}, the one that everybody can show"
+            raise self._wrong(_FORMATS, _OFFER, wrong)
+        return tuple(offered)
+
     def _read_cell(self, row: str, bandwidth: str) -> Cell:
         words: dict[str, str] = {}
         for word in self._ini[row].get(bandwidth, "").split():
@@ -206,7 +293,10 @@ class _Reader:
                 (kind for kind, pattern in _CELL_WORDS if re.fullmatch(pattern, word)), None
             )
             if kind is None:
-                right = "NNNpx, NN%, full, qNN or dprN (1, 1.5, 2 or 3)"
+                right = (
+                    "NNNpx, NN% (1 to 100), full, qNN (1 to 100), sNN (10 to 99), NNkB (whole)"
+                    " or dprN (1, 1.5, 2 or 3)"
+                )
                 raise self._wrong(
                     row, bandwidth, f"{word!r} is no word of a cell; right are {right}"
                 )
@@ -214,7 +304,7 @@ class _Reader:
                 raise self._wrong(row, bandwidth, f"{word!r} and {words[kind]!r}: only one {kind}")
             words[kind] = word
         if "quality" not in words:
-            raise self._wrong(row, bandwidth, "must say a quality, such as q75")
+            raise self._wrong(row, bandwidth, "must say a quality, such as q75, or a score, s70")
         if row == SIZED and "width" in words:
             wrong = f"{words['width']!r}: here the request says how wide"
             raise self._wrong(row, bandwidth, wrong)
@@ -262,26 +352,45 @@ class _Reader:
 
     def _refuse_unknown_sections(self, screens: list[str]) -> None:
         for section in self._ini.sections():
-            if section not in (_BANDWIDTHS, _SCREENS, SIZED, *screens):
+            if section not in (_BANDWIDTHS, _SCREENS, _FORMATS, SIZED, *screens):
                 known = ", ".join(screens)
                 wrong = f"{self._origin}: [{section}]: no such screen; there are {known}"
                 raise ConfigurationError(wrong)
 
     def _wrong(self, section: str, key: str, problem: str) -> ConfigurationError:
-        return ConfigurationError(f"{self._origin}: [{section}] {key}: {problem}")
+        where = self._line_of(section, key)
+        line = "" if where is None else f"line {where}: "
+        return ConfigurationError(f"{self._origin}: {line}[{section}] {key}: {problem}")
+
+    def _line_of(self, section: str, key: str) -> int | None:
+        """Return the line of a key, or of its section if that is all there is."""
+        found = current = None
+        for number, line in enumerate(self._lines, 1):
+            header = re.match(r"\[([^\]]+)\]", line)
+            if header:
+                current = header[1]
+                found = number if current == section else found
+            elif current == section and re.match(rf"{re.escape(key)}\s*[=:]", line.lower()):
+                return number
+        return found
 
 
 _CELL_WORDS = (
     ("width", r"[1-9][0-9]{0,4}px|[1-9][0-9]?%|100%|full"),
-    ("quality", r"q([1-9][0-9]?|100)"),
+    ("quality", r"q([1-9][0-9]?|100)|s[1-9][0-9]"),
+    ("budget", r"[1-9][0-9]{0,5}kB"),
     ("density", r"dpr(1|1\.5|2|3)"),
 )
 
 
 def _cell(words: dict[str, str]) -> Cell:
     width = words.get("width", "").replace("full", f"{_FULL}%")
+    kind, number = words["quality"][0], int(words["quality"][1:])
+    budget = words.get("budget")
     return Cell(
-        quality=int(words["quality"].removeprefix("q")),
+        quality=number if kind == "q" else BEST_QUALITY,
+        target_score=number if kind == "s" else None,
+        budget_bytes=int(budget.removesuffix("kB")) * _BYTES_A_KILOBYTE if budget else None,
         width_pixels=int(width.removesuffix("px")) if width.endswith("px") else None,
         width_percent=int(width.removesuffix("%")) if width.endswith("%") else None,
         max_density=Decimal(words.get("density", "dpr1").removeprefix("dpr")),

@@ -1,8 +1,8 @@
 """What was asked: the query string, checked and typed.
 
 Two kinds of value are told apart. What a page's author writes (name, width, height, fit, quality,
-format) must be right, or the answer is a 400 that says why. What scripts in visitors' browsers
-fill in (bandwidth, screen, dpr) counts as not given when it makes no sense.
+max_bytes, format) must be right, or the answer is a 400 that says why. What scripts in visitors'
+browsers fill in (bandwidth, screen, dpr) counts as not given when it makes no sense.
 """
 
 import re
@@ -17,15 +17,21 @@ from imgprocessor.geometry import Box, Fit
 
 T = TypeVar("T")
 
-Format = Literal["jpeg"]
+Format = Literal["jxl", "avif", "webp", "png", "jpeg"]
 """A format that renditions may be sent in."""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
+"""From the one that fewest programs can show to the plainest, which all can."""
+
+PLAINEST: Format = FORMATS[-1]
 
 MAX_NAME_BYTES = 150
 """So that no name makes an imagekey, a header or a file name too long."""
 
 MAX_QUALITY = 100
+
+MIN_BUDGET_BYTES = 1000
+"""Below this there is no picture to speak of: a JPEG's tables alone weigh some 600 bytes."""
 
 _MAX_QUOTED = 40
 """So much of a wrong value is repeated in the message, which goes into a header."""
@@ -39,6 +45,7 @@ PARAMETERS = (
     "screen",
     "dpr",
     "quality",
+    "max_bytes",
     "format",
 )
 """Every parameter there is; others are ignored."""
@@ -62,6 +69,7 @@ class ImageQuery:
     """Lower case, a row's name or CSS pixels, not yet looked up in the policy's table."""
     dpr: Decimal | None = None
     quality: int | None = None
+    max_bytes: int | None = None
     format: Format | None = None
 
 
@@ -138,6 +146,7 @@ def _read(query_string: str, max_side: int) -> tuple[ImageQuery, list[str]]:
         screen=read("screen", _read_class, None),
         dpr=read("dpr", _read_dpr, None),
         quality=read("quality", _read_quality, None),
+        max_bytes=read("max_bytes", _read_max_bytes, None),
         format=read("format", _read_format, None),
     )
     return query, problems
@@ -208,6 +217,12 @@ def _read_quality(spelled: str) -> int | None:
     if not re.fullmatch(r"[0-9]{1,3}", spelled) or int(spelled) > MAX_QUALITY:
         raise _Wrong(f"must be a whole number from 1 to {MAX_QUALITY}")
     return int(spelled) or None
+
+
+def _read_max_bytes(spelled: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", spelled) or int(spelled) < MIN_BUDGET_BYTES:
+        raise _Wrong(f"must be a whole number of bytes, at least {MIN_BUDGET_BYTES}")
+    return int(spelled)
 
 
 def _read_format(spelled: str) -> Format | None:

@@ -1,31 +1,33 @@
-"""Pixels: decode, a literal list of steps, encode.
+"""Pixels: decode, a literal list of steps, and from there to bytes.
 
-The only module that imports Pillow. What Pillow makes of a hostile file is turned into this
+The only module that opens originals. What Pillow makes of a hostile file is turned into this
 project's errors here, whatever exception it comes as.
 """
 
 import contextlib
+import hashlib
 import io
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 
-import PIL
-from PIL import ExifTags, Image, ImageCms, ImageFile, features
+from PIL import ExifTags, Image, ImageCms, ImageFile
 
 # Importing a plugin registers it, and Image.open() goes looking for no others.
 from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401 isort:skip
 
+from imgprocessor.calibration import CALIBRATION
+from imgprocessor.compression import compress, keeps_alpha
+from imgprocessor.encoders import ENCODERS, VERSIONS
 from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal, UnsupportedOriginal
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.plan import Plan
+from imgprocessor.query import Format
 from imgprocessor.settings import OriginalsSettings
-
-ENCODERS = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}"
-"""The versions that a rendition's bytes depend on; part of the imagekey's digest."""
 
 # The allow-list: what Pillow calls each format, and how its files begin. JPEG also stands for
 # MPO, which is a JPEG with more pictures behind the first. Nothing else is ever handed to Pillow.
@@ -50,10 +52,29 @@ _UPRIGHT = {
 _FIRST_LYING = 5
 """From this orientation on, stored width is displayed height."""
 
+_OPAQUE = 255
+
 _KEPT_TAGS = (ExifTags.Base.Copyright, ExifTags.Base.Artist)
+
+_MAX_KEPT_CHARACTERS = 1000
+"""Of copyright and artist each: no notice is longer, and formats have room for 64 kB at most."""
 
 _MAX_ICC_BYTES = 1 << 20
 """Real profiles are under 1 MB; a larger one is only there to cost time."""
+
+_SHAPING = ("geometry", "plan", "ladder", "encoders", "score", "compression", "render")
+
+
+def _shaped_by() -> str:
+    source = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _SHAPING)
+    code = hashlib.sha256(source).hexdigest()[:8]
+    return f"{VERSIONS}, calibration {CALIBRATION.digest}, code {code}"
+
+
+SHAPED_BY = _shaped_by()
+"""What a rendition's bytes depend on besides its plan: libraries, calibration, and our own code.
+All of it is in the imagekey's digest, so that no cache keeps what would be made otherwise today.
+"""
 
 # A picture between one and two times Pillow's own limit would be a warning only.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -65,13 +86,25 @@ class Rendition:
     """A finished picture, and how it came about."""
 
     body: bytes
-    mime: str
+    format: Format
     size: Size
     original_size: Size
     """As displayed, after orientation."""
     quality: int
+    """On the common scale; 100 where the format is lossless."""
+    score: float | None
+    """On the scale of SSIMULACRA2, where the cell asks for one."""
+    limited: str
+    """What the budget took: `quality`, `size`, or nothing."""
+    trials: int
+    """How often it was encoded."""
     milliseconds: dict[str, float]
     """What the time went to, by part."""
+
+    @property
+    def mime(self) -> str:
+        """The media type."""
+        return ENCODERS[self.format].mime
 
 
 @dataclass
@@ -107,13 +140,17 @@ def render(file: BinaryIO, plan: Plan, limits: OriginalsSettings) -> Rendition:
         with work.timed(part):
             step(work)
     with work.timed("encode"):
-        body = _encode(work)
+        exif = work.copyright.tobytes() if work.copyright else b""
+        done = compress(work.image, plan, exif)
     return Rendition(
-        body=body,
-        mime="image/jpeg",
-        size=Size(*work.image.size),
+        body=done.body,
+        format=done.format,
+        size=done.size,
         original_size=original_size,
-        quality=plan.quality,
+        quality=done.quality,
+        score=done.score,
+        limited=done.limited,
+        trials=done.trials,
         milliseconds=work.milliseconds,
     )
 
@@ -182,9 +219,15 @@ def _to_srgb(work: _Work) -> None:
 
 
 def _flatten(work: _Work) -> None:
-    """Put a transparent picture on the background."""
+    """Put a transparent picture on the background, where no format can hold its alpha."""
     image = work.image
     if image.mode not in {"RGBA", "LA"}:
+        return
+    if image.getchannel("A").getextrema() == (_OPAQUE, _OPAQUE):
+        work.image = image.convert(image.mode.removesuffix("A"))
+        return
+    if keeps_alpha(work.plan):
+        work.image = image.convert("RGBA")
         return
     canvas = Image.new("RGBA", image.size, work.plan.pixels.background)
     canvas.alpha_composite(image.convert("RGBA"))
@@ -259,7 +302,7 @@ def _copyright(exif: Image.Exif) -> Image.Exif:
     for tag in _KEPT_TAGS:
         value = exif.get(tag)
         if isinstance(value, str) and value:
-            kept[tag] = value
+            kept[tag] = value[:_MAX_KEPT_CHARACTERS]
     return kept
 
 
@@ -298,23 +341,6 @@ def _transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform 
         return None
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     return ImageCms.ImageCmsTransform(source, target, mode, "RGB", ImageCms.Intent.PERCEPTUAL)
-
-
-def _encode(work: _Work) -> bytes:
-    """Write a progressive, optimised JPEG with no metadata of the original's."""
-    image = work.image
-    # Pillow would write the comment that it finds here.
-    image.info = {}
-    body = io.BytesIO()
-    image.save(
-        body,
-        "JPEG",
-        quality=work.plan.quality,
-        optimize=True,
-        progressive=True,
-        exif=work.copyright.tobytes() if work.copyright else b"",
-    )
-    return body.getvalue()
 
 
 @contextlib.contextmanager

@@ -82,13 +82,16 @@ def failure(
 def _response(planned: Planned, rendition: Rendition | None) -> Response:
     """Return a picture with the headers that describe it, be it the one asked for or not."""
     if rendition is None:
-        # The only format there can be; the length nobody knows yet, and 0 would be a lie.
-        response = Response(mimetype=f"image/{planned.plan.formats[0]}")
+        # Which format weighs least nobody knows yet, nor the length, and 0 would be a lie.
+        response = Response()
+        del response.headers["Content-Type"]
+        if len(planned.plan.formats) == 1:
+            response.mimetype = f"image/{planned.plan.formats[0]}"
         response.automatically_set_content_length = False
     else:
         response = Response(rendition.body, mimetype=rendition.mime)
         response.headers["X-Content-Type-Options"] = "nosniff"
-        density = planned.plan.reached_density(rendition.original_size)
+        density = planned.plan.reached_density(rendition.original_size, rendition.size)
         if density is not None:
             response.headers["Content-DPR"] = f"{density.normalize():f}"
     response.headers[IMAGE_DECISION] = _decision(planned, rendition)
@@ -128,10 +131,17 @@ def _decision(planned: Planned, rendition: Rendition | None) -> str:
     if planned.decision.screen is not None:
         words["screen"] = planned.decision.screen
     words["cell"] = str(planned.plan.cell)
-    words["quality"] = str(planned.plan.quality)
+    if planned.plan.budget_bytes is not None:
+        words["budget"] = str(planned.plan.budget_bytes)
     if rendition is not None:
         words["original"] = str(rendition.original_size)
         words["size"] = str(rendition.size)
+        words["format"] = rendition.format
+        words["quality"] = str(rendition.quality)
+        if rendition.score is not None:
+            words["score"] = f"{rendition.score:.0f}"
+        if rendition.limited:
+            words["limited"] = rendition.limited
     return "; ".join(f"{word}={value}" for word, value in words.items())
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imgprocessor.client import resolve_client, vary
-from imgprocessor.decision import Decision, decide, uses
+from imgprocessor.decision import Decision, decide, require_offered, uses
 from imgprocessor.imagekey import etag, imagekey
 from imgprocessor.originals import Original, Originals
 from imgprocessor.plan import Plan, make_plan
 from imgprocessor.policy import Policy
 from imgprocessor.query import ImageQuery, parse_query
-from imgprocessor.render import ENCODERS, Rendition, render
+from imgprocessor.render import SHAPED_BY, Rendition, render
 from imgprocessor.settings import OriginalsSettings, PixelsSettings
 
 
@@ -72,6 +72,7 @@ class Service:
         """
         begin = time.perf_counter()
         query = parse_query(request.query_string, self._pixels.max_output_side_pixels)
+        require_offered(query, self._policy)
         planned = self.plan(query, request.headers)
         original = self._originals.find(query.name)
         spent = (time.perf_counter() - begin) * 1000
@@ -80,7 +81,7 @@ class Service:
     def plan(self, query: ImageQuery, headers: Mapping[str, str]) -> Planned:
         """Decide what this visitor gets, and what it is called."""
         decision = decide(query, resolve_client(headers), self._policy)
-        plan = make_plan(query, decision, self._pixels, ENCODERS)
+        plan = make_plan(query, decision, self._pixels, SHAPED_BY)
         return Planned(decision, plan, imagekey(plan), vary(uses(query, self._policy)))
 
     def render(self, found: Found) -> tuple[Found, Rendition]:

@@ -12,6 +12,9 @@ from typing import Any
 
 from imgprocessor.errors import ConfigurationError
 
+_BEST_QUALITY = 100
+_LONGEST_WEBP_SIDE_PIXELS = 16_383
+
 
 def _text(value: str) -> str:
     if not value:
@@ -36,6 +39,22 @@ def _factor(value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", value) or float(value) < 1:
         raise ValueError("must be a number of at least 1, such as 1.5")
     return float(value)
+
+
+def _quality(value: str) -> int:
+    number = _positive(value)
+    if number > _BEST_QUALITY:
+        raise ValueError(f"must be a whole number from 1 to {_BEST_QUALITY}")
+    return number
+
+
+def _output_side(value: str) -> int:
+    number = _positive(value)
+    if number > _LONGEST_WEBP_SIDE_PIXELS:
+        raise ValueError(
+            f"must be at most {_LONGEST_WEBP_SIDE_PIXELS}, the longest side that WebP can have"
+        )
+    return number
 
 
 def _switch(value: str) -> bool:
@@ -72,7 +91,9 @@ class PixelsSettings:
     """What shapes the pixels of every rendition. All of it is in the imagekey's digest."""
 
     max_output_side_pixels: int = setting(
-        4096, _positive, "No side of a rendition is longer; width= and height= over it are a 400."
+        4096,
+        _output_side,
+        "No side of a rendition is longer; width= and height= over it are a 400.",
     )
     draft_margin: float = setting(
         2.0,
@@ -82,6 +103,17 @@ class PixelsSettings:
     )
     background: str = setting(
         "#ffffff", _colour, "Colour behind transparent originals, where the format has no alpha."
+    )
+    min_quality: int = setting(
+        40,
+        _quality,
+        "Searching for a budget or a score goes no lower: beyond it the picture is made smaller.",
+    )
+    max_modern_pixels: int = setting(
+        4_000_000,
+        _positive,
+        "Renditions with more pixels are sent in the plainest format that would do: of sixteen"
+        " megapixels one AVIF takes a second, and a budget takes several.",
     )
     keep_copyright: bool = setting(
         False, _switch, "Keep the original's EXIF copyright and artist; all else is always removed."

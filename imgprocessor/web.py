@@ -2,7 +2,6 @@
 
 import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Flask, g, request, send_from_directory
@@ -14,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from imgprocessor.client import ACCEPT_CH
 from imgprocessor.errors import ImageError, Internal, MethodNotAllowed, NotFound
-from imgprocessor.log import Entry, RequestLog, report_unexpected
+from imgprocessor.log import Entry, RequestLog, report_unexpected, utc_now
 from imgprocessor.placeholder import Placeholder
 from imgprocessor.render import Rendition
 from imgprocessor.responses import IMAGEKEY, failure, not_modified, picture, validators
@@ -70,7 +69,7 @@ def create_web(
     def write_down(response: Response) -> Response:
         log.write(
             {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "time": utc_now(),
                 "pid": os.getpid(),
                 "method": request.method,
                 "status": response.status_code,
@@ -145,7 +144,7 @@ def _planned_entry(planned: Planned) -> Entry:
         "dpr": str(decision.dpr),
         "dpr_from": decision.dpr_from,
         "cell": str(decision.cell),
-        "quality": planned.plan.quality,
+        "budget_bytes": planned.plan.budget_bytes,
     }
 
 
@@ -154,5 +153,10 @@ def _rendition_entry(found: Found, rendition: Rendition) -> Entry:
         "original": str(rendition.original_size),
         "original_bytes": found.original.size_bytes,
         "size": str(rendition.size),
+        "format": rendition.format,
+        "quality": rendition.quality,
+        "score": None if rendition.score is None else round(rendition.score, 1),
+        "limited": rendition.limited,
+        "trials": rendition.trials,
         "ms": {"find": round(found.find_milliseconds, 2), **rendition.milliseconds},
     }

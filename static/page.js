@@ -13,13 +13,32 @@ const SAMPLES = {
 };
 
 // What this page's own address may ask for besides names; every picture is asked for with it.
-const PASSED_ON = ["bandwidth", "screen", "dpr", "width", "height", "fit", "quality", "format"];
+const PASSED_ON = [
+  "bandwidth", "screen", "dpr", "width", "height", "fit", "quality", "max_bytes", "format",
+];
 
 // An imagekey's fields after the name, which alone may contain a "_".
 const KEY_FIELDS = ["box", "fit", "density", "bandwidth", "screen", "formats", "limits", "digest"];
 
+// The smallest picture of each format that not every browser can show.
+const PROBES = {
+  "image/jxl":
+    "data:image/jxl;base64,/woAEJAUNwJAFggDAKwAAXQLAIAKlVHGDV7O9Xz5ocNi2sZ1hrbatrAkUWQcm6QTOC" +
+    "SJgwJkMLiSBA==",
+  "image/avif":
+    "data:image/avif;base64,AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAOltZXRhAAAAAAAAACFoZGxyA" +
+    "AAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAAQ0AA" +
+    "AAaAAAAKGlpbmYAAAAAAAEAAAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAAGhpcHJwAAAASWlwY28AAAAUaXNwZ" +
+    "QAAAAAAAAABAAAAAQAAAA5waXhpAAAAAAEIAAAADGF2MUOBABwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hA" +
+    "AAAAAAAAAEAAQQBAoMEAAAAIm1kYXQSAAoHGAAGmAhoNTINH/UV3/4s/JA1kW5ccA==",
+  "image/webp":
+    "data:image/webp;base64,UklGRiQAAABXRUJQVlA4IBgAAAAwAQCdASoBAAEADMDOJaQAA3AA/uxnAAA=",
+};
+
 const asked = new URLSearchParams(location.search);
 const names = asked.getAll("name").filter(Boolean);
+
+const accept = acceptOfPictures();
 
 showBrowser(document.getElementById("browser"));
 fillForm(document.getElementById("choices"));
@@ -118,11 +137,25 @@ function address(name) {
   return parts.join("&");
 }
 
-/** Ask again for a picture that was just loaded: the browser has it, with all of its headers. */
+/** Return an Accept header that names what the browser names when it loads pictures. */
+async function acceptOfPictures() {
+  const shown = Object.entries(PROBES).map(async ([type, url]) => {
+    try {
+      await Object.assign(new Image(), { src: url }).decode();
+      return type;
+    } catch {
+      return "";
+    }
+  });
+  return [...(await Promise.all(shown)).filter(Boolean), "image/*", "*/*;q=0.8"].join(",");
+}
+
+/** Ask again for a picture that was just loaded, because only so its headers can be read. */
 async function readFacts(img) {
   const url = img.currentSrc || img.src;
   try {
-    const answer = await fetch(url, { cache: "force-cache" });
+    const headers = { Accept: await accept };
+    const answer = await fetch(url, { cache: "force-cache", headers });
     const body = await answer.blob();
     const facts = { url, status: answer.status, ...readHeaders(answer.headers), bytes: body.size };
     facts.size = facts.size || measure(img, facts);
@@ -187,7 +220,8 @@ function showFacts(list, facts) {
   }
   addFact(list, "Taken for", [facts.bandwidth, facts.screen].filter(Boolean).join(", "));
   addFact(list, "Cell", facts.cell);
-  addFact(list, "Quality", facts.quality);
+  addFact(list, "Format", facts.format && facts.format.toUpperCase());
+  addFact(list, "Quality", facts.quality && qualityInWords(facts));
   addFact(list, "Size", sizes.map((size) => size.replace("x", "\u00a0×\u00a0")).join(" → "));
   addFact(list, "Density", facts.contentDpr && `${facts.contentDpr} per CSS pixel`);
   addFact(list, "Bytes", facts.bytes && bytesInWords(facts.bytes), "bytes");
@@ -195,6 +229,13 @@ function showFacts(list, facts) {
   addFact(list, "imagekey", facts.imagekey, "code");
   addFact(list, "Address", facts.url.replace(location.origin, ""), "code");
   addFact(list, "Note", facts.again && "Asked again, as the network changed: not the one shown.");
+}
+
+function qualityInWords({ quality, score, limited }) {
+  const words = [quality];
+  if (score) words.push(`score ${score}`);
+  if (limited) words.push(`the budget took ${limited}`);
+  return words.join(", ");
 }
 
 /** Write facts down for programs, too. */

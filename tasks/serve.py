@@ -21,6 +21,7 @@ from samples import SAMPLES
 
 from imgprocessor.__main__ import port_number
 from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
+from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.settings import Settings, describe_settings
 
@@ -247,6 +248,7 @@ def _await_first_answer(
     print(f"  {base}{'/' if sampled else page}")
     print(f"  {first}&width=340&height=400")
     print(f"  {first}&bandwidth=2g&screen=phone")
+    print(f"with {VERSIONS}")
     print(f"ready on {base}", flush=True)
 
 

@@ -19,6 +19,9 @@ CORPUS = Path(os.environ.get("IMGPROCESSOR_CORPUS", ROOT.parent / "shared" / "co
 """Third-party pictures, good and malformed. Not part of the project; tests that use them are
 skipped where they are not there."""
 
+WALLPAPERS = Path("/usr/share/backgrounds")
+"""Photographs of Debian's lomiri-wallpapers-16.04 and -20.04, which ./run test installs."""
+
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no pictures in {CORPUS}")
 
 

@@ -14,7 +14,8 @@ PARAMETERS = {
     "screen": st.sampled_from(["phone", "Tablet", "desktop", "tv"]) | NUMBERS,
     "dpr": NUMBERS,
     "quality": st.sampled_from(["0", "1", "40", "60", "77", "78", "100"]),
-    "format": st.sampled_from(["auto", "jpeg"]),
+    "max_bytes": st.sampled_from(["", "1000", "24999", "25000", "25001", "1000000"]),
+    "format": st.sampled_from(["auto", "jpeg", "png", "webp", "avif"]),
     "colour": st.just("red"),
 }
 
@@ -29,7 +30,9 @@ HEADERS = {
     "viewport-width": NUMBERS,
     "sec-ch-dpr": NUMBERS,
     "dpr": NUMBERS,
-    "accept": st.sampled_from(["*/*", "image/webp"]),
+    "accept": st.sampled_from(
+        ["*/*", "image/webp", "image/avif,image/webp,*/*;q=0.8", "image/avif;q=0, image/webp", ""]
+    ),
     "user-agent": st.text(max_size=5),
 }
 

@@ -49,10 +49,11 @@ def apache(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator
 
 
 def test_it_says_what_to_open(apache: Server) -> None:
-    *urls, ready = [line.strip() for line in apache.printed]
+    *urls, encoders, ready = [line.strip() for line in apache.printed]
 
     assert ready == f"ready on http://localhost:{apache.port}"
     assert len(urls) == 3
+    assert encoders.startswith("with Pillow")
     for url in urls:
         path = url.removeprefix(f"http://localhost:{apache.port}")
         assert apache.ask(path).status == 200
@@ -79,9 +80,9 @@ def test_vary_is_the_applications_own(apache: Server) -> None:
     """No directive of the virtual host may add headers that it looks at."""
     hints = {"ECT": "3g", "User-Agent": "x"}
 
-    assert "vary" not in apache.ask(f"{NASA}&bandwidth=3g&screen=phone", hints).headers
+    assert "vary" not in apache.ask(f"{NASA}&bandwidth=3g&screen=phone&format=jpeg", hints).headers
     assert apache.ask(f"{NASA}&screen=phone", hints).headers["vary"].replace(" ", "") == (
-        "HTTP-NW-TYPE,Save-Data,ECT,RTT,Downlink"
+        "HTTP-NW-TYPE,Save-Data,ECT,RTT,Downlink,Accept"
     )
 
 
@@ -188,6 +189,25 @@ def test_the_page_asks_for_hints(apache: Server) -> None:
     assert page.status == 200
     assert "ECT" in page.headers["accept-ch"]
     assert apache.ask("/adaptive.js").status == 200
+
+
+@pytest.mark.parametrize(
+    ("accept", "mime"),
+    [
+        ("image/avif,image/webp,*/*", "image/avif"),
+        ("image/webp", "image/webp"),
+        ("*/*", "image/jpeg"),
+    ],
+)
+def test_one_url_has_the_format_that_accept_asks_for(
+    apache: Server, accept: str, mime: str
+) -> None:
+    answer = apache.ask(f"{NASA}&width=320&max_bytes=12000&bandwidth=4g&dpr=1", {"Accept": accept})
+
+    assert (answer.status, answer.headers["content-type"]) == (200, mime)
+    assert answer.headers["vary"] == "Accept"
+    assert len(answer.body) <= 12_000
+    assert images.decoded(answer.body).size[0] <= 320
 
 
 def test_requests_are_logged_with_what_was_decided_and_why(apache: Server) -> None:
@@ -302,9 +322,11 @@ def test_a_wrong_policy_stops_the_start_with_one_clear_line(tmp_path: Path) -> N
         printed, _ = process.communicate()
 
     assert process.returncode == 1
+    line = policy.read_text()[: policy.read_text().index("q450")].count("\n") + 1
     assert printed.splitlines()[-1] == (
-        f"./run serve: {policy}: [phone] 2g: 'q450' is no word of a cell; "
-        "right are NNNpx, NN%, full, qNN or dprN (1, 1.5, 2 or 3)"
+        f"./run serve: {policy}: line {line}: [phone] 2g: 'q450' is no word of a cell; "
+        "right are NNNpx, NN% (1 to 100), full, qNN (1 to 100), sNN (10 to 99), NNkB (whole)"
+        " or dprN (1, 1.5, 2 or 3)"
     )
 
 

@@ -11,19 +11,23 @@ PACKAGE = ROOT / "imgprocessor"
 
 LAYERS = {
     "words": ["errors", "geometry", "settings"],
-    "decisions": ["query", "client", "policy", "decision", "plan", "imagekey"],
-    "doing": ["originals", "render"],
+    "decisions": ["query", "client", "policy", "decision", "plan", "imagekey", "ladder"],
+    "doing": ["originals", "calibration", "encoders", "score", "compression", "render"],
     "the line": ["service", "placeholder"],
     "HTTP": ["log", "responses", "web"],
-    "wiring": ["app", "__main__"],
+    "wiring": ["app", "link", "table", "explanation", "report", "__main__"],
 }
 ORDER = [module for layer in LAYERS.values() for module in layer]
 
 THIRD_PARTY = {
-    "PIL": {"render"},
+    "PIL": {"encoders", "score", "compression", "render", "report"},
     "flask": {"web", "app"},
     "werkzeug": {"responses", "web", "app"},
     "waitress": {"__main__"},
+    # Heavy, and for operators alone: never on the way of a request.
+    "rich": {"table", "__main__"},
+    "jinja2": {"report"},
+    "ssimulacra2": {"report"},
 }
 # What reads, writes or listens: not for words and decisions.
 INPUT_OUTPUT = {"os", "io", "pathlib", "socket", "subprocess", "logging", "sys", "time", "tempfile"}

@@ -64,7 +64,11 @@ def _browse(
 def _logged(server: Server) -> list[dict[str, Any]]:
     """Return what was decided for pictures, without what the start itself asked for."""
     lines = (server.logs / "requests.log").read_text().splitlines()
-    return [line for line in map(json.loads, lines) if line["bandwidth_from"] != "default"]
+    return [
+        line
+        for line in map(json.loads, lines)
+        if line.get("bandwidth_from", "default") != "default"
+    ]
 
 
 PAGE = "/?" + "&".join(f"name={name}" for name in NAMES)
@@ -87,6 +91,8 @@ def test_networks_and_windows_get_different_pictures(server: Server, tmp_path: P
     }
     bytes_sent = {key: int(figure["data-bytes"]) for key, figure in seen.items()}
     assert bytes_sent["2G", 1400] < bytes_sent["4G", 1400] / 3
+    assert {figure["data-format"] for figure in seen.values()} == {"avif"}
+    assert {figure.get("data-again") for figure in seen.values()} == {None}
     assert seen["2G", 1400]["data-size"] == "640x427"
     assert seen["4G", 1400]["data-size"] == "1920x1280"
     # Headless Chromium's narrowest window is 500 wide on some versions: a tablet to us.

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from imgprocessor.client import ACCEPT_CH, Client, Uses, resolve_client, vary
 
-ALL = Uses(bandwidth=True, save_data=True, rtt=True, downlink=True, screen=True, density=True)
+ALL = Uses(
+    bandwidth=True,
+    save_data=True,
+    rtt=True,
+    downlink=True,
+    screen=True,
+    density=True,
+    formats=True,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,46 @@ def test_hints_are_understood(headers: dict[str, str], expected: Client) -> None
     assert expected == resolve_client({name.lower(): text for name, text in headers.items()})
 
 
-@given(st.dictionaries(st.sampled_from(ACCEPT_CH.lower().split(", ")), st.text()))
+CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "formats"),
+    [
+        (None, {"jpeg"}),
+        ("", {"jpeg"}),
+        ("*/*", {"jpeg"}),
+        ("image/*", {"jpeg"}),
+        ("text/html", set()),
+        (CHROMIUM, {"avif", "webp", "jpeg"}),
+        (f"image/jxl,{CHROMIUM}", {"jxl", "avif", "webp", "jpeg"}),
+        ("image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5", "all but jxl"),
+        ("image/webp", {"webp"}),
+        ("image/WebP;q=0.001", {"webp"}),
+        # Refused, however it is written; and a refusal outweighs whatever else is said.
+        ("image/avif;q=0,image/webp", {"webp"}),
+        ("image/avif; q=0.000 ,image/webp", {"webp"}),
+        ("image/avif ;q = 0.0,image/webp", {"webp"}),
+        ("image/avif,image/avif;q=0", set()),
+        ("image/avif;q=0,image/avif", set()),
+        ("image/jpeg;q=0,*/*", set()),
+        ("image/*;q=0,*/*", set()),
+        # The more particular word counts, as in RFC 9110.
+        ("image/jpeg,*/*;q=0", {"jpeg"}),
+        ("image/avif;q=0.05", {"avif"}),
+        ("image/avif;level=0", {"avif"}),
+        ("image/avif2,ximage/webp", set()),
+        (",;,=, image/webp;;q", {"webp"}),
+    ],
+)
+def test_formats_are_those_that_accept_names(accept: str | None, formats: set[str] | str) -> None:
+    headers = {} if accept is None else {"accept": accept}
+    expected = {"avif", "webp", "png", "jpeg"} if formats == "all but jxl" else formats
+
+    assert expected == set(resolve_client(headers).formats)
+
+
+@given(st.dictionaries(st.sampled_from([*ACCEPT_CH.lower().split(", "), "accept"]), st.text()))
 def test_no_header_whatever_is_an_error(headers: dict[str, str]) -> None:
     resolve_client(headers)
 
@@ -60,7 +107,13 @@ def test_vary_is_short_enough_for_nginx_to_cache() -> None:
 
 def test_vary_is_empty_when_nothing_can_matter() -> None:
     nothing = Uses(
-        bandwidth=False, save_data=True, rtt=True, downlink=True, screen=False, density=False
+        bandwidth=False,
+        save_data=True,
+        rtt=True,
+        downlink=True,
+        screen=False,
+        density=False,
+        formats=False,
     )
 
     assert vary(nothing) == ""
@@ -68,7 +121,13 @@ def test_vary_is_empty_when_nothing_can_matter() -> None:
 
 def test_vary_leaves_out_what_the_policy_does_not_measure() -> None:
     classic = Uses(
-        bandwidth=True, save_data=False, rtt=False, downlink=False, screen=False, density=False
+        bandwidth=True,
+        save_data=False,
+        rtt=False,
+        downlink=False,
+        screen=False,
+        density=False,
+        formats=False,
     )
 
     assert vary(classic) == "HTTP-NW-TYPE, ECT"

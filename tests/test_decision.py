@@ -1,5 +1,6 @@
 """Who gets what: which hint decides, and which cell comes out."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgprocessor.client import resolve_client, vary
-from imgprocessor.decision import Decision, decide, uses
+from imgprocessor.decision import Decision, decide, require_offered, uses
+from imgprocessor.errors import BadQuery
 from imgprocessor.policy import Policy
-from imgprocessor.query import parse_query
+from imgprocessor.query import FORMATS, parse_query
 
 MAX_SIDE = 4096
 
@@ -115,9 +117,9 @@ def test_the_density_comes_from_the_strongest_hint(
 @pytest.mark.parametrize(
     ("rest", "cell"),
     [
-        ("bandwidth=2g&screen=phone", "360px q45"),
+        ("bandwidth=2g&screen=phone", "360px q45 16kB"),
         ("bandwidth=4g&screen=desktop", "1920px q78"),
-        ("bandwidth=3g&width=100", "q60 dpr1.5"),
+        ("bandwidth=3g&width=100", "q60 150kB dpr1.5"),
     ],
 )
 def test_the_cell_is_where_row_and_column_meet(policy: Policy, rest: str, cell: str) -> None:
@@ -134,6 +136,50 @@ def test_the_classic_table_has_no_use_for_measurements(classic: Policy) -> None:
     decision = _decide(classic, "", {"RTT": "3000", "Downlink": "0.01"})
 
     assert ("any", "default") == (decision.bandwidth, decision.bandwidth_from)
+
+
+CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("offer", "rest", "accept", "formats"),
+    [
+        ("avif webp jpeg", "", CHROMIUM, ("avif", "webp", "jpeg")),
+        ("avif webp jpeg", "", "image/webp,*/*", ("webp", "jpeg")),
+        ("avif webp jpeg", "", "*/*", ("jpeg",)),
+        ("avif webp jpeg", "", "image/avif", ("avif",)),
+        # Who can show nothing gets what most can.
+        ("avif webp jpeg", "", "text/html", ("jpeg",)),
+        ("avif webp jpeg", "", "image/jpeg;q=0", ("jpeg",)),
+        # The policy's order chooses the first; after it only what is plainer.
+        ("webp avif jpeg", "", CHROMIUM, ("webp", "jpeg")),
+        ("jpeg avif", "", CHROMIUM, ("jpeg",)),
+        ("avif png jpeg", "", "image/png, image/avif, */*", ("avif", "png", "jpeg")),
+        # What the policy does not offer is never sent.
+        ("avif jpeg", "", "image/png, image/webp, image/avif, */*", ("avif", "jpeg")),
+        # How much a format is liked does not count, only whether it is refused.
+        ("avif webp jpeg", "", "image/webp;q=1, image/avif;q=0.1", ("avif", "webp")),
+        ("avif webp jpeg", "", "image/webp, image/avif;q=0", ("webp",)),
+        # A query outranks the header.
+        ("avif webp jpeg", "format=webp", "*/*", ("webp",)),
+        ("jpeg", "format=png", "*/*", ("png",)),
+        ("jpeg", "format=avif", CHROMIUM, ("jpeg",)),
+    ],
+)
+def test_formats_come_from_the_query_the_policy_and_accept(
+    policy: Policy, offer: str, rest: str, accept: str, formats: tuple[str, ...]
+) -> None:
+    offered = tuple(known for word in offer.split() for known in FORMATS if known == word)
+
+    assert formats == _decide(replace(policy, formats=offered), rest, {"Accept": accept}).formats
+
+
+def test_a_format_that_is_not_offered_is_refused_by_name(policy: Policy) -> None:
+    with pytest.raises(BadQuery) as caught:
+        require_offered(parse_query("name=a&format=jxl", MAX_SIDE), policy)
+
+    expected = "format=jxl: the policy does not offer it; there are auto, avif, webp, png, jpeg"
+    assert expected == caught.value.public
 
 
 @given(
@@ -157,5 +203,6 @@ def test_headers_that_vary_does_not_name_change_nothing(
     other = decide(query, resolve_client(same_where_it_matters), chosen)
 
     assert (one.bandwidth, one.screen, one.cell) == (other.bandwidth, other.screen, other.cell)
+    assert one.formats == other.formats
     if query.box is not None and one.cell.max_density > 1:
         assert one.dpr == other.dpr

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import strategies
 from conftest import ROOT
 from test_architecture import LAYERS
 
@@ -86,9 +87,24 @@ def test_every_error_is_in_the_table_with_its_status() -> None:
     assert set(rows) == known
 
 
+def test_requests_for_properties_have_every_parameter() -> None:
+    assert set(strategies.PARAMETERS) - {"colour"} == set(query.PARAMETERS) - {"name"}
+
+
+def test_links_within_readme_lead_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
+
+
+def test_every_format_has_its_row() -> None:
+    assert _first_column(_section("Formats")) == list(query.FORMATS)
+
+
 def test_every_hint_is_described() -> None:
     names = (client.OLD_BANDWIDTH, client.OLD_SCREEN, client.SAVE_DATA, client.ECT, client.RTT)
-    for name in (*names, client.DOWNLINK, *client.VIEWPORT_WIDTH, *client.DENSITY):
+    for name in (*names, client.DOWNLINK, client.ACCEPT, *client.VIEWPORT_WIDTH, *client.DENSITY):
         assert f"`{name}" in _section("Hints")
 
 
@@ -143,4 +159,6 @@ def test_settings_have_units_in_their_names() -> None:
         assert not isinstance(section, str)
         for option in fields(type(section)):  # type: ignore[arg-type]
             if option.type is int:
-                assert option.name.endswith(("_pixels", "_bytes", "_seconds")), option.name
+                assert option.name.endswith(("_pixels", "_bytes", "_seconds", "_quality")), (
+                    option.name
+                )

@@ -30,6 +30,8 @@ CASES = {
     "desktop_on_4g": ("photo.jpg", "", {}),
     "lying_portrait": ("lying.jpg", "width=120", {}),
     "transparent": ("alpha.png", "width=120", {}),
+    "avif": ("photo.jpg", "width=340", {"accept": "image/avif,image/webp,*/*"}),
+    "webp_of_transparent": ("alpha.png", "width=120", {"accept": "image/webp,*/*"}),
     "cmyk": ("cmyk.jpg", "width=120", {}),
     "palette": ("palette.gif", "width=120", {}),
     "lossy_webp": ("photo.webp", "width=200&height=200&fit=cover", {}),
@@ -64,7 +66,8 @@ def test_a_case_looks_as_it_did(case: str, golden_service: Service) -> None:
 
     golden = _golden(case, seen)
 
-    assert (golden["size"], golden["mode"]) == (seen["size"], seen["mode"])
+    for exact in ("size", "mode", "format"):
+        assert golden[exact] == seen[exact]
     distance = int(golden["dhash"], 16) ^ int(seen["dhash"], 16)
     assert distance.bit_count() <= MAX_HASH_DISTANCE
     for expected, actual in zip(golden["colour"].split(), seen["colour"].split(), strict=True):
@@ -80,6 +83,7 @@ def _described(image: Image.Image) -> dict[str, str]:
     return {
         "size": f"{image.width}x{image.height}",
         "mode": image.mode,
+        "format": str(image.format),
         "dhash": f"{images.difference_hash(image):016x}",
         "colour": " ".join(map(str, mean)),
     }
@@ -97,4 +101,5 @@ def _golden(case: str, seen: dict[str, str]) -> dict[str, Any]:
 def _keep(case: str, body: bytes) -> None:
     folder = os.environ.get("IMGPROCESSOR_KEEP_IMAGES")
     if folder:
-        (Path(folder) / f"{case}.jpg").write_bytes(body)
+        suffix = str(images.decoded(body).format).lower()
+        (Path(folder) / f"{case}.{suffix}").write_bytes(body)

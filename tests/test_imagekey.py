@@ -31,7 +31,15 @@ FULL = Plan(
     screen="phone",
     formats=("jpeg",),
     quality_limit=40,
-    cell=Cell(60, width_pixels=360, width_percent=50, max_density=Decimal("1.5")),
+    bytes_limit=20000,
+    cell=Cell(
+        60,
+        width_pixels=360,
+        width_percent=50,
+        max_density=Decimal("1.5"),
+        target_score=70,
+        budget_bytes=25000,
+    ),
     pixels=PixelsSettings(),
     encoders="Pillow 1",
 )
@@ -47,12 +55,17 @@ def _plan(policy: Policy, parameters: dict[str, str], headers: dict[str, str]) -
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"screen": None, "quality_limit": None}, "nasa.jpeg_340x400_inside_1x_3g_-_jpeg_-"),
-        ({}, "nasa.jpeg_340x400_inside_1x_3g_phone_jpeg_q40"),
-        ({"density": Decimal("1.5")}, "nasa.jpeg_340x400_inside_1.5x_3g_phone_jpeg_q40"),
-        ({"box": Box(340, None)}, "nasa.jpeg_340x_inside_1x_3g_phone_jpeg_q40"),
+        ({"screen": None}, "nasa.jpeg_340x400_inside_1x_3g_-_jpeg_q40+b20000"),
+        ({"bytes_limit": None}, "nasa.jpeg_340x400_inside_1x_3g_phone_jpeg_q40"),
+        ({"quality_limit": None}, "nasa.jpeg_340x400_inside_1x_3g_phone_jpeg_b20000"),
+        ({"density": Decimal("1.5")}, "nasa.jpeg_340x400_inside_1.5x_3g_phone_jpeg_q40+b20000"),
+        ({"box": Box(340, None)}, "nasa.jpeg_340x_inside_1x_3g_phone_jpeg_q40+b20000"),
         (
-            {"box": None, "fit": None, "density": None, "quality_limit": None},
+            {"formats": ("avif", "webp", "jpeg")},
+            "nasa.jpeg_340x400_inside_1x_3g_phone_avif+webp+jpeg_q40+b20000",
+        ),
+        (
+            {"box": None, "fit": None, "density": None, "quality_limit": None, "bytes_limit": None},
             "nasa.jpeg_-_-_-_3g_phone_jpeg_-",
         ),
     ],
@@ -99,7 +112,7 @@ def test_changing_one_field_of_a_plan_changes_the_key(path: str, changed: Plan) 
 
 
 def test_a_none_in_any_field_that_allows_it_changes_the_key() -> None:
-    for name in ("box", "fit", "density", "screen", "quality_limit"):
+    for name in ("box", "fit", "density", "screen", "quality_limit", "bytes_limit"):
         nothing: dict[str, Any] = {name: None}
         assert imagekey(FULL) != imagekey(dataclasses.replace(FULL, **nothing))
 
@@ -132,7 +145,7 @@ def test_what_cannot_matter_is_not_in_the_key(
     else:
         written["screen"] = "tablet"  # with a box, the screen does
 
-    assert key == imagekey(_plan(policy, written, {**headers, "cookie": "x", "accept": "y"}))
+    assert key == imagekey(_plan(policy, written, {**headers, "cookie": "x", "user-agent": "y"}))
 
 
 @given(strategies.parameters, strategies.headers)
@@ -151,9 +164,11 @@ def test_whatever_headers_a_client_invents_the_keys_of_a_url_are_few(policy: Pol
     for rtt in range(0, 4000, 50):
         for width in range(100, 3000, 50):
             headers = {"rtt": str(rtt), "viewport-width": str(width), "dpr": str(width / 100)}
+            headers["accept"] = f"image/avif;q=0.{rtt % 10}, image/webp;q=0.{width}, image/x{rtt}"
             keys.add(imagekey(_plan(policy, {"name": "a"}, headers)))
 
-    assert len(keys) <= len(policy.bandwidths) * len(policy.screens)
+    sets_of_formats = 2 ** (len(policy.formats) - 1)
+    assert len(keys) <= len(policy.bandwidths) * len(policy.screens) * sets_of_formats
 
 
 def test_a_change_of_one_cell_leaves_the_keys_of_the_others_alone() -> None:

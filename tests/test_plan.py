@@ -64,7 +64,7 @@ def test_the_query_may_lower_the_quality(
 ) -> None:
     made = plan(policy, rest)
 
-    assert (limit, quality) == (made.quality_limit, made.quality)
+    assert (limit, quality) == (made.quality_limit, made.max_quality)
 
 
 @pytest.mark.parametrize("asked", [78, 79, 100])
@@ -122,7 +122,8 @@ def test_the_ancestors_golden_sizes_come_out_within_a_pixel(
 def test_the_density_reached_keeps_the_layout_at_the_size_asked(
     policy: Policy, rest: str, original: Size, density: str | None
 ) -> None:
-    reached = plan(policy, rest).reached_density(original)
+    made = plan(policy, rest)
+    reached = made.reached_density(original, made.lay_out(original).size)
 
     assert (None if density is None else Decimal(density)) == reached
 

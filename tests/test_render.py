@@ -30,6 +30,7 @@ FULL = Plan(
     screen="desktop",
     formats=("jpeg",),
     quality_limit=None,
+    bytes_limit=None,
     cell=Cell(95, width_percent=100),
     pixels=PixelsSettings(),
     encoders="",
@@ -334,6 +335,17 @@ def test_copyright_is_kept_if_asked_and_nothing_else() -> None:
     assert b"live" not in body
 
 
+def test_a_notice_longer_than_formats_hold_is_cut() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Copyright] = "c" * 70_000
+    file = images.encoded(images.texture((90, 60)), "PNG", exif=exif.tobytes())
+
+    for known in ("jpeg", "webp", "avif", "png"):
+        plan = replace(FULL, pixels=PixelsSettings(keep_copyright=True), formats=(known,))
+        body = render_bytes(file, plan).body
+        assert images.decoded(body).getexif()[ExifTags.Base.Copyright] == "c" * 1000
+
+
 @pytest.mark.parametrize("margin", [1.0, 1.5, 2.0])
 @pytest.mark.parametrize("width", [50, 333, 640, 1000])
 def test_drafted_decoding_looks_like_undrafted(margin: float, width: int) -> None:
@@ -346,8 +358,14 @@ def test_drafted_decoding_looks_like_undrafted(margin: float, width: int) -> Non
     assert images.mean_difference(at(margin), at(1000.0)) < 2.5
 
 
-def test_a_rendition_is_progressive() -> None:
-    assert pixels(images.encoded(images.texture((90, 60)), "PNG")).info["progressive"]
+def test_a_jpeg_is_one_optimised_scan() -> None:
+    """Ten scans weigh more and take longer; tables that are not optimised weigh a tenth more."""
+    body = render_bytes(images.encoded(images.texture((90, 60)), "PNG"), FULL).body
+
+    assert body.count(b"\xff\xda") == 1
+    assert "progressive" not in images.decoded(body).info
+    standard_huffman_tables = 420
+    assert body.index(b"\xff\xda") - body.index(b"\xff\xc4") < standard_huffman_tables
 
 
 def test_quality_is_honoured() -> None:
@@ -361,7 +379,7 @@ def test_quality_is_honoured() -> None:
 
 
 def test_the_noisiest_picture_can_be_encoded() -> None:
-    """Optimised progressive JPEG needs a buffer that some encoders make too small for this."""
+    """Optimised JPEG needs a buffer that some encoders make too small for this."""
     file = images.encoded(images.noise((700, 700)), "PNG")
 
     for quality in (75, 94, 100):

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 from werkzeug.test import Client, TestResponse
 
 from imgprocessor import errors
@@ -28,7 +29,10 @@ BANDWIDTH_HINTS = "HTTP-NW-TYPE, Save-Data, ECT, RTT, Downlink"
 
 
 def _log(settings: Settings) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(settings.log.file).read_text().splitlines()]
+    """Return the requests' lines; the first of all says what was started."""
+    start, *lines = map(json.loads, Path(settings.log.file).read_text().splitlines())
+    assert start["started"].startswith("Pillow")
+    return lines
 
 
 def test_a_picture_comes_with_its_headers(client: FlaskClient) -> None:
@@ -45,17 +49,17 @@ def test_a_picture_comes_with_its_headers(client: FlaskClient) -> None:
         "public, max-age=86400, s-maxage=86400, stale-while-revalidate=3600, stale-if-error=604800"
     )
     assert answer.headers["image-decision"] == (
-        "bandwidth=4g; cell=q78 dpr3; quality=78; original=1534x1022; size=680x453"
+        "bandwidth=4g; cell=q78 dpr3; original=1534x1022; size=680x453; format=jpeg; quality=78"
     )
     for part in ("find", "decode", "resize", "encode"):
         assert f"{part};dur=" in answer.headers["Server-Timing"]
 
 
 def test_vary_is_absent_when_the_query_said_everything(client: FlaskClient) -> None:
-    assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&screen=phone").headers
-    assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&width=10&dpr=1").headers
+    assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&screen=phone&format=jpeg").headers
+    assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&width=10&dpr=1&format=avif").headers
     # 2g honours one density only, so that hints of it cannot matter.
-    assert "Vary" not in client.get(f"{NASA}&bandwidth=2g&width=10").headers
+    assert "Vary" not in client.get(f"{NASA}&bandwidth=2g&width=10&format=png").headers
 
 
 @pytest.mark.parametrize(
@@ -63,13 +67,16 @@ def test_vary_is_absent_when_the_query_said_everything(client: FlaskClient) -> N
     [
         (
             "",
-            f"{BANDWIDTH_HINTS}, HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width",
+            f"{BANDWIDTH_HINTS}, HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width, Accept",
         ),
-        ("&width=10", f"{BANDWIDTH_HINTS}, Sec-CH-DPR, DPR"),
-        ("&bandwidth=4g", "HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width"),
-        ("&screen=360", BANDWIDTH_HINTS),
-        ("&width=10&bandwidth=3g", "Sec-CH-DPR, DPR"),
-        ("&screen=360&bandwidth=5g", BANDWIDTH_HINTS),
+        ("&width=10", f"{BANDWIDTH_HINTS}, Sec-CH-DPR, DPR, Accept"),
+        ("&bandwidth=4g", "HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width, Accept"),
+        ("&screen=360", f"{BANDWIDTH_HINTS}, Accept"),
+        ("&width=10&bandwidth=3g", "Sec-CH-DPR, DPR, Accept"),
+        ("&screen=360&bandwidth=5g", f"{BANDWIDTH_HINTS}, Accept"),
+        ("&screen=360&bandwidth=4g", "Accept"),
+        ("&screen=360&format=webp", BANDWIDTH_HINTS),
+        ("&screen=360&bandwidth=4g&format=auto", "Accept"),
     ],
 )
 def test_vary_names_what_can_matter_whatever_was_sent(
@@ -80,7 +87,7 @@ def test_vary_names_what_can_matter_whatever_was_sent(
 
 
 def test_browsers_keep_a_degraded_picture_for_a_shorter_time(client: FlaskClient) -> None:
-    answer = client.get(f"{NASA}&bandwidth=3g&screen=phone")
+    answer = client.get(f"{NASA}&bandwidth=3g&screen=phone&format=jpeg")
 
     assert answer.headers["Cache-Control"].startswith("public, max-age=600, s-maxage=86400,")
 
@@ -174,11 +181,12 @@ def test_a_missing_original_is_a_placeholder_kept_for_a_short_time(client: Flask
     assert answer.headers["imagekey"].startswith("404image.png_340x400_force_1x_3g_")
     assert answer.headers["Content-DPR"] == "1"
     assert answer.headers["image-decision"] == (
-        "bandwidth=3g; cell=q60 dpr1.5; quality=60; original=1600x1200; size=340x400"
+        "bandwidth=3g; cell=q60 150kB dpr1.5; budget=150000; original=1600x1200; size=340x400;"
+        " format=jpeg; quality=60"
     )
     assert answer.headers["Cache-Control"] == "public, max-age=30"
     assert "ETag" not in answer.headers
-    assert answer.headers["Vary"] == "Sec-CH-DPR, DPR"
+    assert answer.headers["Vary"] == "Sec-CH-DPR, DPR, Accept"
 
 
 def test_an_original_that_appears_is_served_at_once(client: FlaskClient, originals: Path) -> None:
@@ -360,7 +368,11 @@ def test_a_log_line_says_what_was_decided_and_why(client: FlaskClient, settings:
     assert (line["method"], line["status"], line["bytes"]) == ("GET", 200, len(answer.data))
     assert (line["bandwidth"], line["bandwidth_from"]) == ("3g", "ECT")
     assert (line["screen"], line["screen_from"]) == ("phone", "Sec-CH-Viewport-Width")
-    assert (line["cell"], line["original"], line["size"]) == ("540px q60", "1534x1022", "540x360")
+    assert (line["cell"], line["original"], line["size"]) == (
+        "540px q60 35kB",
+        "1534x1022",
+        "540x360",
+    )
     assert {"find", "decode", "resize", "encode"} <= set(line["ms"])
     assert 0 <= line["ms"]["find"] <= line["total_ms"]
     assert 0 < line["ms"]["decode"] <= line["total_ms"]
@@ -447,3 +459,120 @@ def test_a_log_that_cannot_be_written_stops_the_start(settings: Settings, tmp_pa
 
     with pytest.raises(ConfigurationError):
         make_web(replace(settings, log=log))
+
+
+CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "formats", "mime"),
+    [
+        (CHROMIUM, "avif+webp+jpeg", "image/avif"),
+        # A texture of noise is where WebP is at its worst: the plainer JPEG weighs less.
+        ("image/webp,*/*", "webp+jpeg", "image/jpeg"),
+        ("image/avif;q=0,image/webp", "webp", "image/webp"),
+        ("*/*", "jpeg", "image/jpeg"),
+        ("image/*;q=0.1", "jpeg", "image/jpeg"),
+    ],
+)
+def test_one_url_has_the_format_that_accept_asks_for(
+    client: FlaskClient, accept: str, formats: str, mime: str
+) -> None:
+    answer = client.get(f"{NASA}&width=300&bandwidth=4g", headers={"Accept": accept})
+
+    assert (answer.status_code, answer.mimetype) == (200, mime)
+    assert f"_{formats}_" in answer.headers["imagekey"]
+    assert f"format={mime.removeprefix('image/')}" in answer.headers["image-decision"]
+    assert f"image/{str(images.decoded(answer.data).format).lower()}" == mime
+
+
+def test_the_type_of_a_head_is_told_only_where_it_is_known(client: FlaskClient) -> None:
+    several = client.head(NASA, headers={"Accept": CHROMIUM})
+    one = client.head(f"{NASA}&format=webp", headers={"Accept": CHROMIUM})
+
+    assert (several.status_code, several.headers.get("Content-Type")) == (200, None)
+    assert one.headers["Content-Type"] == "image/webp"
+
+
+def test_a_query_may_name_a_format_that_is_offered(client: FlaskClient) -> None:
+    refused = client.get(f"{NASA}&format=jxl")
+
+    assert client.get(f"{NASA}&width=90&format=avif").mimetype == "image/avif"
+    assert client.get(f"{NASA}&width=90&format=png").mimetype == "image/png"
+    assert (refused.status_code, refused.headers["image-error"]) == (400, "bad-query")
+    assert refused.headers["image-error-detail"] == (
+        "format=jxl: the policy does not offer it; there are auto, avif, webp, png, jpeg"
+    )
+
+
+def test_transparency_is_kept_where_the_format_can(client: FlaskClient, originals: Path) -> None:
+    image = images.texture((300, 200)).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize((300, 200)))
+    images.save(originals / "clear.png", image, "PNG")
+
+    kept = client.get("/images/?name=clear.png", headers={"Accept": CHROMIUM})
+    put_on_white = client.get("/images/?name=clear.png")
+
+    assert kept.mimetype in {"image/avif", "image/webp"}
+    assert images.decoded(kept.data).mode == "RGBA"
+    top = images.decoded(put_on_white.data).getpixel((150, 0))
+    assert (put_on_white.mimetype, isinstance(top, tuple) and min(top) > 240) == (
+        "image/jpeg",
+        True,
+    )
+
+
+@pytest.mark.parametrize("accept", ["*/*", CHROMIUM])
+@pytest.mark.parametrize("budget", [1000, 4000, 30_000, 10_000_000])
+def test_an_answer_never_weighs_more_than_was_asked(
+    client: FlaskClient, settings: Settings, accept: str, budget: int
+) -> None:
+    answer = client.get(
+        f"{NASA}&width=640&bandwidth=4g&max_bytes={budget}", headers={"Accept": accept}
+    )
+
+    decision = answer.headers["image-decision"]
+    (line,) = _log(settings)
+    assert len(answer.data) <= budget
+    assert f"_b{budget}_" in answer.headers["imagekey"]
+    assert f"; budget={budget}; " in decision
+    assert line["budget_bytes"] == budget
+    expected = {1000: "size", 4000: "size", 30_000: "quality", 10_000_000: ""}[budget]
+    if accept == "*/*":
+        assert line["limited"] == expected
+        assert ("limited=" + expected in decision) == bool(expected)
+
+
+@pytest.mark.parametrize("fit", ["force", "cover", "inside"])
+def test_a_budget_outweighs_the_size_that_was_asked_and_keeps_its_shape(
+    client: FlaskClient, fit: str
+) -> None:
+    answer = client.get(f"{NASA}&width=600&height=400&fit={fit}&max_bytes=3000")
+
+    width, height = images.decoded(answer.data).size
+    assert len(answer.data) <= 3000
+    assert width < 600
+    assert abs(width * 400 - height * 600) <= 600
+    # So that the browser still lays it out at the size that was asked for.
+    assert abs(float(answer.headers["Content-DPR"]) - width / 600) < 0.002
+
+
+def test_a_budget_below_a_thousand_bytes_is_refused(client: FlaskClient) -> None:
+    answer = client.get(f"{NASA}&max_bytes=999")
+
+    assert answer.status_code == 400
+    assert (
+        "max_bytes=999: must be a whole number of bytes, at least 1000"
+        in (answer.headers["image-error-detail"])
+    )
+
+
+def test_placeholders_keep_budgets_and_are_cheap_to_make(client: FlaskClient) -> None:
+    answer = client.get("/images/?name=none&width=800&max_bytes=2000", headers={"Accept": CHROMIUM})
+
+    assert (answer.status_code, answer.mimetype) == (404, "image/jpeg")
+    assert len(answer.data) <= 2000
+    assert images.decoded(answer.data).size[0] <= 800
+    # The Vary of a URL is the same whether its picture is there or not.
+    there = client.head(f"{NASA}&width=800&max_bytes=2000", headers={"Accept": CHROMIUM})
+    assert answer.headers["Vary"] == there.headers["Vary"]
