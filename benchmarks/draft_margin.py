@@ -53,7 +53,7 @@ def _measure(path: Path, width: int, margin: float) -> tuple[float, Image.Image]
     Encoded at quality 100: near enough to the pixels, and the same for every margin.
     """
     plan = replace(
-        _PLAN, cell=Cell(100, width_pixels=width), pixels=PixelsSettings(draft_margin=margin)
+        PLAN, cell=Cell(100, width_pixels=width), pixels=PixelsSettings(draft_margin=margin)
     )
     spent = []
     body = b""
@@ -75,7 +75,7 @@ def _psnr(one: Image.Image, other: Image.Image) -> float:
     return math.inf if mean == 0 else 10 * math.log10(255**2 / mean)
 
 
-_PLAN = Plan(
+PLAN = Plan(
     spelled_name="",
     box=None,
     fit=None,

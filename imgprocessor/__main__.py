@@ -70,9 +70,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
+    _add_files(parser)
     parser.add_argument("--originals", type=Path, help="folder of originals, instead of the file's")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the file's")
+
+
+def _add_headers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-H", "--header", action="append", default=[], type=_header, help="such as 'ECT: 3g'"
+    )
 
 
 def _overrides(options: argparse.Namespace) -> Overrides:
@@ -126,14 +136,11 @@ def _add_render(commands: "Commands") -> None:
         type=Path,
         help="where to; its name has no say in the format",
     )
-    parser.add_argument(
-        "-H", "--header", action="append", default=[], type=_header, help="such as 'ECT: 3g'"
-    )
+    _add_headers(parser)
     for parameter in PARAMETERS:
         if parameter != "name":
             parser.add_argument(f"--{parameter}", help="as in the URL")
-    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
-    parser.add_argument("--policy", type=Path, help="the policy, instead of the file's")
+    _add_files(parser)
     parser.set_defaults(run=_render)
 
 
@@ -177,7 +184,7 @@ def _add_policy(commands: "Commands") -> None:
     show.set_defaults(run=_show_policy)
     explain = actions.add_parser("explain", help="tell how one request is answered, and why")
     explain.add_argument("url", metavar="URL", help="or its query string alone")
-    explain.add_argument("-H", "--header", action="append", default=[], type=_header)
+    _add_headers(explain)
     explain.set_defaults(run=_explain_policy)
     report = actions.add_parser("report", help="weigh, score and time every cell over a folder")
     report.add_argument("folder", type=Path, metavar="DIR", help="of originals")
@@ -190,8 +197,7 @@ def _add_policy(commands: "Commands") -> None:
     report.set_defaults(run=_report_policy)
     for action in (check, show, explain):
         _add_configuration(action)
-    report.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
-    report.add_argument("--policy", type=Path, help="the policy, instead of the file's")
+    _add_files(report)
 
 
 def _check_policy(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ picture with alpha is only compared with others that have it.
 import io
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from PIL import Image
 
@@ -68,8 +69,6 @@ class _Search:
     exif: bytes
     bodies: dict[tuple[Format, Step], bytes] = field(default_factory=dict)
     scores: dict[tuple[Format, Step], float] = field(default_factory=dict)
-    reference: Reference | None = None
-    trials: int = 0
 
     def best(self) -> Compressed:
         """Return the best answer over all formats."""
@@ -107,9 +106,9 @@ class _Search:
         budget = math.inf if plan.budget_bytes is None else plan.budget_bytes
         target = math.inf if plan.cell.target_score is None else plan.cell.target_score
         full = self._full
-        steps = _steps(encoder, full, plan.pixels.min_quality, plan.max_quality)
         if plan.budget_bytes is None and plan.cell.target_score is None:
-            return steps[-1]
+            return Step(_LOSSLESS_QUALITY if encoder.is_lossless else plan.max_quality, full)
+        steps = self._steps(encoder, full)
 
         def attempt(step: Step) -> Trial:
             weight = self._weight(encoder, step)
@@ -126,13 +125,27 @@ class _Search:
         if found is None:
             raise AssertionError("four pixels are lighter than the smallest budget")
         # A step of size is a large one: some quality may fit into what is left.
-        finer = _steps(encoder, found.size, plan.pixels.min_quality, plan.max_quality)[1:]
+        finer = self._steps(encoder, found.size)[1:]
         known = [(found, Trial(self._weight(encoder, found)))]
         return climb(finer, attempt, typical, budget_bytes=budget, known=known) or found
+
+    def _steps(self, encoder: Encoder, size: Size) -> list[Step]:
+        """Return the qualities that make a difference: of those with one setting the highest."""
+        if encoder.is_lossless:
+            return [Step(_LOSSLESS_QUALITY, size)]
+        by_setting = {
+            CALIBRATION.setting(encoder.format, step.quality, size): step
+            for step in qualities(size, self.plan.pixels.min_quality, self.plan.max_quality)
+        }
+        return list(by_setting.values())
 
     @property
     def _full(self) -> Size:
         return Size(*self.image.size)
+
+    @cached_property
+    def _reference(self) -> Reference:
+        return refer_to(self.image)
 
     def _weight(self, encoder: Encoder, step: Step) -> int:
         return len(self._body(encoder, step))
@@ -145,21 +158,17 @@ class _Search:
             image, size = self.image, (step.size.width, step.size.height)
             if size != image.size:
                 image = image.resize(size, Image.Resampling.LANCZOS)
-            lossless = encoder.is_lossless
-            setting = (
-                0 if lossless else CALIBRATION.setting(encoder.format, step.quality, step.size)
-            )
+            setting = 0
+            if not encoder.is_lossless:
+                setting = CALIBRATION.setting(encoder.format, step.quality, step.size)
             self.bodies[place] = encoder.write(image, setting, self.exif)
-            self.trials += 1
         return self.bodies[place]
 
     def _score(self, encoder: Encoder, step: Step) -> float:
         place = (encoder.format, step)
         if place not in self.scores:
-            if self.reference is None:
-                self.reference = refer_to(self.image)
             body = io.BytesIO(self._body(encoder, step))
-            self.scores[place] = score(self.reference, Image.open(body))
+            self.scores[place] = score(self._reference, Image.open(body))
         return self.scores[place]
 
     def _compressed(self, encoder: Encoder, step: Step) -> Compressed:
@@ -176,7 +185,7 @@ class _Search:
             size=step.size,
             score=score,
             limited=limited,
-            trials=self.trials,
+            trials=len(self.bodies),
         )
 
     def _stopped_by_the_budget(self, encoder: Encoder, step: Step, score: float | None) -> bool:
@@ -188,17 +197,6 @@ class _Search:
             known == encoder.format and other.quality > step.quality and len(body) > budget
             for (known, other), body in self.bodies.items()
         )
-
-
-def _steps(encoder: Encoder, size: Size, floor: int, ceiling: int) -> list[Step]:
-    """Return the qualities that make a difference: of those with one setting the highest."""
-    if encoder.is_lossless:
-        return [Step(_LOSSLESS_QUALITY, size)]
-    by_setting = {
-        CALIBRATION.setting(encoder.format, step.quality, size): step
-        for step in qualities(size, floor, ceiling)
-    }
-    return list(by_setting.values())
 
 
 def _typical(encoder: Encoder) -> Typical:

@@ -122,18 +122,17 @@ class _Wanted:
         """Return the place of the step that is likely to be the right one."""
         guess = len(steps) - 1
         if math.isfinite(self.score):
-            expected = [self.typical.score(step) for step in steps]
             known = [(self.typical.score(step), trial.score) for step, trial in tried]
             known = [point for point in known if math.isfinite(point[1])]
-            guess = bisect_left(expected, _crossing(known, self.score))
+            guess = bisect_left(steps, _crossing(known, self.score), key=self.typical.score)
         # What was never weighed is hoped to fit: most pictures do.
         if math.isfinite(self.log_bytes) and tried:
-            expected = [self.typical.log_bytes(step) for step in steps]
             known = [
                 (self.typical.log_bytes(step), math.log(trial.weight_bytes))
                 for step, trial in tried
             ]
-            guess = min(guess, bisect_right(expected, _crossing(known, self.log_bytes)) - 1)
+            wanted = _crossing(known, self.log_bytes)
+            guess = min(guess, bisect_right(steps, wanted, key=self.typical.log_bytes) - 1)
         return guess
 
 

@@ -49,7 +49,7 @@ class Placeholder:
         planned = replace(
             self._service.plan(query, request.headers),
             # One URL has one Vary, whether its picture is there or not.
-            vary=self._service.plan(asked, request.headers).vary,
+            vary=self._service.vary(asked),
         )
         if not with_pixels:
             return Stand(planned, None, "")

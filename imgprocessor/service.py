@@ -82,7 +82,11 @@ class Service:
         """Decide what this visitor gets, and what it is called."""
         decision = decide(query, resolve_client(headers), self._policy)
         plan = make_plan(query, decision, self._pixels, SHAPED_BY)
-        return Planned(decision, plan, imagekey(plan), vary(uses(query, self._policy)))
+        return Planned(decision, plan, imagekey(plan), self.vary(query))
+
+    def vary(self, query: ImageQuery) -> str:
+        """Return the `Vary` of a URL's answers."""
+        return vary(uses(query, self._policy))
 
     def render(self, found: Found) -> tuple[Found, Rendition]:
         """Make the picture. The original may have been replaced since it was found, so what was

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_render import FULL
 
 from imgprocessor.calibration import CALIBRATION
 from imgprocessor.compression import Compressed, compress
@@ -20,20 +21,7 @@ from imgprocessor.query import FORMATS, Format
 from imgprocessor.score import refer_to, score
 from imgprocessor.settings import PixelsSettings
 
-PLAN = Plan(
-    spelled_name="a",
-    box=None,
-    fit=None,
-    density=None,
-    bandwidth="4g",
-    screen="desktop",
-    formats=("jpeg",),
-    quality_limit=None,
-    bytes_limit=None,
-    cell=Cell(78, width_percent=100),
-    pixels=PixelsSettings(),
-    encoders="",
-)
+PLAN = replace(FULL, cell=Cell(78, width_percent=100))
 LOSSY: tuple[Format, ...] = tuple(
     known for known in FORMATS if known in ENCODERS and known != "png"
 )
