@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import draft_margin
 from PIL import Image
 from quality_scale import pictures, resized, ssimulacra2
 
@@ -28,14 +27,29 @@ from imgprocessor.calibration import CALIBRATION
 from imgprocessor.compression import Compressed, compress
 from imgprocessor.encoders import ENCODERS, VERSIONS
 from imgprocessor.geometry import Size
+from imgprocessor.plan import Plan
 from imgprocessor.policy import Cell
 from imgprocessor.query import Format
+from imgprocessor.settings import PixelsSettings
 
 SHARES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.9)
 CEILING = 78
 SMALLEST_BYTES = 1000
 
-PLAN = replace(draft_margin.PLAN, cell=Cell(CEILING, width_percent=100))
+PLAN = Plan(
+    spelled_name="",
+    box=None,
+    fit=None,
+    density=None,
+    bandwidth="",
+    screen="",
+    formats=("jpeg",),
+    quality_limit=None,
+    bytes_limit=None,
+    cell=Cell(CEILING, width_percent=100),
+    pixels=PixelsSettings(),
+    encoders="",
+)
 
 
 @dataclass(frozen=True)

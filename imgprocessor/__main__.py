@@ -17,6 +17,7 @@ from imgprocessor.app import (
     DEFAULT_CONF,
     Overrides,
     create_app,
+    digest,
     load_policy,
     load_settings,
     make_service,
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_render(commands)
     _add_policy(commands)
+    _add_purge(commands)
     _add_settings(commands)
     return parser
 
@@ -153,7 +155,8 @@ def _render(options: argparse.Namespace) -> int:
         urlencode({"name": file.name, **given}, quote_via=quote), dict(options.header)
     )
     service = make_service(settings)
-    found, rendition = service.render(service.find(request))
+    answer = service.render(service.find(request))
+    rendition = answer.rendition
     if options.output is None:
         sys.stdout.buffer.write(rendition.body)
     else:
@@ -164,7 +167,24 @@ def _render(options: argparse.Namespace) -> int:
     limited = f", the budget took {rendition.limited}" if rendition.limited else ""
     made = f"{rendition.format}, {rendition.size}, quality {rendition.quality}"
     told = f"{made}, {len(rendition.body)} bytes{limited}"
-    print(f"{found.planned.imagekey}: {told}", file=sys.stderr)
+    print(f"{answer.found.planned.imagekey}: {told}", file=sys.stderr)
+    return 0
+
+
+def _add_purge(commands: "Commands") -> None:
+    parser = commands.add_parser("purge", help="forget all that was made from originals")
+    parser.add_argument("name", nargs="+", help="as in the URL, decoded")
+    _add_configuration(parser)
+    parser.set_defaults(run=_purge)
+
+
+def _purge(options: argparse.Namespace) -> int:
+    service = make_service(load_settings(options.conf, _overrides(options)), keeps=True)
+    for name in options.name:
+        try:
+            print(f"{name}: {service.purge(name)} files removed")
+        except OSError as error:
+            raise ConfigurationError(f"{name}: {error}") from error
     return 0
 
 
@@ -186,6 +206,8 @@ def _add_policy(commands: "Commands") -> None:
     explain.add_argument("url", metavar="URL", help="or its query string alone")
     _add_headers(explain)
     explain.set_defaults(run=_explain_policy)
+    digest = actions.add_parser("digest", help="print what changes with the policy or this program")
+    digest.set_defaults(run=_digest_policy)
     report = actions.add_parser("report", help="weigh, score and time every cell over a folder")
     report.add_argument("folder", type=Path, metavar="DIR", help="of originals")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"))
@@ -195,7 +217,7 @@ def _add_policy(commands: "Commands") -> None:
     )
     report.add_argument("--text", action="store_true", help="print the main table as Markdown")
     report.set_defaults(run=_report_policy)
-    for action in (check, show, explain):
+    for action in (check, show, explain, digest):
         _add_configuration(action)
     _add_files(report)
 
@@ -216,6 +238,11 @@ def _check_policy(options: argparse.Namespace) -> int:
 
 def _show_policy(options: argparse.Namespace) -> int:
     print_table(load_policy(load_settings(options.conf, _overrides(options))), Console())
+    return 0
+
+
+def _digest_policy(options: argparse.Namespace) -> int:
+    print(digest(load_settings(options.conf, _overrides(options))))
     return 0
 
 

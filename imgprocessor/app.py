@@ -1,5 +1,8 @@
 """The one place where parts are made and joined."""
 
+import contextlib
+import ctypes
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,10 +11,14 @@ from flask import Flask
 
 from imgprocessor.encoders import ENCODERS, VERSIONS
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.log import RequestLog, utc_now
+from imgprocessor.gate import Gate
+from imgprocessor.log import Complaints, RequestLog, report_unexpected, utc_now
+from imgprocessor.masters import Masters
 from imgprocessor.originals import Originals
 from imgprocessor.placeholder import Placeholder
 from imgprocessor.policy import Policy, parse_policy
+from imgprocessor.render import SHAPED_BY
+from imgprocessor.renditions import Renditions
 from imgprocessor.service import Service
 from imgprocessor.settings import (
     LogSettings,
@@ -21,7 +28,13 @@ from imgprocessor.settings import (
     Settings,
     parse_settings,
 )
+from imgprocessor.store import Store
 from imgprocessor.web import create_web
+
+# From malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 
 DEFAULT_CONF = Path(__file__).resolve().parent.parent / "conf" / "imgprocessor.ini"
 
@@ -40,7 +53,20 @@ def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
     Raises:
         ConfigurationError: the settings or the policy are wrong, in one clear line.
     """
+    keep_memory()
     return make_web(load_settings(conf, overrides))
+
+
+def keep_memory() -> None:
+    """Have the C library keep the memory that decoders use, instead of asking for it each time:
+    renditions from masters take a fifth less time. What is over 32 MB is given back at once, and of
+    the rest all but 64 MB.
+    """
+    library = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # another C library than GNU's
+        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        library.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+        library.mallopt(_M_ARENA_MAX, 1)  # or every thread would keep as much for itself
 
 
 def make_web(settings: Settings) -> Flask:
@@ -49,7 +75,7 @@ def make_web(settings: Settings) -> Flask:
     Raises:
         ConfigurationError: the policy is wrong, or something that must be there is not.
     """
-    service = make_service(settings)
+    service = make_service(settings, keeps=True)
     placeholder = Placeholder(
         Path(settings.placeholder.file), service, settings.pixels, settings.originals
     )
@@ -76,24 +102,50 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
         originals=replace(
             settings.originals, root=absolute(settings.originals.root, overrides.originals)
         ),
+        store=replace(settings.store, folder=absolute(settings.store.folder)),
         policy=PolicySettings(absolute(settings.policy.file, overrides.policy)),
         placeholder=PlaceholderSettings(absolute(settings.placeholder.file)),
         log=LogSettings(absolute(settings.log.file)),
     )
 
 
-def make_service(settings: Settings) -> Service:
+def make_service(settings: Settings, *, keeps: bool = False) -> Service:
     """Make the part that answers requests, without the web.
+
+    Args:
+        settings: with absolute paths.
+        keeps: whether what is made is kept on disk; a command that runs once has no use for it.
 
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.
     """
     policy = load_policy(settings)
+    store = settings.store
+    folder, gate = Path(store.folder), Gate(Path(store.folder) / "locks")
+
+    def make_store(name: str, max_bytes: int) -> Store:
+        return Store(
+            folder / name,
+            max_bytes=max_bytes if keeps else 0,
+            min_free_percent=store.min_free_percent,
+            complain=Complaints(),
+        )
+
+    masters = Masters(
+        make_store("masters", store.max_masters_bytes),
+        gate,
+        settings.originals,
+        wait_seconds=store.max_wait_seconds,
+        report=report_unexpected,
+    )
     return Service(
         policy=policy,
         originals=_originals(settings.originals),
         pixels=settings.pixels,
-        limits=settings.originals,
+        masters=masters,
+        renditions=Renditions(make_store("renditions", store.max_renditions_bytes)),
+        gate=gate,
+        max_wait_seconds=store.max_wait_seconds,
     )
 
 
@@ -110,6 +162,17 @@ def load_policy(settings: Settings) -> Policy:
             wrong = f"{known!r} cannot be written here: its Pillow plugin is not installed"
             raise ConfigurationError(f"{file}: [formats] offer: {wrong}")
     return policy
+
+
+def digest(settings: Settings) -> str:
+    """Return eight characters that change with whatever can change an answer to one request, but
+    for the originals: a cache in front that has them in its keys forgets all when they change.
+
+    Raises:
+        ConfigurationError: as `load_policy` does.
+    """
+    parts = (load_policy(settings), settings.pixels, settings.freshness, SHAPED_BY)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def _originals(settings: OriginalsSettings) -> Originals:

@@ -21,6 +21,14 @@ VIEWPORT_WIDTH = ("Sec-CH-Viewport-Width", "Viewport-Width")
 DENSITY = ("Sec-CH-DPR", "DPR")
 ACCEPT = "Accept"
 
+HEADERS = tuple(
+    name.lower()
+    for name in (
+        OLD_BANDWIDTH, SAVE_DATA, ECT, RTT, DOWNLINK, OLD_SCREEN, *VIEWPORT_WIDTH, *DENSITY, ACCEPT,
+    )
+)  # fmt: skip
+"""All request headers that can change an answer, in lower case."""
+
 ACCEPT_CH = ", ".join((DENSITY[0], VIEWPORT_WIDTH[0], ECT, RTT, DOWNLINK, SAVE_DATA))
 """What a page asks browsers to send with its pictures (RFC 8942). Save-Data and the network hints
 were specified before the `Sec-CH-` prefix, and Chromium sends them without it.

@@ -81,6 +81,14 @@ class OriginalsUnavailable(ImageError):
     public = "The original cannot be read at the moment."
 
 
+class Busy(ImageError):
+    """The same picture is being made already, and that takes too long to wait for."""
+
+    code = "busy"
+    status = 503
+    public = "The picture is being made. Try again in a moment."
+
+
 class Internal(ImageError):
     """Something that should not happen; the log has the traceback."""
 

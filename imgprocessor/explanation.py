@@ -76,7 +76,7 @@ def _planned(planned: Planned, pixels: PixelsSettings) -> Iterator[Line]:
 
 
 def _rendered(found: Found, service: Service) -> Iterator[Line]:
-    _, rendition = service.render(found)
+    rendition = service.render(found).rendition
     laid_out = found.planned.plan.lay_out(rendition.original_size).size
     yield "size", f"{laid_out} of {rendition.original_size}"
     limits = {
@@ -89,5 +89,5 @@ def _rendered(found: Found, service: Service) -> Iterator[Line]:
     picture = f"{rendition.mime}, {rendition.size}, quality {rendition.quality}{scored}"
     weight = f"{len(rendition.body)} bytes, encoded {times}"
     yield "answer", f"{picture}, {weight}{limits[rendition.limited]}"
-    spent = ", ".join(f"{part} {ms:.1f}" for part, ms in rendition.milliseconds.items())
+    spent = ", ".join(f"{part} {ms:.1f}" for part, ms in found.timings.items())
     yield "time", f"{spent} (milliseconds)"

@@ -1,10 +1,9 @@
 """What is written down: one JSON line a request, and unexpected errors once, with traceback."""
 
-import contextlib
 import json
-import logging
-import logging.handlers
+import os
 import sys
+import threading
 import time
 import traceback
 import weakref
@@ -19,8 +18,27 @@ Entry = dict[str, object]
 """What one line says: names and values that JSON knows."""
 
 
+class Complaints:
+    """Says what is wrong with a disk, once a minute at most, in Apache's error log."""
+
+    def __init__(self) -> None:
+        self._said_at = float("-inf")
+
+    def __call__(self, text: str) -> None:
+        """Say it, unless something was said within a minute."""
+        now = time.monotonic()
+        if now - self._said_at >= _COMPLAIN_EVERY_SECONDS:
+            self._said_at = now
+            _print(f"imgprocessor: {text}")
+
+
 class RequestLog:
-    """Appends JSON lines to a file that several processes share."""
+    """Appends JSON lines to a file that several processes share.
+
+    A line is handed to the system in one write, in append mode: lines of several processes never
+    mix. The file is opened anew when it was rotated away. `logging` does the same, four times as
+    slowly, which was a tenth of a repeat.
+    """
 
     def __init__(self, file: Path) -> None:
         """Open the file.
@@ -28,41 +46,45 @@ class RequestLog:
         Raises:
             ConfigurationError: it cannot be written.
         """
+        self._file = str(file)
+        self._complain = Complaints()
+        self._opening = threading.Lock()
         try:
-            self._handler = _Appender(file, encoding="utf-8")
+            self._opened = _Opened(self._file)
         except OSError as error:
             wrong = f"[log] file: {file} cannot be written: {error.strerror}"
             raise ConfigurationError(wrong) from error
-        weakref.finalize(self, _close, self._handler)
 
     def write(self, entry: Entry) -> None:
         """Append one line. A log that cannot be written is no reason to fail a request."""
-        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":"), default=str)
-        self._handler.handle(
-            logging.LogRecord("imgprocessor", logging.INFO, "", 0, line, None, None)
-        )
-
-
-class _Appender(logging.handlers.WatchedFileHandler):
-    """Opens the file anew when it was rotated away; complains of failures once a minute.
-
-    A line is handed to the system in one write, in append mode: lines of several processes never
-    mix.
-    """
-
-    _complained_at = float("-inf")
-
-    def emit(self, record: logging.LogRecord) -> None:
+        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":"), default=str) + "\n"
         try:
-            super().emit(record)
-        except OSError:  # the base class handles failures to write, but none to open anew
-            self.handleError(record)
+            with self._opening:
+                if not self._opened.is_current():
+                    self._opened = _Opened(self._file)
+                os.write(self._opened.descriptor, line.encode())
+        except OSError as error:
+            self._complain(f"cannot write {self._file}: {error}")
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
-        now = time.monotonic()
-        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
-            self._complained_at = now
-            _print(f"imgprocessor: cannot write {self.baseFilename}: {sys.exc_info()[1]}")
+
+class _Opened:
+    """An open file, closed when nobody has it any more."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self.descriptor = os.open(file, flags, 0o644)
+        weakref.finalize(self, os.close, self.descriptor)
+        status = os.fstat(self.descriptor)
+        self._identity = (status.st_dev, status.st_ino)
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to this file."""
+        try:
+            status = os.stat(self._file)  # noqa: PTH116 - for each request
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
 
 
 def utc_now() -> str:
@@ -73,11 +95,6 @@ def utc_now() -> str:
 def report_unexpected(error: BaseException) -> None:
     """Write an unexpected error with its traceback to Apache's error log, by way of stderr."""
     _print("".join(traceback.format_exception(error)).rstrip())
-
-
-def _close(handler: logging.Handler) -> None:
-    with contextlib.suppress(OSError):  # what could not be written has been complained of
-        handler.close()
 
 
 def _print(text: str) -> None:

@@ -1,5 +1,6 @@
 """Where originals live: found, sized up, opened, and never outside their root."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -20,15 +21,32 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETO
 class Original:
     """A picture in the folder of originals, not opened yet."""
 
-    path: Path
+    path: str
     """Where it really is, symbolic links followed."""
     size_bytes: int
     modified_ns: int
+    changed_ns: int
+    """When its inode changed: also by what sets the modification time back, as copying may."""
+    inode: int
+
+    @property
+    def group(self) -> str:
+        """What all that is made from it is kept under, whatever its version."""
+        return self.path
+
+    @property
+    def identity(self) -> str:
+        """Which file it is, in which version."""
+        return f"{self.version}-{self.inode:x} {self.path}"
 
     @property
     def version(self) -> str:
-        """What changes when the file is replaced."""
-        return f"{self.modified_ns:x}-{self.size_bytes:x}"
+        """What changes when the file is replaced, even by one of its size and time stamp."""
+        return f"{self.modified_ns:x}-{self.size_bytes:x}-{self.changed_ns:x}"
+
+
+class _Replaced(NotFound):
+    """The file was found, and has gone."""
 
 
 class Originals:
@@ -46,16 +64,34 @@ class Originals:
             OversizedOriginal: it has too many bytes.
             OriginalsUnavailable: the folder cannot be read.
         """
+        # Replaced between two steps, it is looked up once more.
+        with contextlib.suppress(_Replaced):
+            return self._found(name)
+        return self._found(name)
+
+    def _found(self, name: str) -> Original:
         try:
-            path = Path(os.path.realpath(self._root / name, strict=True))
-            if not path.is_relative_to(self._root):
-                raise NotFound(f"{name!r} leads outside {self._root}")
-            status = path.lstat()
+            # Opens nothing: the kernel finds where the name leads, and that alone can be asked.
+            descriptor = os.open(f"{self._root}/{name}", os.O_PATH | os.O_CLOEXEC)
         except OSError as error:
             raise self._refusal(name, error) from error
         except ValueError as error:  # a NUL in the name
             raise NotFound(f"{name!r}: {error}") from error
-        return self._sized_up(path, status)
+        try:
+            return self._sized_up(self._inside(descriptor), os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+
+    def group(self, name: str) -> str:
+        """Return the group of an original by its name, be it there or not.
+
+        Raises:
+            NotFound: the name leads outside the root.
+        """
+        path = Path(os.path.realpath(self._root / name))
+        if not path.is_relative_to(self._root):
+            raise NotFound(f"{name!r} leads outside {self._root}")
+        return str(path)
 
     @contextmanager
     def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
@@ -72,25 +108,32 @@ class Originals:
         try:
             descriptor = os.open(original.path, flags)
         except OSError as error:
-            raise self._refusal(original.path.name, error) from error
+            raise self._refusal(original.path, error) from error
         with os.fdopen(descriptor, "rb") as file:
             # The path may lead elsewhere by now, if a folder on the way was replaced by a link.
-            opened_path = Path(f"/proc/self/fd/{descriptor}").readlink()
-            if not opened_path.is_relative_to(self._root):
-                raise NotFound(f"{original.path} led outside {self._root}")
+            self._inside(descriptor)
             opened = self._sized_up(original.path, os.fstat(descriptor))
             yield file, opened
             after = os.fstat(descriptor)
             if (after.st_mtime_ns, after.st_size) != (opened.modified_ns, opened.size_bytes):
                 raise OriginalsUnavailable(f"{original.path} was changed while it was read")
 
-    def _sized_up(self, path: Path, status: os.stat_result) -> Original:
+    def _inside(self, descriptor: int) -> str:
+        """Return where an open file really is, symbolic links followed."""
+        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each request
+        if not path.startswith(f"{self._root}/"):
+            raise NotFound(f"{path} is outside {self._root}")
+        if not os.fstat(descriptor).st_nlink:
+            raise _Replaced(path)  # the kernel adds a word to its name
+        return path
+
+    def _sized_up(self, path: str, status: os.stat_result) -> Original:
         if not stat.S_ISREG(status.st_mode):
             raise NotFound(f"{path} is no plain file")
         if status.st_size > self._max_bytes:
             wrong = f"{path} has {status.st_size} bytes, over max_bytes = {self._max_bytes}"
             raise OversizedOriginal(wrong)
-        return Original(path, status.st_size, status.st_mtime_ns)
+        return Original(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def _refusal(self, name: str, error: OSError) -> NotFound | OriginalsUnavailable:
         # Not Path.is_dir(), which raises where a folder above may not be entered.

@@ -1,13 +1,16 @@
 """The picture sent instead, when something went wrong: at the size that was asked for."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgprocessor.errors import ImageError
+from imgprocessor.originals import Originals
 from imgprocessor.query import PLAINEST, readable_part, spell
-from imgprocessor.render import Rendition, render
-from imgprocessor.service import Planned, Request, Service
+from imgprocessor.render import Rendition
+from imgprocessor.service import Found, Planned, Request, Service
 from imgprocessor.settings import OriginalsSettings, PixelsSettings
+from imgprocessor.timing import Timings
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,18 @@ class Placeholder:
         self, file: Path, service: Service, pixels: PixelsSettings, limits: OriginalsSettings
     ) -> None:
         self._file = file
+        self._originals = Originals(file.parent, limits)
         self._service = service
         self._max_side = pixels.max_output_side_pixels
-        self._limits = limits
 
-    def stand_in(self, request: Request, *, with_pixels: bool = True) -> Stand:
+    def stand_in(
+        self, request: Request, *, with_pixels: bool = True, may_wait: bool = True
+    ) -> Stand:
         """Render the placeholder with the size, fit, quality and budget that the request would
         have got.
 
-        Of a request that makes no sense, what does make sense counts. Never raises for a
+        Who has waited in vain for their picture need not wait for this one, too. Of a request
+        that makes no sense, what does make sense counts. Never raises for a
         placeholder that is missing or broken.
         """
         asked = readable_part(request.query_string, self._max_side)
@@ -54,7 +60,9 @@ class Placeholder:
         if not with_pixels:
             return Stand(planned, None, "")
         try:
-            with self._file.open("rb") as file:
-                return Stand(planned, render(file, planned.plan, self._limits), "")
-        except (OSError, ImageError) as error:
+            original = self._originals.find(self._file.name)
+            timings = Timings() if may_wait else Timings(wait=math.inf)
+            found = Found(planned, self._originals, original, timings)
+            return Stand(planned, self._service.answer(found).rendition, "")
+        except ImageError as error:
             return Stand(planned, None, f"placeholder {self._file}: {error}")

@@ -195,7 +195,7 @@ def _measure(name: str, settings: Settings, accept: str) -> list[Sample] | str:
             for bandwidth in policy.bandwidths:
                 asked = {"name": name, "screen": screen.name, "bandwidth": bandwidth.name}
                 found = service.find(Request(urlencode(asked), {"accept": accept}))
-                _, rendition = service.render(found)
+                rendition = service.render(found).rendition
                 score = _score(service, asked, rendition)
                 samples.append(Sample(name, screen.name, bandwidth.name, rendition, score))
     except ImageError as error:
@@ -211,7 +211,8 @@ def _score(service: Service, asked: dict[str, str], rendition: Rendition) -> flo
     found = service.find(Request(query_string, {}))
     plan = found.planned.plan
     unlimited = replace(plan, cell=replace(plan.cell, budget_bytes=None, target_score=None))
-    _, lossless = service.render(replace(found, planned=replace(found.planned, plan=unlimited)))
+    unlimited_found = replace(found, planned=replace(found.planned, plan=unlimited))
+    lossless = service.render(unlimited_found).rendition
     wanted = _shown(lossless, lossless.size, plan.pixels.background)
     sent = _shown(rendition, lossless.size, plan.pixels.background)
     return float(compute_ssimulacra2(wanted, sent))

@@ -2,12 +2,13 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 
 from werkzeug.wrappers import Response
 
-from imgprocessor.errors import ImageError, NotFound
+from imgprocessor.errors import Busy, ImageError, NotFound
 from imgprocessor.placeholder import Stand
 from imgprocessor.render import Rendition
 from imgprocessor.service import Found, Planned
@@ -38,20 +39,14 @@ def validators(found: Found) -> Validators:
 
 def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSettings) -> Response:
     """Answer with the picture; without a rendition, with all that is known before rendering."""
-    response = _response(found.planned, rendition)
-    _add_kept(response, found, freshness)
-    if rendition is not None:
-        spent = {"find": found.find_milliseconds, **rendition.milliseconds}
-        timing = ", ".join(f"{part};dur={ms:.1f}" for part, ms in spent.items())
-        response.headers["Server-Timing"] = timing
-    return response
+    spent = ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
+    timing = {"Server-Timing": spent}
+    return _response(found.planned, rendition, _kept(found, freshness) | timing)
 
 
 def not_modified(found: Found, freshness: FreshnessSettings) -> Response:
     """Answer that the copy the client has is still good."""
-    response = Response(status=304)
-    _add_kept(response, found, freshness)
-    return response
+    return Response(status=304, headers=_kept(found, freshness))
 
 
 def failure(
@@ -61,7 +56,7 @@ def failure(
     if as_json:
         response = Response(_problem(error), mimetype="application/problem+json")
     elif not stand.trouble:
-        response = _response(stand.planned, stand.rendition)
+        response = _response(stand.planned, stand.rendition, {})
     else:
         response = Response(error.public + "\n", mimetype="text/plain")
     response.status_code = error.status
@@ -71,46 +66,49 @@ def failure(
     # Caches would keep even a 503 that has a max-age; and who asks for JSON must not leave JSON
     # in a cache for who asks for a picture.
     keep_seconds = freshness.not_found_max_age_seconds
+    if isinstance(error, Busy):
+        response.headers["Retry-After"] = "1"
     if isinstance(error, NotFound) and keep_seconds and not as_json:
         response.headers["Cache-Control"] = f"public, max-age={keep_seconds}"
-        _add_vary(response, stand.planned)
+        response.headers.update(_vary(stand.planned))
     else:
         response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _response(planned: Planned, rendition: Rendition | None) -> Response:
+def _response(
+    planned: Planned, rendition: Rendition | None, headers: Mapping[str, str]
+) -> Response:
     """Return a picture with the headers that describe it, be it the one asked for or not."""
+    described = {IMAGE_DECISION: _decision(planned, rendition), **headers}
     if rendition is None:
         # Which format weighs least nobody knows yet, nor the length, and 0 would be a lie.
-        response = Response()
+        response = Response(headers=described)
         del response.headers["Content-Type"]
         if len(planned.plan.formats) == 1:
             response.mimetype = f"image/{planned.plan.formats[0]}"
         response.automatically_set_content_length = False
-    else:
-        response = Response(rendition.body, mimetype=rendition.mime)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        density = planned.plan.reached_density(rendition.original_size, rendition.size)
-        if density is not None:
-            response.headers["Content-DPR"] = f"{density.normalize():f}"
-    response.headers[IMAGE_DECISION] = _decision(planned, rendition)
-    return response
+        return response
+    described["X-Content-Type-Options"] = "nosniff"
+    if rendition.density is not None:
+        described["Content-DPR"] = rendition.density
+    return Response(rendition.body, headers=described, content_type=rendition.mime)
 
 
-def _add_kept(response: Response, found: Found, freshness: FreshnessSettings) -> None:
-    """Add what a 200 and its 304 have in common."""
+def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:
+    """Return what a 200 and its 304 have in common."""
     planned, valid = found.planned, validators(found)
-    response.headers[IMAGEKEY] = planned.imagekey
-    response.headers["ETag"] = f'"{valid.etag}"'
-    response.headers["Last-Modified"] = formatdate(valid.modified_seconds, usegmt=True)
-    response.headers["Cache-Control"] = _cache_control(planned, freshness)
-    _add_vary(response, planned)
+    return {
+        IMAGEKEY: planned.imagekey,
+        "ETag": f'"{valid.etag}"',
+        "Last-Modified": formatdate(valid.modified_seconds, usegmt=True),
+        "Cache-Control": _cache_control(planned, freshness),
+        **_vary(planned),
+    }
 
 
-def _add_vary(response: Response, planned: Planned) -> None:
-    if planned.vary:
-        response.headers["Vary"] = planned.vary
+def _vary(planned: Planned) -> dict[str, str]:
+    return {"Vary": planned.vary} if planned.vary else {}
 
 
 def _cache_control(planned: Planned, freshness: FreshnessSettings) -> str:

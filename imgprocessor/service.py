@@ -3,19 +3,32 @@
 Knows the parts, not the web: the web server and the command line both call it.
 """
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
 
-from imgprocessor.client import resolve_client, vary
+from imgprocessor.client import HEADERS, resolve_client, vary
 from imgprocessor.decision import Decision, decide, require_offered, uses
+from imgprocessor.errors import Busy
+from imgprocessor.gate import Gate
 from imgprocessor.imagekey import etag, imagekey
+from imgprocessor.masters import Masters
 from imgprocessor.originals import Original, Originals
 from imgprocessor.plan import Plan, make_plan
 from imgprocessor.policy import Policy
 from imgprocessor.query import ImageQuery, parse_query
 from imgprocessor.render import SHAPED_BY, Rendition, render
-from imgprocessor.settings import OriginalsSettings, PixelsSettings
+from imgprocessor.renditions import Renditions
+from imgprocessor.settings import PixelsSettings
+from imgprocessor.timing import Timings
+
+Source = Literal["original", "master", "store"]
+
+_MAX_REMEMBERED = 2048
+_MAX_CHARACTERS = 1000
+"""Requests that are remembered, and how long they may be: four megabytes at most."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +56,26 @@ class Found:
     """A planned answer whose original is there, not opened yet."""
 
     planned: Planned
+    originals: Originals
+    """Where it can be opened."""
     original: Original
-    etag: str
-    find_milliseconds: float
+    timings: Timings
+    """What the time went to so far; whatever is done next is added."""
+
+    @property
+    def etag(self) -> str:
+        """The strong validator of the picture."""
+        return etag(self.planned.imagekey, self.original.version)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A picture, and where it came from."""
+
+    found: Found
+    """With the original as it was when its pixels were read: it may have been replaced since."""
+    rendition: Rendition
+    source: Source
 
 
 class Service:
@@ -57,12 +87,19 @@ class Service:
         policy: Policy,
         originals: Originals,
         pixels: PixelsSettings,
-        limits: OriginalsSettings,
+        masters: Masters,
+        renditions: Renditions,
+        gate: Gate,
+        max_wait_seconds: float,
     ) -> None:
         self._policy = policy
         self._originals = originals
         self._pixels = pixels
-        self._limits = limits
+        self._masters = masters
+        self._renditions = renditions
+        self._gate = gate
+        self._max_wait_seconds = max_wait_seconds
+        self._remembered = lru_cache(_MAX_REMEMBERED)(self._understand)
 
     def find(self, request: Request) -> Found:
         """Do all that needs no pixels: enough for a HEAD or a 304.
@@ -70,13 +107,21 @@ class Service:
         Raises:
             ImageError: as `parse_query` and `Originals.find` do.
         """
-        begin = time.perf_counter()
-        query = parse_query(request.query_string, self._pixels.max_output_side_pixels)
+        timings = Timings()
+        with timings.timed("find"):
+            hints = tuple(request.headers.get(name) for name in HEADERS)
+            size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
+            # The same request means the same, whoever sends it.
+            understand = self._remembered if size <= _MAX_CHARACTERS else self._understand
+            name, planned = understand(request.query_string, hints)
+            original = self._originals.find(name)
+        return Found(planned, self._originals, original, timings)
+
+    def _understand(self, query_string: str, hints: tuple[str | None, ...]) -> tuple[str, Planned]:
+        query = parse_query(query_string, self._pixels.max_output_side_pixels)
         require_offered(query, self._policy)
-        planned = self.plan(query, request.headers)
-        original = self._originals.find(query.name)
-        spent = (time.perf_counter() - begin) * 1000
-        return Found(planned, original, etag(planned.imagekey, original.version), spent)
+        pairs = zip(HEADERS, hints, strict=True)
+        return query.name, self.plan(query, {name: hint for name, hint in pairs if hint})
 
     def plan(self, query: ImageQuery, headers: Mapping[str, str]) -> Planned:
         """Decide what this visitor gets, and what it is called."""
@@ -88,17 +133,63 @@ class Service:
         """Return the `Vary` of a URL's answers."""
         return vary(uses(query, self._policy))
 
-    def render(self, found: Found) -> tuple[Found, Rendition]:
-        """Make the picture. The original may have been replaced since it was found, so what was
-        really rendered comes back with it.
+    def kept(self, found: Found) -> Answer | None:
+        """Return the answer if it was made before."""
+        with found.timings.timed("store"):
+            rendition = self._renditions.get(found.original, found.planned.imagekey)
+        return None if rendition is None else Answer(found, rendition, "store")
+
+    def answer(self, found: Found) -> Answer:
+        """Return the answer that was made before; make and keep it otherwise, once for all who
+        ask at the same moment.
 
         Raises:
-            ImageError: as `Originals.open` and `render` do.
+            Busy: somebody else is making it, and that takes too long.
+            ImageError: as `Masters.found` does.
         """
-        planned = found.planned
-        with self._originals.open(found.original) as (file, opened):
-            rendition = render(file, planned.plan, self._limits)
-        really = Found(
-            planned, opened, etag(planned.imagekey, opened.version), found.find_milliseconds
-        )
-        return really, rendition
+        kept = self.kept(found)
+        if kept is not None:
+            return kept
+        with self._alone(found):
+            kept = self.kept(found)
+            if kept is not None:
+                return kept
+            answer = self.render(found)
+            with found.timings.timed("store"):
+                original = answer.found.original
+                self._renditions.put(original, found.planned.imagekey, answer.rendition)
+        return answer
+
+    def render(self, found: Found) -> Answer:
+        """Make the picture, whether it was made before or not.
+
+        Raises:
+            ImageError: as `Masters.found` does.
+        """
+        plan = found.planned.plan
+        with self._masters.found(found.original, found.originals, plan, found.timings) as master:
+            rendition = render(master.picture, plan, found.timings)
+            return Answer(replace(found, original=master.original), rendition, master.source)
+
+    def purge(self, name: str) -> int:
+        """Forget all that was made from an original; return how many files that were.
+
+        The original may have gone already.
+
+        Raises:
+            NotFound: the name leads outside the folder of originals.
+            OSError: something cannot be removed.
+        """
+        group = self._originals.group(name)
+        return self._renditions.purge(group) + self._masters.purge(group)
+
+    @contextlib.contextmanager
+    def _alone(self, found: Found) -> Iterator[None]:
+        name = f"rendition {found.original.identity} {found.planned.imagekey}"
+        patience = found.timings.left_of(self._max_wait_seconds)
+        with contextlib.ExitStack() as stack:
+            # Where nothing can be locked, it is better made twice than not at all.
+            with contextlib.suppress(OSError), found.timings.timed("wait"):
+                if not stack.enter_context(self._gate.held(name, patience)):
+                    raise Busy
+            yield

@@ -13,6 +13,7 @@ from typing import Any
 from imgprocessor.errors import ConfigurationError
 
 _BEST_QUALITY = 100
+_WHOLE_PERCENT = 100
 _LONGEST_WEBP_SIDE_PIXELS = 16_383
 
 
@@ -45,6 +46,13 @@ def _quality(value: str) -> int:
     number = _positive(value)
     if number > _BEST_QUALITY:
         raise ValueError(f"must be a whole number from 1 to {_BEST_QUALITY}")
+    return number
+
+
+def _percent(value: str) -> int:
+    number = _not_negative(value)
+    if number > _WHOLE_PERCENT:
+        raise ValueError(f"must be a whole number from 0 to {_WHOLE_PERCENT}")
     return number
 
 
@@ -95,11 +103,12 @@ class PixelsSettings:
         _output_side,
         "No side of a rendition is longer; width= and height= over it are a 400.",
     )
-    draft_margin: float = setting(
-        2.0,
+    master_margin: float = setting(
+        1.5,
         _factor,
-        "JPEG originals are decoded at a reduced scale that is at least so many times the size"
-        " wanted; the rest is resized with Lanczos. Lower is faster, higher is sharper.",
+        "Renditions are made from a reduced copy of the original, halved as long as it is at least"
+        " so many times the size wanted; the rest is resized with Lanczos. Lower is faster, higher"
+        " is sharper.",
     )
     background: str = setting(
         "#ffffff", _colour, "Colour behind transparent originals, where the format has no alpha."
@@ -117,6 +126,36 @@ class PixelsSettings:
     )
     keep_copyright: bool = setting(
         False, _switch, "Keep the original's EXIF copyright and artist; all else is always removed."
+    )
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """What is kept on disk, so that it is made only once."""
+
+    folder: str = setting(
+        "../cache", _text, "Where renditions and masters are kept; may be emptied at any time."
+    )
+    max_renditions_bytes: int = setting(
+        5_000_000_000,
+        _not_negative,
+        "Renditions take no more than this; the least recently used go first. 0 keeps none.",
+    )
+    max_masters_bytes: int = setting(
+        5_000_000_000,
+        _not_negative,
+        "Masters, reduced copies of originals, take no more than this: some 11 MB an original.",
+    )
+    min_free_percent: int = setting(
+        5,
+        _percent,
+        "Where less of the disk would stay free, nothing more is kept, and the least recently used"
+        " make room.",
+    )
+    max_wait_seconds: int = setting(
+        10,
+        _positive,
+        "Of equal requests one renders, the others wait for it: no longer than this, then 503.",
     )
 
 
@@ -145,7 +184,13 @@ class FreshnessSettings:
         "Browsers keep a picture of a bandwidth worse than the default: a visitor who is back on"
         " a good network gets the good picture soon.",
     )
-    shared_max_age_seconds: int = setting(86_400, _not_negative, "Caches in front keep pictures.")
+    shared_max_age_seconds: int = setting(
+        600,
+        _not_negative,
+        "Caches keep pictures, Apache's own too, before they ask whether those are still good,"
+        " which costs no rendering. No longer than browsers keep any, unless the cache drops Age:"
+        " browsers take off how old a cache's copy is.",
+    )
     stale_while_revalidate_seconds: int = setting(
         3600, _not_negative, "A cache may send an old picture while it asks for the new one."
     )
@@ -170,6 +215,7 @@ class Settings:
 
     originals: OriginalsSettings = OriginalsSettings()
     pixels: PixelsSettings = PixelsSettings()
+    store: StoreSettings = StoreSettings()
     policy: PolicySettings = PolicySettings()
     placeholder: PlaceholderSettings = PlaceholderSettings()
     freshness: FreshnessSettings = FreshnessSettings()

@@ -8,17 +8,20 @@ from flask import Flask, g, request, send_from_directory
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as RouteMethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
-from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
-from imgprocessor.client import ACCEPT_CH
-from imgprocessor.errors import ImageError, Internal, MethodNotAllowed, NotFound
+from imgprocessor.client import ACCEPT_CH, HEADERS
+from imgprocessor.errors import Busy, ImageError, Internal, MethodNotAllowed, NotFound
 from imgprocessor.log import Entry, RequestLog, report_unexpected, utc_now
 from imgprocessor.placeholder import Placeholder
-from imgprocessor.render import Rendition
 from imgprocessor.responses import IMAGEKEY, failure, not_modified, picture, validators
-from imgprocessor.service import Found, Planned, Request, Service
+from imgprocessor.service import Answer, Found, Planned, Request, Service
 from imgprocessor.settings import FreshnessSettings
+
+_HEADERS = {name: f"HTTP_{name.upper().replace('-', '_')}" for name in HEADERS}
+"""What WSGI calls the headers that can change an answer (PEP 3333)."""
+
+_CONDITIONS = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
 
 _MAX_DETAIL_CHARACTERS = 500
 """So that a log line stays one write."""
@@ -41,22 +44,22 @@ def create_web(
         g.entry.update(_planned_entry(found.planned))
         if _is_current(found):
             return not_modified(found, freshness)
-        if request.method == "HEAD":
+        answer = service.kept(found) if request.method == "HEAD" else service.answer(found)
+        if answer is None:
             return picture(found, None, freshness)
-        found, rendition = service.render(found)
-        g.entry.update(_rendition_entry(found, rendition))
-        return picture(found, rendition, freshness)
+        g.entry.update(_answer_entry(answer))
+        return picture(answer.found, answer.rendition, freshness)
 
     @web.errorhandler(Exception)
-    def failed(error: Exception) -> Response | RequestRedirect:
-        if isinstance(error, RequestRedirect):
-            return error
+    def failed(error: Exception) -> Response:
         known = _known(error)
         if isinstance(known, Internal):
             report_unexpected(error)
         as_json = _asks_for_json()
         with_pixels = not as_json and request.method != "HEAD"
-        stand = placeholder.stand_in(_incoming(), with_pixels=with_pixels)
+        stand = placeholder.stand_in(
+            _incoming(), with_pixels=with_pixels, may_wait=not isinstance(known, Busy)
+        )
         detail = "; ".join(text for text in (str(known), stand.trouble) if text)
         g.entry.update(_planned_entry(stand.planned))
         g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
@@ -67,6 +70,9 @@ def create_web(
 
     @web.after_request
     def write_down(response: Response) -> Response:
+        if response.location is not None:
+            # A redirect repeats the Host that the client named, which no cache may tell others.
+            response.headers["Cache-Control"] = "no-store"
         log.write(
             {
                 "time": utc_now(),
@@ -97,18 +103,22 @@ def add_page(web: Flask, folder: Path) -> None:
 
 
 def _incoming() -> Request:
-    return Request(
-        request.environ.get("QUERY_STRING", ""),
-        {name.lower(): value for name, value in request.headers},
-    )
+    environ = request.environ
+    headers = {name: environ[key] for name, key in _HEADERS.items() if key in environ}
+    return Request(environ.get("QUERY_STRING", ""), headers)
 
 
 def _is_current(found: Found) -> bool:
     """Whether the client's own copy is still good (RFC 9110, 13.2.2)."""
+    if not _CONDITIONS & request.environ.keys():
+        return False
     valid = validators(found)
     if request.if_none_match:
         return request.if_none_match.contains_weak(valid.etag)
-    since = request.if_modified_since
+    try:
+        since = request.if_modified_since
+    except OverflowError:  # a year or a zone that no calendar has
+        return False
     return since is not None and valid.modified_seconds <= since.timestamp()
 
 
@@ -148,15 +158,17 @@ def _planned_entry(planned: Planned) -> Entry:
     }
 
 
-def _rendition_entry(found: Found, rendition: Rendition) -> Entry:
+def _answer_entry(answer: Answer) -> Entry:
+    rendition = answer.rendition
     return {
+        "source": answer.source,
         "original": str(rendition.original_size),
-        "original_bytes": found.original.size_bytes,
+        "original_bytes": answer.found.original.size_bytes,
         "size": str(rendition.size),
         "format": rendition.format,
         "quality": rendition.quality,
         "score": None if rendition.score is None else round(rendition.score, 1),
         "limited": rendition.limited,
         "trials": rendition.trials,
-        "ms": {"find": round(found.find_milliseconds, 2), **rendition.milliseconds},
+        "ms": answer.found.timings,
     }

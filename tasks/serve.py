@@ -3,6 +3,7 @@
 import argparse
 import os
 import pwd
+import shutil
 import signal
 import socket
 import stat
@@ -20,7 +21,7 @@ from urllib.parse import quote
 from samples import SAMPLES
 
 from imgprocessor.__main__ import port_number
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
+from imgprocessor.app import DEFAULT_CONF, Overrides, digest, load_settings, make_service
 from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.settings import Settings, describe_settings
@@ -46,7 +47,8 @@ ErrorLog "{logs}/error.log"
 TypesConfig /etc/mime.types
 """
 HTTPD_MODULES = (
-    "mpm_event", "authz_core", "alias", "dir", "headers", "mime", "reqtimeout", "setenvif",
+    "mpm_event", "authz_core", "alias", "cache", "cache_disk", "dir", "headers", "mime",
+    "reqtimeout", "setenvif",
 )  # fmt: skip
 
 
@@ -63,8 +65,9 @@ def main() -> int:
         make_service(settings)
         port = _free_port(options.port)
         logs = _prepare_log(Path(settings.log.file))
+        _prepare_store(Path(settings.store.folder))
         _check_readable(settings)
-        return _serve(port, settings, logs)
+        return _serve(port, settings, logs, options.include)
     except (CannotServe, ConfigurationError) as error:
         print(f"./run serve: {error}", file=sys.stderr)
         return 1
@@ -76,6 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--originals", type=Path, help="folder of originals, instead of samples")
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
+    parser.add_argument("--include", type=Path, help="Apache directives beside the virtual host")
     return parser.parse_args()
 
 
@@ -129,6 +133,24 @@ def _prepare_log(file: Path) -> Path:
     return file.parent
 
 
+def _prepare_store(folder: Path) -> None:
+    """Make the folder that the daemons keep renditions and masters in.
+
+    Root gives away a new or an empty folder, and never what a symbolic link leads to.
+    """
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.geteuid() == 0 and not os.listdir(descriptor):  # noqa: PTH208 - not a path
+                user = pwd.getpwnam(DAEMON_USER)
+                os.fchown(descriptor, user.pw_uid, user.pw_gid)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise CannotServe(f"[store] folder: {folder}: {error.strerror}") from error
+
+
 def _check_readable(settings: Settings) -> None:
     """Name the first folder or file that the daemons will not be able to read."""
     readable: set[Path] = set()
@@ -140,6 +162,7 @@ def _check_readable(settings: Settings) -> None:
         Path(settings.policy.file),
         Path(settings.originals.root),
         Path(settings.log.file),
+        Path(settings.store.folder),
     ):
         for path in (*reversed(wanted.parents), wanted):
             if path not in readable and not _daemon_may_read(path):
@@ -168,14 +191,18 @@ def _daemon_may_read(path: Path) -> bool:
     return status.returncode == 0
 
 
-def _serve(port: int, settings: Settings, logs: Path) -> int:
+def _serve(port: int, settings: Settings, logs: Path, include: Path | None) -> int:
     stopped = _Stop()
     with tempfile.TemporaryDirectory(prefix="imgprocessor-") as name:
         state = Path(name)
         state.chmod(0o755)  # the daemons read their settings here
+        _make_cache(state / "cache")
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
         conf = state / "httpd.conf"
-        conf.write_text(_httpd_conf(state, port, logs), encoding="utf-8")
+        text = _httpd_conf(state, port, settings, logs)
+        if include is not None:
+            text += f'Include "{include.resolve()}"\n'
+        conf.write_text(text, encoding="utf-8")
         # Its own session: Ctrl-C reaches this process alone, which then stops Apache in order.
         # Should this process be killed, the kernel tells Apache to stop (--pdeathsig).
         with subprocess.Popen(
@@ -191,7 +218,14 @@ def _serve(port: int, settings: Settings, logs: Path) -> int:
     return 0 if stopped else 1
 
 
-def _httpd_conf(state: Path, port: int, logs: Path) -> str:
+def _make_cache(folder: Path) -> None:
+    """Make the folder that Apache keeps answers in, new for each start."""
+    folder.mkdir(mode=0o750)
+    if os.geteuid() == 0:
+        shutil.chown(folder, DAEMON_USER, DAEMON_USER)
+
+
+def _httpd_conf(state: Path, port: int, settings: Settings, logs: Path) -> str:
     user = f"User {DAEMON_USER}\nGroup {DAEMON_USER}" if os.geteuid() == 0 else ""
     load = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in HTTPD_MODULES]
     load.append(f'LoadModule wsgi_module "{ROOT}/.venv/mod_wsgi.so"')
@@ -202,7 +236,9 @@ def _httpd_conf(state: Path, port: int, logs: Path) -> str:
         "IMG_RUN": state,
         "IMG_HOST": "localhost",
         "IMG_LISTEN": f"*:{port}",
-        "IMG_PROCESSES": (os.cpu_count() or 1) + 1,
+        "IMG_CACHE": state / "cache",
+        "IMG_CACHE_WORD": digest(settings),
+        "IMG_PROCESSES": os.cpu_count() or 1,
     }
     return "\n".join(
         (

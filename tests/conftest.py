@@ -50,13 +50,17 @@ def originals(tmp_path: Path) -> Path:
 def settings(originals: Path, tmp_path: Path) -> Settings:
     """The settings that are delivered, but for the folder of originals and the log."""
     delivered = load_settings(DEFAULT_CONF, Overrides(originals=originals))
-    return replace(delivered, log=LogSettings(str(tmp_path / "requests.log")))
+    return replace(
+        delivered,
+        log=LogSettings(str(tmp_path / "requests.log")),
+        store=replace(delivered.store, folder=str(tmp_path / "cache")),
+    )
 
 
 @pytest.fixture
 def service(settings: Settings) -> Service:
     """The core, without the web."""
-    return make_service(settings)
+    return make_service(settings, keeps=True)
 
 
 @pytest.fixture

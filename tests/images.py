@@ -7,6 +7,12 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
+from imgprocessor.decode import Picture, open_original, reduced
+from imgprocessor.plan import Plan
+from imgprocessor.render import Rendition, render
+from imgprocessor.settings import OriginalsSettings
+from imgprocessor.timing import Timings
+
 RED, GREEN, BLUE, WHITE = (208, 32, 32), (32, 160, 48), (32, 48, 208), (240, 240, 240)
 
 
@@ -43,6 +49,16 @@ def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, image_format, **options)
     return file.getvalue()
+
+
+def rendered(
+    file: bytes, plan: Plan, timings: Timings, limits: OriginalsSettings | None = None
+) -> Rendition:
+    """Render a file's bytes as a plan says, with nothing kept."""
+    opened = open_original(io.BytesIO(file), limits or OriginalsSettings())
+    level = opened.facts.choose_level(plan)
+    picture = Picture(opened.facts, reduced(opened.decode(level.draft), level.reduce))
+    return render(picture, plan, timings)
 
 
 def save(path: Path, image: Image.Image, image_format: str, **options: Any) -> Path:

@@ -83,6 +83,7 @@ def configuration(folder: Path, text: str = "") -> Path:
     file = folder / "imgprocessor.ini"
     file.write_text(
         f"[policy]\nfile = {ROOT}/conf/policy.ini\n[log]\nfile = logs/requests.log\n"
+        "[store]\nfolder = cache\n"
         f"[placeholder]\nfile = {ROOT}/static/404image.png\n{text}"
     )
     return file
@@ -101,10 +102,14 @@ def run_serve(*arguments: str | Path, prefix: tuple[str, ...] = ()) -> subproces
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, originals: Path, *arguments: str, prefix: tuple[str, ...] = ()
+    folder: Path,
+    originals: Path,
+    *arguments: str,
+    prefix: tuple[str, ...] = (),
+    settings: str = "",
 ) -> Iterator[Server]:
     """Run `./run serve` over a folder of originals; stop it as Ctrl-C would."""
-    conf, port = configuration(folder), free_port()
+    conf, port = configuration(folder, settings), free_port()
     options = ["--port", str(port), "--originals", str(originals), "--conf", str(conf)]
     with run_serve(*options, *arguments, prefix=prefix) as process:
         try:

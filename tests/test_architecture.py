@@ -11,8 +11,23 @@ PACKAGE = ROOT / "imgprocessor"
 
 LAYERS = {
     "words": ["errors", "geometry", "settings"],
-    "decisions": ["query", "client", "policy", "decision", "plan", "imagekey", "ladder"],
-    "doing": ["originals", "calibration", "encoders", "score", "compression", "render"],
+    "decisions": ["query", "client", "policy", "decision", "plan", "imagekey", "ladder", "levels"],
+    "doing": [
+        "timing",
+        "originals",
+        "gate",
+        "entry",
+        "totals",
+        "store",
+        "calibration",
+        "encoders",
+        "score",
+        "compression",
+        "decode",
+        "masters",
+        "render",
+        "renditions",
+    ],
     "the line": ["service", "placeholder"],
     "HTTP": ["log", "responses", "web"],
     "wiring": ["app", "link", "table", "explanation", "report", "__main__"],
@@ -20,10 +35,11 @@ LAYERS = {
 ORDER = [module for layer in LAYERS.values() for module in layer]
 
 THIRD_PARTY = {
-    "PIL": {"encoders", "score", "compression", "render", "report"},
+    "PIL": {"encoders", "score", "compression", "decode", "masters", "render", "report"},
     "flask": {"web", "app"},
     "werkzeug": {"responses", "web", "app"},
     "waitress": {"__main__"},
+    "xxhash": {"entry", "totals"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"table", "__main__"},
     "jinja2": {"report"},

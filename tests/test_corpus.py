@@ -33,8 +33,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _render(service: Service, name: str, rest: str) -> bytes:
-    _, rendition = service.render(service.find(Request(f"name={name}&{rest}", {})))
-    return rendition.body
+    return service.render(service.find(Request(f"name={name}&{rest}", {}))).rendition.body
 
 
 def test_every_malformed_picture_is_served_or_refused_quickly() -> None:

@@ -153,12 +153,13 @@ def test_the_changelog_is_kept() -> None:
     assert "## Unreleased" in Path(ROOT / "CHANGELOG.md").read_text()
 
 
+UNITS = ("_pixels", "_bytes", "_seconds", "_quality", "_percent")
+
+
 def test_settings_have_units_in_their_names() -> None:
     for part in fields(Settings):
         section = part.default
         assert not isinstance(section, str)
         for option in fields(type(section)):  # type: ignore[arg-type]
             if option.type is int:
-                assert option.name.endswith(("_pixels", "_bytes", "_seconds", "_quality")), (
-                    option.name
-                )
+                assert option.name.endswith(UNITS), option.name

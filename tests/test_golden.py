@@ -60,7 +60,7 @@ def golden_service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 def test_a_case_looks_as_it_did(case: str, golden_service: Service) -> None:
     name, rest, headers = CASES[case]
     request = Request(f"name={name}&{rest}", headers)
-    _, rendition = golden_service.render(golden_service.find(request))
+    rendition = golden_service.render(golden_service.find(request)).rendition
     seen = _described(images.decoded(rendition.body))
     _keep(case, rendition.body)
 

@@ -274,8 +274,8 @@ def test_a_summary_is_medians_and_percentiles() -> None:
             quality=60,
             score=None,
             limited="quality" if number > 15 else "",
+            density=None,
             trials=1,
-            milliseconds={},
         )
         return Sample(str(number), "phone", "2g", rendition, score=float(number))
 
@@ -289,3 +289,27 @@ def test_a_summary_is_medians_and_percentiles() -> None:
     kilobytes, seconds = summary.median
     assert (kilobytes, seconds) == pytest.approx((11.0, 0.011))
     assert summary.percentile[0] == 20.0
+
+
+def test_the_digest_changes_with_the_policy_and_only_then(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digests = []
+    for text in (TABLE, TABLE + "; a comment\n", TABLE.replace("400px", "401px")):
+        (tmp_path / "policy.ini").write_text(text)
+        assert main(["policy", "digest", "--conf", str(conf)]) == 0
+        digests.append(capsys.readouterr().out.strip())
+
+    assert digests[0] == digests[1] != digests[2]
+    assert re.fullmatch("[0-9a-f]{8}", digests[0])
+
+
+def test_purge_says_how_much_it_removed(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf.write_text(conf.read_text() + "[store]\nfolder = cache\n")
+
+    assert main(["purge", "one.jpg", "none.jpg", "--conf", str(conf)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "one.jpg: 0 files removed",
+        "none.jpg: 0 files removed",
+    ]
+    assert main(["purge", "../one.jpg", "--conf", str(conf)]) == 1

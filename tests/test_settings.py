@@ -26,9 +26,9 @@ def _other_value(section: str, option: str) -> Any:
 
 
 def test_bounds_themselves_are_allowed() -> None:
-    settings = parse_settings("[pixels]\ndraft_margin = 1\n[freshness]\nmax_age_seconds = 0", "x")
+    settings = parse_settings("[pixels]\nmaster_margin = 1\n[freshness]\nmax_age_seconds = 0", "x")
 
-    assert (settings.pixels.draft_margin, settings.freshness.max_age_seconds) == (1.0, 0)
+    assert (settings.pixels.master_margin, settings.freshness.max_age_seconds) == (1.0, 0)
 
 
 def test_no_text_means_every_default() -> None:
@@ -52,7 +52,7 @@ def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) 
         ("[originals]\nmax_pixels = -1", "[originals] max_pixels = '-1': must be a whole number"),
         ("[originals]\nmax_pixels = 0", "[originals] max_pixels = '0': must be greater than 0"),
         ("[originals]\nroot =", "[originals] root = '': must not be empty"),
-        ("[pixels]\ndraft_margin = 0.5", "[pixels] draft_margin = '0.5': must be a number of at"),
+        ("[pixels]\nmaster_margin = 0.5", "[pixels] master_margin = '0.5': must be a number of at"),
         ("[pixels]\nbackground = red", "[pixels] background = 'red': must be a colour such as"),
         ("[pixels]\nkeep_copyright = 1", "[pixels] keep_copyright = '1': must be yes or no"),
         ("[pixels]\nbackgruond = #000000", "[pixels] backgruond: no such setting; there are max_"),

@@ -20,7 +20,7 @@ from werkzeug.test import Client, TestResponse
 
 from imgprocessor import errors
 from imgprocessor.app import make_web
-from imgprocessor.errors import ConfigurationError, ImageError, Internal
+from imgprocessor.errors import Busy, ConfigurationError, ImageError, Internal
 from imgprocessor.service import Service
 from imgprocessor.settings import PlaceholderSettings, Settings
 
@@ -46,7 +46,7 @@ def test_a_picture_comes_with_its_headers(client: FlaskClient) -> None:
     assert answer.headers["Content-DPR"] == "2"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == (
-        "public, max-age=86400, s-maxage=86400, stale-while-revalidate=3600, stale-if-error=604800"
+        "public, max-age=86400, s-maxage=600, stale-while-revalidate=3600, stale-if-error=604800"
     )
     assert answer.headers["image-decision"] == (
         "bandwidth=4g; cell=q78 dpr3; original=1534x1022; size=680x453; format=jpeg; quality=78"
@@ -89,7 +89,7 @@ def test_vary_names_what_can_matter_whatever_was_sent(
 def test_browsers_keep_a_degraded_picture_for_a_shorter_time(client: FlaskClient) -> None:
     answer = client.get(f"{NASA}&bandwidth=3g&screen=phone&format=jpeg")
 
-    assert answer.headers["Cache-Control"].startswith("public, max-age=600, s-maxage=86400,")
+    assert answer.headers["Cache-Control"].startswith("public, max-age=600, s-maxage=600,")
 
 
 def test_old_headers_reach_the_policy(client: FlaskClient) -> None:
@@ -117,12 +117,11 @@ def test_head_and_get_agree(client: FlaskClient) -> None:
 
 
 def test_a_copy_that_is_still_good_is_not_rendered_again(
-    client: FlaskClient, originals: Path
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = client.get(NASA)
-    status = (originals / "nasa.jpeg").stat()
-    (originals / "nasa.jpeg").write_bytes(b"x" * status.st_size)
-    os.utime(originals / "nasa.jpeg", ns=(status.st_atime_ns, status.st_mtime_ns))
+    for means in ("answer", "render", "kept"):
+        monkeypatch.delattr(Service, means)
 
     for tags in (first.headers["ETag"], f'"other", W/{first.headers["ETag"]}', "*"):
         again = client.get(NASA, headers={"If-None-Match": tags})
@@ -576,3 +575,68 @@ def test_placeholders_keep_budgets_and_are_cheap_to_make(client: FlaskClient) ->
     # The Vary of a URL is the same whether its picture is there or not.
     there = client.head(f"{NASA}&width=800&max_bytes=2000", headers={"Accept": CHROMIUM})
     assert answer.headers["Vary"] == there.headers["Vary"]
+
+
+def test_a_head_knows_all_once_the_rendition_is_kept(client: FlaskClient) -> None:
+    url = "/images/?name=nasa.jpeg&width=300"
+    assert "Content-Length" not in client.head(url).headers
+    got = client.get(url)
+    head = client.head(url)
+
+    assert head.data == b""
+    for name in ("Content-Length", "Content-Type", "Content-DPR", "image-decision", "ETag"):
+        assert head.headers[name] == got.headers[name]
+
+
+def test_a_repeat_is_logged_with_where_it_came_from(
+    client: FlaskClient, settings: Settings
+) -> None:
+    for _ in range(2):
+        client.get("/images/?name=nasa.jpeg&width=300")
+
+    lines = [json.loads(line) for line in Path(settings.log.file).read_text().splitlines()]
+    assert [line["source"] for line in lines if "source" in line] == ["original", "store"]
+    assert {"find", "store"} <= set(lines[-1]["ms"])
+
+
+def test_who_waited_too_long_is_asked_to_try_again(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise Busy
+
+    monkeypatch.setattr(Service, "answer", busy)
+    answer = client.get("/images/?name=nasa.jpeg&width=300")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 99999999999999999999:00:00 GMT",
+        "nonsense",
+    ],
+)
+def test_a_date_that_no_calendar_has_counts_as_not_given(client: FlaskClient, date: str) -> None:
+    answer = client.get("/images/?name=nasa.jpeg&width=30", headers={"If-Modified-Since": date})
+
+    assert answer.status_code == 200
+
+
+def test_a_redirect_is_kept_by_nobody(client: FlaskClient) -> None:
+    answer = client.get("/images?name=nasa.jpeg", headers={"Host": "evil.example"})
+
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (308, "no-store")
+    assert answer.headers["Location"].endswith("/images/?name=nasa.jpeg")
+
+
+def test_an_original_whose_real_name_is_no_utf8(client: FlaskClient, originals: Path) -> None:
+    (originals / "nasa.jpeg").rename(originals / "caf\udce9.jpg")
+    (originals / "link.jpg").symlink_to(originals / "caf\udce9.jpg")
+
+    for _ in range(2):
+        assert client.get("/images/?name=link.jpg&width=30").status_code == 200

@@ -1,0 +1,53 @@
+"""An entry's bytes: a name and a body, with a checksum over both."""
+
+import itertools
+import os
+import struct
+from collections.abc import Iterable
+
+import xxhash
+
+_MAGIC = b"img1"
+_CHECKSUM_BYTES = 16
+_LENGTH = struct.Struct("<I")
+# An entry: magic, checksum of all that follows, length of its name, its name, its body.
+_CHECKED_FROM = len(_MAGIC) + _CHECKSUM_BYTES
+_NAME_FROM = _CHECKED_FROM + _LENGTH.size
+
+
+def entry_bytes(name: bytes, body_bytes: int) -> int:
+    """Return how long the entry of a body is."""
+    return _NAME_FROM + len(name) + body_bytes
+
+
+def write_entry(descriptor: int, name: bytes, parts: Iterable[bytes]) -> None:
+    """Write an entry to an empty file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    checksum = xxhash.xxh3_128()
+    os.lseek(descriptor, _CHECKED_FROM, os.SEEK_SET)
+    for part in itertools.chain((_LENGTH.pack(len(name)), name), parts):
+        checksum.update(part)
+        _write(descriptor, part)
+    # What makes it an entry comes last.
+    os.pwrite(descriptor, _MAGIC + checksum.digest(), 0)
+
+
+def _write(descriptor: int, part: bytes) -> None:
+    left = memoryview(part)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def checked(view: memoryview, name: bytes) -> memoryview | None:
+    """Return an entry's body; None where it is not whole, or somebody else's."""
+    body_from = _NAME_FROM + len(name)
+    if (
+        view[: len(_MAGIC)] != _MAGIC
+        or view[_CHECKED_FROM:body_from] != _LENGTH.pack(len(name)) + name
+        or view[len(_MAGIC) : _CHECKED_FROM] != xxhash.xxh3_128_digest(view[_CHECKED_FROM:])
+    ):
+        return None
+    return view[body_from:]

@@ -1,0 +1,102 @@
+"""One at a time, over all processes and threads: locks by name, bounded in time.
+
+The kernel frees a lock when its holder dies, however it dies.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_FLOCK = struct.Struct("@hhqqi4x")
+"""`struct flock` of Linux: type, whence, start, length, process."""
+
+_OFFSET_BITS = 62
+"""A name's lock is one byte of the file, far beyond its end: so many that none shares its byte."""
+
+_FIRST_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.02
+
+
+class Pass:
+    """A lock that is held. Whoever has it may hand it to another thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let the next one in."""
+        os.close(self._descriptor)
+
+
+class Gate:
+    """Locks that all processes share that know the same file."""
+
+    def __init__(self, file: Path) -> None:
+        """Use a file, which is made with its folder when first needed, and stays empty."""
+        self._file = file
+
+    def enter(self, name: str, wait_seconds: float) -> Pass | None:
+        """Wait for a name's lock; None where somebody else held it all the time.
+
+        Raises:
+            OSError: the file cannot be opened for writing, so nobody can lock anything.
+        """
+        descriptor = self._open()
+        try:
+            if _lock(descriptor, _offset(name), wait_seconds):
+                return Pass(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+    @contextlib.contextmanager
+    def held(self, name: str, wait_seconds: float) -> Iterator[bool]:
+        """Hold a name's lock; yield whether it could be had.
+
+        Raises:
+            OSError: as `enter` does.
+        """
+        entered = self.enter(name, wait_seconds)
+        try:
+            yield entered is not None
+        finally:
+            if entered is not None:
+                entered.release()
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._file, flags, 0o640)
+        except FileNotFoundError:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._file, flags, 0o640)
+
+
+def _offset(name: str) -> int:
+    digest = hashlib.sha256(os.fsencode(name)).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - _OFFSET_BITS)
+
+
+def _lock(descriptor: int, offset: int, wait_seconds: float) -> bool:
+    # Locks of an open file description, not of a process: two threads exclude each other, too.
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+    deadline = time.monotonic() + wait_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+        except BlockingIOError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        else:
+            return True

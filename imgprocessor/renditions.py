@@ -1,0 +1,47 @@
+"""Renditions kept: what was made once is not made again."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from imgprocessor.geometry import Size
+from imgprocessor.originals import Original
+from imgprocessor.render import Rendition
+from imgprocessor.store import Store
+
+
+class Renditions:
+    """Finished pictures by original and imagekey."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, original: Original, imagekey: str) -> Rendition | None:
+        """Return what was kept for this very version of an original."""
+        content = self._store.get(original.group, _key(original, imagekey))
+        if content is None:
+            return None
+        whole = bytes(content)
+        described, _, body = whole.partition(b"\n")
+        known: dict[str, Any] = json.loads(described)
+        for name in ("size", "original_size"):
+            known[name] = Size(**known[name])
+        return Rendition(body=body, **known)
+
+    def put(self, original: Original, imagekey: str, rendition: Rendition) -> bool:
+        """Keep a rendition; return whether there was room."""
+        described = asdict(rendition)
+        del described["body"]
+        head = json.dumps(described).encode() + b"\n"
+        size = len(head) + len(rendition.body)
+        return self._store.put(
+            original.group, _key(original, imagekey), size, [head, rendition.body]
+        )
+
+    def purge(self, group: str) -> int:
+        """Remove all that was made from an original; return how many files."""
+        return self._store.purge(group)
+
+
+def _key(original: Original, imagekey: str) -> str:
+    return f"{original.identity} {imagekey}"

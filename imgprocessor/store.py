@@ -1,0 +1,375 @@
+"""Files kept under a size, shared by all processes: put, got, purged, collected.
+
+Knows nothing of pictures. An entry belongs to a group, has a key, and is bytes. It appears whole or
+not at all, is checked whenever it is read, and may vanish at any time: whoever keeps something here
+must be able to make it again. What cannot be kept is not kept, and `complain` is told why; only
+`purge` raises.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import math
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from imgprocessor.entry import checked, entry_bytes, write_entry
+from imgprocessor.gate import Gate
+from imgprocessor.totals import Totals
+
+_BLOCK_BYTES = 4096
+"""Disks give out space in blocks, so those are counted."""
+
+_COLLECT_FROM = 0.95
+_COLLECT_TO = 0.85
+"""Shares of the cap: collected before it is reached, and enough to be quiet for a while."""
+
+_LARGEST_SHARE = 0.1
+"""Of the cap, for one entry: with more, one picture would push out all others."""
+
+_TOUCH_SECONDS = 0.1
+"""An entry's time stamp says when it was last used, so nearly: no write for each use."""
+
+_ORPHAN_SECONDS = 60.0
+"""What has been on its way in for so long was left behind by a process that was killed."""
+
+
+class Scratch:
+    """Memory to read entries into, again and again: new memory is dearer than reading."""
+
+    def __init__(self) -> None:
+        self._memory = bytearray()
+
+    def room(self, size: int) -> memoryview:
+        """Return so many bytes; whatever was returned before is no longer good."""
+        if len(self._memory) < size:
+            self._memory = bytearray(size)
+        return memoryview(self._memory)[:size]
+
+
+class Store:
+    """A folder of entries. Several processes, and several threads of each, may use it at once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        min_free_percent: int,
+        complain: Callable[[str], None],
+    ) -> None:
+        """Use a folder, which is made when first needed. With `max_bytes` 0 nothing is kept."""
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._min_free_percent = min_free_percent
+        self._complain = complain
+        self._entries = folder / "entries"
+        self._incoming = folder / "incoming"
+        self._gate = Gate(folder / "locks")
+        self._totals = Totals(folder / "totals", self._gate, is_empty=self._is_empty)
+        self._serial = itertools.count()
+        self._background = threading.Lock()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is ever kept here."""
+        return self._max_bytes > 0
+
+    def get(self, group: str, key: str, scratch: Scratch | None = None) -> memoryview | None:
+        """Return what was put; None where nothing was, or what is there is damaged.
+
+        With `scratch` it lies there, until that is used again.
+        """
+        if not self.keeps:
+            return None
+        path = self._path(group, key)
+        try:
+            # Not Path.open() with a buffer: this is what a repeat mostly costs.
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                status = os.fstat(file.fileno())
+                if scratch is None:
+                    content = memoryview(file.read(status.st_size))
+                else:
+                    content = scratch.room(status.st_size)
+                    content = content[: file.readinto(content)]
+                if abs(time.time() - status.st_mtime) >= _TOUCH_SECONDS:
+                    _touch(file.fileno())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._complain(f"{path} cannot be read: {error.strerror}")
+            return None
+        body = checked(content, _name(group, key))
+        if body is None:
+            self._complain(f"{path} is damaged; what it held is made anew")
+            _drop(path)
+        return body
+
+    def put(self, group: str, key: str, body_bytes: int, parts: Iterable[bytes]) -> bool:
+        """Keep an entry, instead of one with the same key; return whether there was room for it.
+
+        Its body is `body_bytes` long, and comes in parts, which are not asked for without room.
+        """
+        name = _name(group, key)
+        size = entry_bytes(name, body_bytes)
+        if _cost(size) > self._max_bytes * _LARGEST_SHARE:
+            return False
+        incoming = self._incoming / f"{os.getpid()}-{threading.get_ident()}-{next(self._serial)}"
+        try:
+            with self._opened(incoming) as descriptor:
+                try:
+                    if not self._reserve(descriptor, size):
+                        incoming.unlink()
+                        return False
+                    write_entry(descriptor, name, parts)
+                    self._publish(incoming, Path(self._path(group, key)))
+                except BaseException:
+                    incoming.unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            self._complain(f"{self._folder} cannot be written: {error.strerror}")
+            return False
+        return True
+
+    def purge(self, group: str) -> int:
+        """Remove a group's entries; return how many there were.
+
+        Raises:
+            OSError: one of them cannot be removed.
+        """
+        removed: list[_File] = []
+        # Nobody counts anew between removing and uncounting. Where somebody is at it, what is
+        # removed stays counted until next time: too much is counted now and then, never too little.
+        with self._gate.held("collector", wait_seconds=1) as mine:
+            try:
+                files = _files(os.path.dirname(self._path(group, "")))  # noqa: PTH120
+                removed.extend(file for file in files if file.unlink())
+            finally:
+                if mine and removed:
+                    self._totals.subtract(sum(file.cost_bytes for file in removed))
+        return len(removed)
+
+    def collect(self, room_bytes: int = 0) -> None:
+        """Remove what was not used for longest until there is room; count anew what is kept.
+
+        One process at a time does this; where one is at it, the others return at once.
+        `room_bytes` are wanted beside what the cap allows, where the disk itself is full.
+        """
+        with self._gate.held("collector", wait_seconds=0) as mine:
+            if mine:
+                self._collect(room_bytes)
+
+    def settle(self) -> None:
+        """Wait until what this process collects in the background is over."""
+        with self._background:
+            pass
+
+    def _collect(self, room_bytes: int) -> None:
+        self._make_folders()
+        with self._totals.locked() as (_, added_before):
+            pass
+        # What is on its way in is looked at first: should it move on meanwhile, it is seen twice
+        # rather than missed. Its size was on the disk before it was counted as added.
+        kept = 0
+        for file in _files(self._incoming):
+            if file.age < _ORPHAN_SECONDS or not self._removed(file):
+                kept += file.cost_bytes
+        # Only times and sizes at first: a million paths would not fit a server's memory.
+        ages = [(file.age, file.cost_bytes) for file in self._all()]
+        kept += sum(cost for _, cost in ages)
+        if kept > self._max_bytes * _COLLECT_FROM or room_bytes:
+            excess = kept - min(kept - room_bytes, int(self._max_bytes * _COLLECT_TO))
+            oldest = _age_to_remove(ages, excess)
+            for file in self._all():
+                if excess <= 0:
+                    break
+                if file.age >= oldest and self._removed(file):
+                    excess -= file.cost_bytes
+                    kept -= file.cost_bytes
+        with self._totals.locked() as (_, added):
+            self._totals.write(kept + added - added_before, added)
+
+    def _removed(self, file: "_File") -> bool:
+        """Remove a file; return whether it is gone. One that stays must not stop the others."""
+        try:
+            file.unlink()
+        except OSError as error:
+            self._complain(f"{file.path} cannot be removed: {error.strerror}")
+            return False
+        return True
+
+    def _collect_in_background(self, room_bytes: int) -> None:
+        if not self._background.acquire(blocking=False):
+            return
+        thread = threading.Thread(
+            target=self._collect_and_tell, args=(room_bytes,), name="collector", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._background.release()
+            self._complain(f"{self._folder} cannot be collected: {error}")
+
+    def _collect_and_tell(self, room_bytes: int) -> None:
+        try:
+            self.collect(room_bytes)
+        except OSError as error:
+            self._complain(f"{self._folder} cannot be collected: {error.strerror}")
+        finally:
+            self._background.release()
+
+    def _all(self) -> Iterator["_File"]:
+        for folder in _folders(self._entries):
+            for group in _folders(folder):
+                yield from _files(group)
+                with contextlib.suppress(OSError):
+                    os.rmdir(group)  # noqa: PTH106 - where it is empty
+
+    def _path(self, group: str, key: str) -> str:
+        group_name = hashlib.sha256(os.fsencode(group)).hexdigest()[:32]
+        key_name = hashlib.sha256(os.fsencode(key)).hexdigest()[:32]
+        return f"{self._entries}/{group_name[:2]}/{group_name}/{key_name}"
+
+    def _is_empty(self) -> bool:
+        return not _scanned(self._entries)
+
+    def _make_folders(self) -> None:
+        for folder in (self._entries, self._incoming):
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def _opened(self, incoming: Path) -> Iterator[int]:
+        """Open a new file; yield its descriptor."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(incoming, flags, 0o640)
+        except FileNotFoundError:
+            self._make_folders()
+            descriptor = os.open(incoming, flags, 0o640)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _reserve(self, descriptor: int, size: int) -> bool:
+        """Count an entry before it is written: there is never more on the disk than was counted."""
+        cost = _cost(size)
+        disk = os.fstatvfs(descriptor)
+        least_free = disk.f_blocks * disk.f_frsize * self._min_free_percent // 100
+        missing = least_free + cost - disk.f_bavail * disk.f_frsize
+        if missing > 0:
+            self._collect_in_background(missing)
+            return False
+        with self._totals.locked() as (total, added):
+            fits = total is not None and total + cost <= self._max_bytes
+            if total is not None and fits:
+                # Whoever counts anew must find it in its full size from now on.
+                os.ftruncate(descriptor, size)
+                self._totals.write(total + cost, added + cost)
+        if total is None or total + cost > self._max_bytes * _COLLECT_FROM:
+            self._collect_in_background(0)
+        return fits
+
+    def _publish(self, incoming: Path, path: Path) -> None:
+        """Put an entry in its place. The one there before is counted no more, unless somebody
+        counts anew at this moment.
+        """
+        if not path.exists():
+            _move(incoming, path)
+            return
+        with self._gate.held("collector", wait_seconds=0) as mine:
+            cost = _cost(path.lstat().st_size) if mine and path.is_file() else 0
+            _move(incoming, path)
+            with contextlib.suppress(OSError):
+                self._totals.subtract(cost)
+
+
+class _File(NamedTuple):
+    """An entry as the collector sees it."""
+
+    path: str
+    age: float
+    """Seconds since it was used. A time stamp in the future comes from a clock that was wrong, and
+    would never get old: such an entry is infinitely old.
+    """
+    cost_bytes: int
+
+    def unlink(self) -> bool:
+        """Remove it; return whether it was still there."""
+        try:
+            os.unlink(self.path)  # noqa: PTH108 - many files
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _drop(path: str) -> None:
+    """Remove what is damaged. It stays counted until all is counted anew."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108 - not worth a Path
+
+
+def _move(incoming: Path, path: Path) -> None:
+    try:
+        incoming.replace(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        incoming.replace(path)
+    except IsADirectoryError:
+        shutil.rmtree(path)
+        incoming.replace(path)
+
+
+def _age_to_remove(ages: list[tuple[float, int]], excess: int) -> float:
+    """Return the age from which on entries must go, so that `excess` bytes do."""
+    oldest = math.inf
+    for age, cost in sorted(ages, reverse=True):
+        if excess <= 0:
+            break
+        oldest, excess = age, excess - cost
+    return oldest
+
+
+def _folders(folder: str | Path) -> Iterator[str]:
+    for entry in _scanned(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield entry.path
+
+
+def _files(folder: str | Path) -> Iterator[_File]:
+    for entry in _scanned(folder):
+        with contextlib.suppress(FileNotFoundError):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                age = time.time() - status.st_mtime
+                yield _File(
+                    entry.path, age if age > -_TOUCH_SECONDS else math.inf, _cost(status.st_size)
+                )
+
+
+def _scanned(folder: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _cost(size: int) -> int:
+    return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+def _name(group: str, key: str) -> bytes:
+    return os.fsencode(f"{group}\0{key}")
+
+
+def _touch(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # a disk that is read-only by now
+        os.utime(descriptor)

@@ -1,0 +1,537 @@
+"""What any store must promise: whole entries or none, under a size, shared by processes."""
+
+import contextlib
+import multiprocessing
+import os
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imgprocessor.store import Store
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+
+
+class Told(list[str]):
+    """What a store complained of."""
+
+    def __call__(self, text: str) -> None:
+        """Remember it."""
+        self.append(text)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def store(tmp_path: Path, told: Told) -> Store:
+    return make(tmp_path / "store", told)
+
+
+def make(folder: Path, complain: Callable[[str], None], max_bytes: int = 10_000_000) -> Store:
+    return Store(folder, max_bytes=max_bytes, min_free_percent=0, complain=complain)
+
+
+def put(store: Store, group: str, key: str, body: bytes) -> bool:
+    half = len(body) // 2
+    return store.put(group, key, len(body), [body[:half], body[half:]])
+
+
+def got(store: Store, group: str, key: str) -> bytes | None:
+    body = store.get(group, key)
+    return None if body is None else bytes(body)
+
+
+def entry_files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "entries").rglob("*") if path.is_file()]
+
+
+def bytes_on_disk(folder: Path) -> int:
+    """Return what `du` would say of entries and of what is on its way in."""
+    total = 0
+    for name in ("entries", "incoming"):
+        for path in (folder / name).rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    total += path.stat().st_blocks * 512
+    return total
+
+
+def test_what_was_put_is_got(store: Store) -> None:
+    assert put(store, "g", "k", b"body")
+
+    assert got(store, "g", "k") == b"body"
+    assert store.get("g", "other") is None
+    assert store.get("other", "k") is None
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    group=st.text(st.characters(exclude_categories=["Cs"])),
+    key=st.text(st.characters(exclude_categories=["Cs"])),
+    body=st.binary(),
+)
+def test_any_group_key_and_body(store: Store, group: str, key: str, body: bytes) -> None:
+    assert put(store, group, key, body)
+    assert got(store, group, key) == body
+
+
+def test_what_is_replaced_counts_no_more(tmp_path: Path, told: Told) -> None:
+    store = make(tmp_path / "store", told, max_bytes=100 * 4096)
+    for _ in range(300):
+        assert put(store, "g", "k", bytes(4000))
+
+    assert len(entry_files(tmp_path / "store")) == 1
+
+
+def test_a_damaged_total_is_not_taken_for_nothing(tmp_path: Path, told: Told) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=100 * 4096)
+    for number in range(90):
+        put(store, "g", str(number), b"")
+    (folder / "totals").unlink()
+
+    assert not put(store, "g", "more", b"")
+    store.settle()
+    assert put(store, "g", "more", b"")
+
+
+def test_the_last_one_counts(store: Store) -> None:
+    put(store, "g", "k", b"first")
+    put(store, "g", "k", b"second")
+
+    assert got(store, "g", "k") == b"second"
+
+
+def test_two_stores_of_one_folder_are_one(store: Store, tmp_path: Path, told: Told) -> None:
+    put(store, "g", "k", b"body")
+
+    assert got(make(tmp_path / "store", told), "g", "k") == b"body"
+
+
+def test_nothing_is_kept_where_nothing_may_be(tmp_path: Path, told: Told) -> None:
+    store = make(tmp_path / "store", told, max_bytes=0)
+
+    assert not put(store, "g", "k", b"")
+    assert store.get("g", "k") is None
+    assert not (tmp_path / "store").exists()
+
+
+def test_entries_are_spread_over_folders(store: Store, tmp_path: Path) -> None:
+    for number in range(300):
+        put(store, f"g{number}", "k", b"")
+
+    folders = list((tmp_path / "store/entries").iterdir())
+    assert len(folders) > 100
+    assert max(len(list(folder.iterdir())) for folder in folders) < 12
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _flip(content: bytes) -> bytes:
+    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_cut, _flip, lambda _: b"", lambda content: content + b"x", lambda _: bytes(5000)],
+    ids=["cut", "flipped", "empty", "longer", "zeros"],
+)
+def test_a_damaged_entry_is_a_miss_and_heals(
+    store: Store, tmp_path: Path, told: Told, damage: Callable[[bytes], bytes]
+) -> None:
+    put(store, "g", "k", b"body" * 1000)
+    (file,) = entry_files(tmp_path / "store")
+    file.write_bytes(damage(file.read_bytes()))
+
+    assert store.get("g", "k") is None
+    assert "damaged" in told[0]
+    assert not file.exists()
+    assert put(store, "g", "k", b"new")
+    assert got(store, "g", "k") == b"new"
+
+
+def test_every_single_flipped_bit_is_noticed(store: Store, tmp_path: Path) -> None:
+    put(store, "g", "k", b"body")
+    (file,) = entry_files(tmp_path / "store")
+    good = file.read_bytes()
+    for position in range(len(good)):
+        for bit in range(8):
+            bad = bytearray(good)
+            bad[position] ^= 1 << bit
+            file.write_bytes(bad)
+            assert store.get("g", "k") is None
+            file.write_bytes(good)
+
+    assert got(store, "g", "k") == b"body"
+
+
+def test_another_entrys_file_is_a_miss(store: Store, tmp_path: Path) -> None:
+    put(store, "g", "k", b"body")
+    (file,) = entry_files(tmp_path / "store")
+    put(store, "g", "other", b"other")
+    (other,) = set(entry_files(tmp_path / "store")) - {file}
+    other.write_bytes(file.read_bytes())
+
+    assert store.get("g", "other") is None
+
+
+def test_a_folder_in_an_entrys_place_is_a_miss_and_heals(store: Store, tmp_path: Path) -> None:
+    put(store, "g", "k", b"body")
+    (file,) = entry_files(tmp_path / "store")
+    file.unlink()
+    (file / "inside").mkdir(parents=True)
+
+    assert store.get("g", "k") is None
+    assert put(store, "g", "k", b"new")
+    assert got(store, "g", "k") == b"new"
+
+
+def test_a_group_is_purged_and_no_other(store: Store) -> None:
+    for key in ("1", "2", "3"):
+        put(store, "g", key, b"body")
+    put(store, "other", "1", b"body")
+
+    assert store.purge("g") == 3
+    assert store.purge("g") == 0
+    assert [store.get("g", key) for key in ("1", "2", "3")] == [None] * 3
+    assert got(store, "other", "1") == b"body"
+
+
+def test_what_was_purged_leaves_room(tmp_path: Path, told: Told) -> None:
+    store = make(tmp_path / "store", told, max_bytes=100_000)
+    for _ in range(20):
+        for key in range(9):
+            assert put(store, "g", str(key), bytes(4000))
+        store.purge("g")
+
+
+def test_an_entry_over_a_tenth_of_the_cap_is_not_kept(tmp_path: Path, told: Told) -> None:
+    store = make(tmp_path / "store", told, max_bytes=100_000)
+
+    assert not put(store, "g", "k", bytes(10_001))
+    assert put(store, "g", "k", bytes(8_000))
+
+
+def test_the_least_recently_used_go_first(tmp_path: Path, told: Told) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=100 * 4096)
+    for number in range(94):
+        assert put(store, "g", str(number), bytes(100))
+    oldest_first = sorted(entry_files(folder), key=lambda path: path.stat().st_mtime_ns)
+    for age, file in enumerate(reversed(oldest_first)):
+        os.utime(file, (time.time() - 100 - age,) * 2)
+    for number in range(10):  # the ten oldest are used
+        assert store.get("g", str(number)) is not None
+    put(store, "g", "a", b"")
+    put(store, "g", "b", b"")
+    store.settle()
+
+    assert [number for number in range(94) if store.get("g", str(number)) is None] == [
+        *range(10, 21)
+    ]
+
+
+def test_an_entry_from_the_future_is_the_first_to_go(tmp_path: Path, told: Told) -> None:
+    """Otherwise one wrong clock would make immortal entries."""
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=100 * 4096)
+    put(store, "g", "future", b"")
+    (file,) = entry_files(folder)
+    os.utime(file, (time.time() + 10**6,) * 2)
+    for number in range(96):
+        put(store, "g", str(number), b"")
+    store.settle()
+
+    assert not file.exists()
+
+
+def test_a_use_brings_a_time_stamp_back_from_the_future(store: Store, tmp_path: Path) -> None:
+    put(store, "g", "k", b"")
+    (file,) = entry_files(tmp_path / "store")
+    os.utime(file, (time.time() + 10**6,) * 2)
+    store.get("g", "k")
+
+    assert abs(file.stat().st_mtime - time.time()) < 10
+
+
+def test_what_a_killed_writer_left_is_removed(store: Store, tmp_path: Path) -> None:
+    put(store, "g", "k", b"")
+    old, new = (tmp_path / "store/incoming" / name for name in ("1-2-3", "4-5-6"))
+    for file in (old, new):
+        file.write_bytes(b"half")
+    os.utime(old, (time.time() - 3600,) * 2)
+    store.collect()
+
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_lost_totals_are_counted_anew(tmp_path: Path, told: Told) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=100 * 4096)
+    for number in range(50):
+        put(store, "g", str(number), b"")
+    for content in (b"", b"x" * 20, bytes(20)):
+        (folder / "totals").write_bytes(content)
+        store.collect()
+        for number in range(50, 200):
+            put(store, "g", str(number), b"")
+            assert bytes_on_disk(folder) <= 100 * 4096
+        store.settle()
+        store.collect()
+        assert put(store, "g", "z", b"")
+
+
+def test_only_one_collects(store: Store) -> None:
+    put(store, "g", "k", b"")
+    with store._gate.held("collector", 0):  # noqa: SLF001 - another process
+        begin = time.monotonic()
+        store.collect()
+        assert time.monotonic() - begin < 1
+
+
+def _write_many(folder: Path, seed: int, entries: int, size: int, cap: int) -> None:
+    store = make(folder, lambda _: None, cap)
+    for number in range(entries):
+        put(store, f"g{seed}-{number % 50}", str(number), bytes(size))
+
+
+def test_four_writers_never_exceed_the_cap_and_what_is_hot_stays(tmp_path: Path) -> None:
+    """Ten times the cap is written while readers use a tenth of it."""
+    folder, cap, size = tmp_path / "store", 20_000_000, 20_000
+    store = make(folder, lambda _: None, cap)
+    hot = [str(number) for number in range(cap // 10 // size)]
+    for key in hot:
+        put(store, "hot", key, bytes(size))
+    spawn = multiprocessing.get_context("spawn")
+    writers = [
+        spawn.Process(target=_write_many, args=(folder, seed, cap * 10 // 4 // size, size, cap))
+        for seed in range(4)
+    ]
+    for writer in writers:
+        writer.start()
+    hits = misses = 0
+    while any(writer.is_alive() for writer in writers):
+        for key in hot:
+            found = store.get("hot", key)
+            hits, misses = hits + (found is not None), misses + (found is None)
+            if found is None:
+                put(store, "hot", key, bytes(size))
+        assert bytes_on_disk(folder) <= cap * 1.05
+        time.sleep(0.02)
+    for writer in writers:
+        writer.join()
+
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert hits / (hits + misses) >= 0.95
+    assert bytes_on_disk(folder) > cap / 2
+
+
+def _write_for_ever(folder: Path) -> None:
+    store = make(folder, lambda _: None)
+    content = random.Random(1).randbytes(100_000)
+    for number in range(10**9):
+        put(store, "g", str(number % 20), content)
+
+
+def test_a_killed_writer_never_leaves_half_an_entry(tmp_path: Path, told: Told) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, told)
+    spawn = multiprocessing.get_context("spawn")
+    whole = 0
+    for _ in range(10):
+        writer = spawn.Process(target=_write_for_ever, args=(folder,))
+        writer.start()
+        while store.get("g", "0") is None:
+            time.sleep(0.001)
+        time.sleep(random.Random(whole).random() / 50)
+        writer.kill()
+        writer.join()
+        whole += sum(store.get("g", str(key)) is not None for key in range(20))
+        store.purge("g")
+
+    assert whole > 10
+    assert told == []
+
+
+def test_threads_may_share_a_store(store: Store) -> None:
+    def work(seed: int) -> None:
+        for number in range(50):
+            assert put(store, "g", str(number % 7), bytes([seed]) * 5000)
+            body = store.get("g", str(number % 7))
+            assert body is not None
+            assert len(set(bytes(body))) == 1
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    folder.mkdir()
+    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["/usr/bin/umount", "-l", folder], check=True)
+
+
+@needs_root
+def test_a_full_disk_keeps_nothing_and_heals(tmp_path: Path, told: Told) -> None:
+    with mounted(tmp_path / "disk", "size=400k"):
+        store = make(tmp_path / "disk/store", told)
+        ballast = tmp_path / "disk/ballast"
+        assert put(store, "g", "k", b"body")
+        ballast.write_bytes(bytes(360_000))
+
+        assert not put(store, "g", "large", bytes(50_000))
+        assert store.get("g", "large") is None
+        assert list((tmp_path / "disk/store/incoming").iterdir()) == []
+        ballast.unlink()
+        assert put(store, "g", "large", bytes(50_000))
+
+
+@needs_root
+def test_a_share_of_the_disk_stays_free(tmp_path: Path, told: Told) -> None:
+    disk = tmp_path / "disk"
+    with mounted(disk, "size=1m"):
+        store = Store(disk / "store", max_bytes=10_000_000, min_free_percent=50, complain=told)
+        for number in range(100):
+            put(store, "g", str(number), bytes(10_000))
+            free = os.statvfs(disk)
+            assert free.f_bavail >= free.f_blocks // 2 - 2
+        store.collect(room_bytes=1)
+
+        assert len(entry_files(disk / "store")) > 20
+
+
+@needs_root
+def test_no_inodes_are_no_error(tmp_path: Path, told: Told) -> None:
+    with mounted(tmp_path / "disk", "size=1m,nr_inodes=12"):
+        store = make(tmp_path / "disk/store", told)
+        kept = [put(store, "g", str(number), b"") for number in range(10)]
+
+        assert kept[0]
+        assert not kept[-1]
+        assert "cannot be written: No space left" in told[0]
+
+
+@needs_root
+def test_a_disk_that_became_read_only_is_still_read(tmp_path: Path, told: Told) -> None:
+    disk = tmp_path / "disk"
+    with mounted(disk, "size=1m"):
+        store = make(disk / "store", told)
+        put(store, "g", "k", b"body")
+        (file,) = entry_files(disk / "store")
+        os.utime(file, (0, 0))
+        subprocess.run(["/usr/bin/mount", "-o", "remount,ro", disk], check=True)
+
+        assert got(store, "g", "k") == b"body"
+        assert not put(store, "g", "other", b"body")
+        assert "Read-only" in told[0]
+
+
+@pytest.mark.parametrize("where", ["", "entries", "incoming"])
+def test_a_file_where_a_folder_should_be_is_no_error(
+    tmp_path: Path, told: Told, where: str
+) -> None:
+    path = tmp_path / "store" / where
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+
+    store = make(tmp_path / "store", told)
+    assert not put(store, "g", "k", b"body")
+    assert store.get("g", "k") is None
+    assert "cannot be written" in told[0]
+
+
+def test_what_is_in_use_is_never_collected(tmp_path: Path, told: Told) -> None:
+    """However long a collection takes: what was used since it began is not from the future."""
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=2000 * 4096)
+    for number in range(1800):
+        put(store, "g", str(number), b"")
+    for file in entry_files(folder):
+        os.utime(file, (time.time() - 3600,) * 2)
+    stop = threading.Event()
+
+    def use() -> None:
+        while not stop.is_set():
+            for number in range(100):
+                store.get("g", str(number))
+
+    used = threading.Thread(target=use)
+    for number in range(100):
+        store.get("g", str(number))
+    used.start()
+    store.collect(room_bytes=900 * 4096)
+    stop.set()
+    used.join()
+
+    assert all(store.get("g", str(number)) is not None for number in range(100))
+    assert len(entry_files(folder)) < 1000
+
+
+def test_a_purge_never_subtracts_twice(tmp_path: Path, told: Told) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=100 * 4096)
+    for number in range(40):
+        put(store, "g", str(number), b"")
+    with ThreadPoolExecutor(8) as pool:
+        removed = sum(pool.map(lambda _: store.purge("g"), range(8)))
+
+    assert removed == 40
+    for number in range(200):
+        put(store, "g", str(number), b"")
+        assert bytes_on_disk(folder) <= 100 * 4096
+
+
+def test_an_exception_in_the_parts_leaves_nothing(store: Store, tmp_path: Path, told: Told) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"half"
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        store.put("g", "k", 8, parts())
+
+    assert list((tmp_path / "store/incoming").iterdir()) == []
+    assert store.get("g", "k") is None
+    assert told == []
+
+
+def test_without_threads_nothing_is_collected_and_nothing_fails(
+    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make(tmp_path / "store", told, max_bytes=100 * 4096)
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        for number in range(110):
+            put(store, "g", str(number), b"")
+    assert "can't start new thread" in told[0]
+    assert not put(store, "g", "more", b"")
+    store.settle()
+    assert put(store, "g", "more", b"")
+
+
+def test_names_that_are_no_utf8_are_fine(store: Store) -> None:
+    assert put(store, "caf\udce9", "k\udce9", b"body")
+    assert got(store, "caf\udce9", "k\udce9") == b"body"
