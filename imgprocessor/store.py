@@ -172,7 +172,7 @@ class Store:
 
     def _collect(self, room_bytes: int) -> None:
         self._make_folders()
-        with self._totals.locked() as (_, added_before):
+        with self._totals.locked() as (before, added_before):
             pass
         # What is on its way in is looked at first: should it move on meanwhile, it is seen twice
         # rather than missed. Its size was on the disk before it was counted as added.
@@ -192,8 +192,12 @@ class Store:
                 if file.age >= oldest and self._removed(file):
                     excess -= file.cost_bytes
                     kept -= file.cost_bytes
-        with self._totals.locked() as (_, added):
-            self._totals.write(kept + added - added_before, added)
+        with self._totals.locked() as (total, added):
+            if total is None and before is None:
+                self._totals.write(kept, 0)  # where nobody knows, nobody has added anything
+            elif total is not None and before is not None:
+                self._totals.write(kept + added - added_before, added)
+            # Otherwise they were lost meanwhile, and are counted next time.
 
     def _removed(self, file: "_File") -> bool:
         """Remove a file; return whether it is gone. One that stays must not stop the others."""

@@ -292,6 +292,31 @@ def test_lost_totals_are_counted_anew(tmp_path: Path, told: Told) -> None:
         store.settle()
         store.collect()
         assert put(store, "g", "z", b"")
+        store.settle()
+
+
+@pytest.mark.parametrize("content", [b"", bytes(20), b"x" * 20])
+def test_totals_that_are_lost_while_they_are_counted_are_counted_again(
+    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=100 * 4096)
+    for number in range(90):
+        put(store, "g", str(number), b"")
+    scan = Store._all  # noqa: SLF001 - between two steps of a collection
+
+    def scan_and_lose(self: Store) -> Iterator[object]:
+        yield from scan(self)
+        (folder / "totals").write_bytes(content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "_all", scan_and_lose)
+        store.collect()
+    for number in range(90, 200):
+        put(store, "g", str(number), b"")
+        assert bytes_on_disk(folder) <= 100 * 4096
+    store.settle()
+    assert put(store, "g", "z", b"")
 
 
 def test_only_one_collects(store: Store) -> None:
