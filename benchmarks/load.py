@@ -55,11 +55,6 @@ class Load:
         """Answers a second."""
         return len(self.answers) / self.seconds
 
-    @property
-    def body_bytes(self) -> int:
-        """What all bodies weigh together."""
-        return sum(len(answer.body) for answer in self.answers)
-
 
 def ask_each(port: int, paths: Sequence[str], connections: int = CONNECTIONS) -> Load:
     """Send a GET for each path, in this order, over so many kept connections to loopback.

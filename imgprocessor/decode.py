@@ -47,16 +47,15 @@ _MAX_KEPT_CHARACTERS = 1000
 _MAX_ICC_BYTES = 1 << 20
 """Real profiles are under 1 MB; a larger one is only there to cost time."""
 
-_DECODING = ("geometry", "levels", "decode", "masters")
+
+def code_digest(*modules: str) -> str:
+    """Return a digest of the source of some of our modules."""
+    source = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in modules)
+    return hashlib.sha256(source).hexdigest()[:8]
 
 
-def _decoded_by() -> str:
-    source = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _DECODING)
-    return hashlib.sha256(VERSIONS.encode() + source).hexdigest()[:16]
-
-
-DECODED_BY = _decoded_by()
-"""A digest of what a master depends on: libraries and our own code, that which writes it too."""
+DECODED_BY = f"{VERSIONS}, code {code_digest('geometry', 'levels', 'decode', 'masters')}"
+"""What a master depends on: libraries and our own code, that which writes it too."""
 
 # A picture between one and two times Pillow's own limit would be a warning only.
 warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -5,7 +5,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -93,7 +92,7 @@ class Originals:
             raise NotFound(f"{name!r} leads outside {self._root}")
         return str(path)
 
-    @contextmanager
+    @contextlib.contextmanager
     def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
         """Open what `find` found; yield the file and the original as it is by now.
 

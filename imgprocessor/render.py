@@ -1,18 +1,16 @@
 """Pixels: a literal list of steps from an original's master, and from there to bytes."""
 
-import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 
 from PIL import Image, ImageCms
 
 from imgprocessor.calibration import CALIBRATION
 from imgprocessor.compression import compress, keeps_alpha
-from imgprocessor.decode import Picture
+from imgprocessor.decode import Picture, code_digest
 from imgprocessor.encoders import ENCODERS, VERSIONS
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.plan import Plan
@@ -46,13 +44,7 @@ _SHAPING = (
 )
 
 
-def _shaped_by() -> str:
-    source = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _SHAPING)
-    code = hashlib.sha256(source).hexdigest()[:8]
-    return f"{VERSIONS}, calibration {CALIBRATION.digest}, code {code}"
-
-
-SHAPED_BY = _shaped_by()
+SHAPED_BY = f"{VERSIONS}, calibration {CALIBRATION.digest}, code {code_digest(*_SHAPING)}"
 """What a rendition's bytes depend on besides its plan: libraries, calibration, and our own code.
 All of it is in the imagekey's digest, so that no cache keeps what would be made otherwise today.
 """
