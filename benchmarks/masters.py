@@ -1,6 +1,6 @@
 """Measure what masters cost in quality, and what other ways to keep them would cost.
 
-    python benchmarks/masters.py FOLDER... [--widths 320,640,1080,1280,1600] [--margins 1.0,1.5,2.0]
+    python benchmarks/masters.py FOLDER... [--widths 320,640,1080,1280,1600] [--margins 1.2,1.5,2.0]
 
 renders every photograph at quality 75 by way of its level (`levels.choose_level`, for each
 `master_margin`), directly (libjpeg's reduced decoding to at least twice the size, then Lanczos) and
@@ -24,14 +24,15 @@ from PIL import Image
 from quality_scale import ssimulacra2
 
 from imgprocessor.calibration import CALIBRATION
-from imgprocessor.decode import Opened, open_original, reduced
+from imgprocessor.decode import Opened, open_original, reduced, scaled
 from imgprocessor.encoders import ENCODERS
 from imgprocessor.geometry import Box, Fit, Layout, Size, lay_out
-from imgprocessor.levels import choose_level
+from imgprocessor.levels import Level, choose_level
 from imgprocessor.settings import OriginalsSettings
 
 QUALITY = 75
 DIRECT_MARGIN = 2
+DRAFTS = (2, 4, 8)
 BASE_WIDTH = 1066
 """A rendition so wide is made from the base of any landscape photograph."""
 ROUNDS = 5
@@ -45,7 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure masters.")
     parser.add_argument("folder", nargs="+", type=Path)
     parser.add_argument("--widths", default="320,640,1080,1280,1600")
-    parser.add_argument("--margins", default="1.0,1.5,2.0")
+    parser.add_argument("--margins", default="1.2,1.5,2.0")
     options = parser.parse_args()
     margins = [float(text) for text in options.margins.split(",")]
     photographs = sorted(
@@ -78,24 +79,24 @@ def _losses(path: Path, width: int, margins: list[float]) -> list[tuple[float, f
     layout = lay_out(stored, Box(width, None), Fit.INSIDE, max_side=16_383)
     size = (layout.size.width, layout.size.height)
     wanted = whole.resize(size, Image.Resampling.LANCZOS)
-    drafts = path.suffix == ".jpg"
-    draft = 1
-    while drafts and draft < 8 and stored.width // (2 * draft) >= DIRECT_MARGIN * width:  # noqa: PLR2004
-        draft *= 2
-    scored: dict[tuple[int, int], float] = {}
+    drafts = DRAFTS if path.suffix == ".jpg" else ()
+    enough = (draft for draft in drafts if stored.width // draft >= DIRECT_MARGIN * width)
+    draft = max(enough, default=1)
+    scored: dict[Level, float] = {}
 
-    def score(draft: int, reduce: int) -> float:
-        if (draft, reduce) not in scored:
-            image = reduced(_decoded(path, draft), reduce)
-            made = image.resize(size, Image.Resampling.LANCZOS)
-            scored[draft, reduce] = ssimulacra2(wanted, _encoded(made))
-        return scored[draft, reduce]
+    def score(level: Level) -> float:
+        if level not in scored:
+            image = reduced(scaled(_decoded(path, level.draft), stored, level), level.reduce)
+            across, down = level.scale(stored)
+            box = (0, 0, stored.width * across, stored.height * down)
+            made = image.resize(size, Image.Resampling.LANCZOS, box)
+            scored[level] = ssimulacra2(wanted, _encoded(made))
+        return scored[level]
 
     losses = []
     for margin in margins:
-        level = choose_level(stored, layout, margin, drafts=drafts)
-        mine = score(level.draft, level.reduce)
-        losses.append((score(draft, 1) - mine, score(1, 1) - mine))
+        mine = score(choose_level(stored, layout, margin))
+        losses.append((score(Level(draft)) - mine, score(Level(1)) - mine))
     return losses
 
 
@@ -125,8 +126,8 @@ def _print_formats(photographs: list[Path]) -> None:
         opened = _opened(path)
         stored = opened.facts.stored
         layout = Layout((0, 0, stored.width, stored.height), Size(BASE_WIDTH, 1))
-        level = choose_level(stored, layout, 1.0, drafts=opened.facts.drafts)
-        bases.append(reduced(opened.decode(level.draft), level.reduce).convert("RGB"))
+        level = choose_level(stored, layout, 1.0)
+        bases.append(scaled(opened.decode(level.draft), stored, level).convert("RGB"))
     mean = statistics.mean(base.width * base.height for base in bases) / 1e6
     print(f"\nbases of {mean:.1f} megapixels on average\n")
     print("| kept as | bytes a pixel | write, ms a megapixel | read |\n|---|--:|--:|--:|")

@@ -34,6 +34,10 @@ _SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 )
 _LONGEST_SIGNATURE = 12
 
+_DRAFTING = {"JPEG", "MPO"}
+"""Formats whose decoder reduces by itself, at a half, a quarter and an eighth (libjpeg)."""
+_MAX_DRAFT = 8
+
 _UPRIGHT = 1
 _FIRST_LYING = 5
 _LAST_ORIENTATION = 8
@@ -70,8 +74,6 @@ class Facts:
     """As it is stored, before orientation."""
     orientation: int
     """EXIF's, 1 to 8."""
-    drafts: bool
-    """Whether its decoder can reduce."""
     profile: bytes
     """ICC; empty where there is none."""
     copyright: tuple[tuple[int, str], ...]
@@ -94,8 +96,9 @@ class Facts:
 
     def choose_level(self, plan: Plan) -> Level:
         """Return the level that a rendition is made from."""
-        margin = plan.pixels.master_margin
-        return choose_level(self.stored, self.lay_out(plan), margin, drafts=self.drafts)
+        layout, margin = plan.lay_out(self.displayed), plan.pixels.master_margin
+        level = choose_level(self.displayed, layout, margin)
+        return level.turned() if self.is_lying else level
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Picture:
     """An original at a level: channels of 8 bits, as it is stored, before orientation."""
 
     facts: Facts
+    level: Level
     image: Image.Image
 
 
@@ -125,21 +129,28 @@ class Opened:
             across, down = (max(layer[side] for layer in layers) for side in (1, 2))
             samples = sum(layer[1] * layer[2] for layer in layers) / (across * down)
             coefficients = 2 * samples * full
-        return int(coefficients) + 4 * full // draft**2
+        return int(coefficients) + 4 * full // self._by_decoder(draft) ** 2
 
     def decode(self, draft: int) -> Image.Image:
-        """Decode at one `draft`-th of the scale, where the decoder can; 8 bits a channel.
+        """Decode at one `draft`-th of the scale; 8 bits a channel.
 
         Raises:
             BrokenOriginal: it cannot be decoded.
             OversizedOriginal: there is not enough memory to.
         """
         stored = self.facts.stored
+        by_decoder = self._by_decoder(draft)
         with _fault_of_the_original():
-            if draft > 1:
-                self._image.draft(None, (stored.width // draft, stored.height // draft))
+            if by_decoder > 1:
+                size = (stored.width // by_decoder, stored.height // by_decoder)
+                self._image.draft(None, size)
             self._image.load()
-            return _to_eight_bits(self._image)
+            image = _to_eight_bits(self._image)
+        return reduced(image, draft // by_decoder)
+
+    def _by_decoder(self, draft: int) -> int:
+        """Return how much of a reduction the decoder does by itself."""
+        return min(draft, _MAX_DRAFT) if self._image.format in _DRAFTING else 1
 
 
 def open_original(file: BinaryIO, limits: OriginalsSettings) -> Opened:
@@ -164,11 +175,21 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> Opened:
     facts = Facts(
         stored=stored,
         orientation=_orientation(exif),
-        drafts=kind == "JPEG",
         profile=profile if len(profile) <= _MAX_ICC_BYTES else b"",
         copyright=_copyright(exif),
     )
     return Opened(image, facts)
+
+
+def scaled(image: Image.Image, stored: Size, level: Level) -> Image.Image:
+    """Return what was decoded for a level, scaled to its base where it has one."""
+    base = level.base
+    if base is None or base == stored:
+        return image
+    # What was decoded may end in a column or row that is for less than a whole pixel.
+    box = (0, 0, stored.width / level.draft, stored.height / level.draft)
+    with _fault_of_the_original():
+        return image.resize((base.width, base.height), Image.Resampling.LANCZOS, box)
 
 
 def reduced(image: Image.Image, reduce: int) -> Image.Image:

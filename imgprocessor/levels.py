@@ -4,26 +4,30 @@ The same levels are gone through whether they are made from the original or were
 rendition has the same bytes either way.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgprocessor.geometry import Layout, Size
 
-BASE_SIDE_PIXELS = 1280
-"""The longest side of an original's base is from this to twice this, where it has that many.
+BASE_WIDTH_PIXELS = 1600
+"""How wide an original's base is, as displayed; the original itself where it is hardly wider.
 
-The base is decoded once, and all but the largest renditions are made from it. For a rendition of
-1600 or less on its longer side a larger base would give 0.2 points of SSIMULACRA2 at most
-(benchmarks/masters.py), and 2.5 times the bytes on disk for twice the side.
+The base is decoded once, and all but the largest renditions are made from it: those up to 1333
+pixels, which every phone of today is content with (430 CSS pixels at a density of 3). Of one size
+for all, so that none has to be decoded a second time for want of a few pixels, and none takes
+several times the room: libjpeg's own scales differ twofold. Scaled with Lanczos, because averaging
+loses up to 13 points at 1264 pixels, where Lanczos loses 1.3.
 """
+
+_MAX_BASE_PIXELS = 4_000_000
+"""The base of a tall original is narrower: this is two and a half times as high as it is wide."""
 
 _BASE_MARGIN = 1.2
 """So many times the size wanted the base must have at least; otherwise the original is decoded at
-a finer scale. With less, a rendition of 1080 pixels from a base of 1286 loses 5.7 points of
-SSIMULACRA2, which is the worst of 19 photographs (benchmarks/masters.py).
+a finer scale. With just so many, renditions lose 0.3 points of SSIMULACRA2 on average and 1.6 at
+worst, over 19 photographs (benchmarks/masters.py).
 """
-
-MAX_DRAFT = 8
-"""libjpeg decodes at a half, a quarter and an eighth."""
 
 _MAX_KEPT_PIXELS = 8_000_000
 """Larger levels are not kept: 32 MB each, for renditions over 2500 pixels on their longer side."""
@@ -34,69 +38,97 @@ _SMALLEST_SIDE_PIXELS = 160
 
 @dataclass(frozen=True)
 class Level:
-    """The original decoded at one `draft`-th of its scale, then averaged over `reduce` squared."""
+    """The original decoded at one `draft`-th of its scale, then scaled to `base`, and then averaged
+    over squares of `reduce` pixels.
+    """
 
     draft: int
-    reduce: int
+    """A power of two."""
+    base: Size | None = None
+    """None where it is left as it was decoded."""
+    reduce: int = 1
+    """A power of two."""
 
     def __str__(self) -> str:
-        return f"{self.draft}x{self.reduce}"
+        return f"{self.draft} {self.base} {self.reduce}"
+
+    def turned(self) -> "Level":
+        """Return the same level of the original lying on its side."""
+        return Level(self.draft, self.base and self.base.turned(), self.reduce)
+
+    def scale(self, original: Size) -> tuple[float, float]:
+        """Return how many of the level's pixels there are for one of the original's, across and
+        down. Its last column and row may be for less than a whole pixel.
+        """
+        if self.base is None:
+            return 1 / (self.draft * self.reduce), 1 / (self.draft * self.reduce)
+        across, down = self.base.width / original.width, self.base.height / original.height
+        return across / self.reduce, down / self.reduce
 
 
-def choose_level(stored: Size, layout: Layout, margin: float, *, drafts: bool) -> Level:
+def choose_level(original: Size, layout: Layout, margin: float) -> Level:
     """Return the coarsest level that leaves the last resize enough to work with.
 
     Args:
-        stored: the original's size, before orientation.
+        original: its size as displayed.
         layout: what is wanted of it, in its own pixels.
         margin: so many times the size wanted a level below the base has at least.
-        drafts: whether the decoder itself can reduce (libjpeg).
     """
     left, top, right, bottom = layout.part
-    scale = max(layout.size.width / (right - left), layout.size.height / (bottom - top))
-    base = _base(stored, drafts=drafts)
-    if 1 / base >= _BASE_MARGIN * scale:
-        coarser = base
-        while 1 / (2 * coarser) >= margin * scale and _is_worth_halving(stored, coarser):
-            coarser *= 2
-        return _level(base, coarser, drafts=drafts)
-    finer = base
-    while finer > 1 and 1 / finer < _BASE_MARGIN * scale:
-        finer //= 2
-    return _level(finer, finer, drafts=drafts)
-
-
-def levels_to_keep(stored: Size, level: Level, *, drafts: bool) -> list[Level]:
-    """Return the levels that decoding for `level` makes cheap: that one, and where the base is
-    among what it decodes, the base and all below it.
-    """
-    base = _base(stored, drafts=drafts)
-    kept = {level}
-    if not drafts or level.draft == base:
-        reduction = base
-        kept.add(_level(base, reduction, drafts=drafts))
-        while _is_worth_halving(stored, reduction):
-            reduction *= 2
-            kept.add(_level(base, reduction, drafts=drafts))
-    pixels = stored.width * stored.height
-    small = (one for one in kept if pixels // (one.draft * one.reduce) ** 2 <= _MAX_KEPT_PIXELS)
-    return sorted(small, key=lambda one: one.reduce)
-
-
-def _is_worth_halving(stored: Size, reduction: int) -> bool:
-    return max(stored.width, stored.height) // (2 * reduction) >= _SMALLEST_SIDE_PIXELS
-
-
-def _base(stored: Size, *, drafts: bool) -> int:
-    """Return how many times smaller than the original its base is: a power of two."""
-    base = 1
-    longest, shortest = max(stored.width, stored.height), min(stored.width, stored.height)
-    while longest // (2 * base) >= BASE_SIDE_PIXELS and shortest // (2 * base) >= 1:
-        if drafts and base == MAX_DRAFT:
+    wanted = (layout.size.width / (right - left), layout.size.height / (bottom - top))
+    draft, base = _base(original)
+    level = Level(draft, base)
+    if base != original and not _suffices(level.scale(original), wanted, _BASE_MARGIN):
+        return _finer(draft, max(wanted))
+    for coarser in _halves(draft, base):
+        if not _suffices(coarser.scale(original), wanted, margin):
             break
-        base *= 2
-    return base
+        level = coarser
+    return level
 
 
-def _level(base: int, reduction: int, *, drafts: bool) -> Level:
-    return Level(base, reduction // base) if drafts else Level(1, reduction)
+def levels_to_keep(original: Size, level: Level) -> list[Level]:
+    """Return the levels that decoding for `level` makes cheap, the largest first: that one, or the
+    base and all below it.
+    """
+    if level.base is not None:
+        return [Level(level.draft, level.base), *_halves(level.draft, level.base)]
+    is_small = original.width * original.height // level.draft**2 <= _MAX_KEPT_PIXELS
+    return [level] if is_small else []
+
+
+def _base(original: Size) -> tuple[int, Size]:
+    """Return what all but the largest renditions are made from, or from halves of it: at which
+    fraction of the original's scale it is decoded, and the size it then gets.
+    """
+    pixels = original.width * original.height
+    scale = min(BASE_WIDTH_PIXELS / original.width, math.sqrt(_MAX_BASE_PIXELS / pixels))
+    if scale * _BASE_MARGIN >= 1:
+        return 1, original
+    sides = (max(1, round(side * scale)) for side in (original.width, original.height))
+    size, draft = Size(*sides), 1
+    while (
+        original.width // (2 * draft) >= size.width
+        and original.height // (2 * draft) >= size.height
+    ):
+        draft *= 2
+    return draft, size
+
+
+def _finer(draft: int, wanted: float) -> Level:
+    """Return the coarsest level, from this on, that is decoded and not scaled to a base."""
+    while draft > 1 and 1 / draft < _BASE_MARGIN * wanted:
+        draft //= 2
+    return Level(draft)
+
+
+def _halves(draft: int, base: Size) -> Iterator[Level]:
+    """Yield what the base is averaged to, the largest first."""
+    reduce = 2
+    while max(base.width, base.height) // reduce >= _SMALLEST_SIDE_PIXELS:
+        yield Level(draft, base, reduce)
+        reduce *= 2
+
+
+def _suffices(scale: tuple[float, float], wanted: tuple[float, float], margin: float) -> bool:
+    return all(has >= margin * wants for has, wants in zip(scale, wanted, strict=True))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from imgprocessor.decode import DECODED_BY, Facts, Picture, open_original, reduced
+from imgprocessor.decode import DECODED_BY, Facts, Picture, open_original, reduced, scaled
 from imgprocessor.gate import Gate, Pass
 from imgprocessor.geometry import Size
 from imgprocessor.levels import Level, levels_to_keep
@@ -67,8 +67,7 @@ class _Job:
     original: Original
     facts: Facts
     image: Image.Image
-    reduce: int
-    """How much the image is reduced already."""
+    """At the first of the levels."""
     levels: list[Level]
     """Those to keep, the largest first."""
     lock: Pass
@@ -145,7 +144,7 @@ class Masters:
             pixels = self._store.get(original.group, _level_key(original, level), self._scratch)
             if pixels is None:
                 return None
-            return Found(Picture(facts, _image(pixels)), "master", original)
+            return Found(Picture(facts, level, _image(pixels)), "master", original)
 
     def _decoded(
         self,
@@ -165,13 +164,11 @@ class Masters:
             with self._room_for(memory_bytes, timings), timings.timed("decode"):
                 image = opened.decode(level.draft)
         with timings.timed("reduce"):
-            reduce = 1
-            levels = levels_to_keep(facts.stored, level, drafts=facts.drafts)
-            if levels and levels[0].reduce <= level.reduce:
-                image, reduce = reduced(image, levels[0].reduce), levels[0].reduce
-            picture = Picture(facts, reduced(image, level.reduce // reduce))
+            image = scaled(image, facts.stored, level)
+            picture = Picture(facts, level, reduced(image, level.reduce))
+        levels = levels_to_keep(facts.stored, level)
         if mine is not None and levels:
-            job = _Job(really, facts, image, reduce, levels, mine)
+            job = _Job(really, facts, image, levels, mine)
             if self._hand_over(job):
                 lock.pop_all()
         return Found(picture, "original", really)
@@ -232,7 +229,7 @@ class Masters:
         group = job.original.group
         facts = _facts_bytes(job.facts)
         self._store.put(group, _facts_key(job.original), len(facts), [facts])
-        image, reduce = job.image, job.reduce
+        image, reduce = job.image, 1
         for level in job.levels:
             image, reduce = reduced(image, level.reduce // reduce), level.reduce
             self._store.put(group, _level_key(job.original, level), *_pixels(image))
@@ -251,7 +248,6 @@ def _facts_bytes(facts: Facts) -> bytes:
         {
             "stored": [facts.stored.width, facts.stored.height],
             "orientation": facts.orientation,
-            "drafts": facts.drafts,
             "profile": base64.b64encode(facts.profile).decode(),
             "copyright": facts.copyright,
         }
@@ -263,7 +259,6 @@ def _facts(content: memoryview) -> Facts:
     return Facts(
         stored=Size(*known["stored"]),
         orientation=known["orientation"],
-        drafts=known["drafts"],
         profile=base64.b64decode(known["profile"]),
         copyright=tuple((tag, text) for tag, text in known["copyright"]),
     )

@@ -91,8 +91,7 @@ def render(picture: Picture, plan: Plan, timings: Timings) -> Rendition:
     """Make the rendition that `plan` describes from an original at the plan's level."""
     facts = picture.facts
     layout = facts.lay_out(plan)
-    across = picture.image.width / facts.stored.width
-    down = picture.image.height / facts.stored.height
+    across, down = picture.level.scale(facts.stored)
     left, top, right, bottom = layout.part
     part = (left * across, top * down, right * across, bottom * down)
     work = _Work(picture.image, picture, plan, Layout(part, layout.size))

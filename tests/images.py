@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-from imgprocessor.decode import Picture, open_original, reduced
+from imgprocessor.decode import Picture, open_original, reduced, scaled
 from imgprocessor.plan import Plan
 from imgprocessor.render import Rendition, render
 from imgprocessor.settings import OriginalsSettings
@@ -57,7 +57,8 @@ def rendered(
     """Render a file's bytes as a plan says, with nothing kept."""
     opened = open_original(io.BytesIO(file), limits or OriginalsSettings())
     level = opened.facts.choose_level(plan)
-    picture = Picture(opened.facts, reduced(opened.decode(level.draft), level.reduce))
+    base = scaled(opened.decode(level.draft), opened.facts.stored, level)
+    picture = Picture(opened.facts, level, reduced(base, level.reduce))
     return render(picture, plan, timings)
 
 

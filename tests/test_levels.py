@@ -5,82 +5,82 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgprocessor.geometry import Box, Fit, Size, lay_out
-from imgprocessor.levels import BASE_SIDE_PIXELS, Level, choose_level, levels_to_keep
+from imgprocessor.levels import BASE_WIDTH_PIXELS, Level, choose_level, levels_to_keep
 
 LIMIT = 16_000
 
 
-def chosen(original: Size, width: int, margin: float = 1.5, *, drafts: bool = True) -> str:
+def chosen(original: Size, width: int, margin: float = 1.5) -> str:
     layout = lay_out(original, Box(width, None), Fit.INSIDE, LIMIT)
-    return str(choose_level(original, layout, margin, drafts=drafts))
+    return str(choose_level(original, layout, margin))
 
 
 @pytest.mark.parametrize(
     ("original", "width", "level"),
     [
-        # 4000 wide: the base is a half, 2000 wide; thirds of it are for widths up to 666, ...
-        (Size(4000, 3000), 320, "2x4"),
-        (Size(4000, 3000), 333, "2x4"),
-        (Size(4000, 3000), 334, "2x2"),
-        (Size(4000, 3000), 666, "2x2"),
-        (Size(4000, 3000), 667, "2x1"),
-        # ... the base itself for widths up to 1666, and beyond it all there is.
-        (Size(4000, 3000), 1666, "2x1"),
-        (Size(4000, 3000), 1667, "1x1"),
-        (Size(4000, 3000), 4000, "1x1"),
-        # Nothing is decoded at less than an eighth, ...
-        (Size(16000, 9000), 100, "8x8"),
-        # ... or reduced to less than 160 pixels.
-        (Size(4000, 3000), 10, "2x8"),
-        (Size(300, 200), 10, "1x1"),
-        (Size(320, 200), 10, "1x2"),
-        # Small originals are their own base.
-        (Size(2559, 100), 2559, "1x1"),
-        (Size(2560, 100), 1000, "2x1"),
-        # Between base and original there may be more scales.
-        (Size(8000, 6000), 1666, "4x1"),
-        (Size(8000, 6000), 1667, "2x1"),
-        (Size(8000, 6000), 3334, "1x1"),
-        # A strip is never less than a pixel high, so a third of its height is needed; and there
-        # is no quarter of three pixels.
-        (Size(16000, 3), 100, "2x1"),
+        # 4000 wide: decoded at a half, for a base 1600 wide. Two thirds of its halves suffice ...
+        (Size(4000, 3000), 133, "2 1600x1200 8"),
+        (Size(4000, 3000), 134, "2 1600x1200 4"),
+        (Size(4000, 3000), 266, "2 1600x1200 4"),
+        (Size(4000, 3000), 267, "2 1600x1200 2"),
+        (Size(4000, 3000), 533, "2 1600x1200 2"),
+        (Size(4000, 3000), 534, "2 1600x1200 1"),
+        # ... and of the base five sixths; beyond it all there is.
+        (Size(4000, 3000), 1333, "2 1600x1200 1"),
+        (Size(4000, 3000), 1334, "2 None 1"),
+        (Size(4000, 3000), 1666, "2 None 1"),
+        (Size(4000, 3000), 1667, "1 None 1"),
+        (Size(4000, 3000), 4000, "1 None 1"),
+        # Nothing is reduced to less than 160 pixels.
+        (Size(4000, 3000), 10, "2 1600x1200 8"),
+        (Size(300, 200), 10, "1 300x200 1"),
+        (Size(320, 200), 10, "1 320x200 2"),
+        # Originals that are hardly wider are their own base.
+        (Size(1920, 1280), 1920, "1 1920x1280 1"),
+        (Size(1921, 1280), 1000, "1 1600x1066 1"),
+        # The wider the original, the further the decoder goes.
+        (Size(3199, 2000), 1000, "1 1600x1000 1"),
+        (Size(3200, 2000), 1000, "2 1600x1000 1"),
+        (Size(16000, 9000), 1000, "8 1600x900 1"),
+        (Size(16000, 9000), 1334, "8 None 1"),
+        (Size(16000, 9000), 1667, "4 None 1"),
+        # What is tall has a narrower base, of four megapixels.
+        (Size(2000, 8000), 700, "2 1000x4000 1"),
+        (Size(2000, 8000), 834, "1 None 1"),
+        # A strip is never less than a pixel high: a third of its height is over the base's.
+        (Size(16000, 3), 100, "2 None 1"),
     ],
 )
 def test_the_coarsest_level_that_is_large_enough(original: Size, width: int, level: str) -> None:
     assert chosen(original, width) == level
 
 
-def test_what_the_decoder_cannot_reduce_is_reduced_afterwards() -> None:
-    assert chosen(Size(4000, 3000), 320, drafts=False) == "1x8"
-    assert chosen(Size(4000, 3000), 1666, drafts=False) == "1x2"
-    assert chosen(Size(4000, 3000), 1667, drafts=False) == "1x1"
-
-
 def test_a_part_of_an_original_needs_more_of_it() -> None:
-    """Cut to a square, 600 pixels are of 3000, not of 4000."""
-    layout = lay_out(Size(4000, 3000), Box(600, 600), Fit.COVER, LIMIT)
+    """Cut to a square, 800 pixels are of 3000, not of 4000."""
+    layout = lay_out(Size(4000, 3000), Box(500, 500), Fit.COVER, LIMIT)
 
-    assert choose_level(Size(4000, 3000), layout, 1.5, drafts=True) == Level(2, 1)
+    assert choose_level(Size(4000, 3000), layout, 1.5) == Level(2, Size(1600, 1200), 1)
 
 
 def test_decoding_the_base_makes_all_below_it() -> None:
-    kept = levels_to_keep(Size(4000, 3000), Level(2, 4), drafts=True)
+    kept = levels_to_keep(Size(4000, 3000), Level(2, Size(1600, 1200), 4))
 
-    assert [str(level) for level in kept] == ["2x1", "2x2", "2x4", "2x8"]
+    assert [level.reduce for level in kept] == [1, 2, 4, 8]
+    assert {(level.draft, level.base) for level in kept} == {(2, Size(1600, 1200))}
 
 
 def test_decoding_more_than_the_base_makes_that_alone() -> None:
-    assert levels_to_keep(Size(3200, 2400), Level(1, 1), drafts=True) == [Level(1, 1)]
+    assert levels_to_keep(Size(3200, 2400), Level(1)) == [Level(1)]
 
 
 def test_what_would_take_too_much_of_the_disk_is_not_kept() -> None:
-    assert levels_to_keep(Size(4000, 3000), Level(1, 1), drafts=True) == []
+    assert levels_to_keep(Size(4000, 3000), Level(1)) == []
 
 
-def test_where_all_must_be_decoded_the_base_comes_with_it() -> None:
-    kept = levels_to_keep(Size(3200, 2400), Level(1, 1), drafts=False)
-
-    assert [str(level) for level in kept] == ["1x1", "1x2", "1x4", "1x8", "1x16"]
+def test_the_scale_is_that_of_whole_pixels() -> None:
+    """Where a side is odd, the last pixel of its half is for one column, not for two."""
+    assert Level(2).scale(Size(4001, 3000)) == (0.5, 0.5)
+    assert Level(2, Size(1600, 1203), 2).scale(Size(3200, 2406)) == (0.25, 0.25)
 
 
 sides = st.integers(1, LIMIT)
@@ -91,21 +91,23 @@ sides = st.integers(1, LIMIT)
     box=st.builds(Box, sides, sides),
     fit=st.sampled_from(Fit),
     margin=st.floats(1, 4),
-    drafts=st.booleans(),
 )
 def test_a_level_is_large_enough_and_is_kept(
-    original: Size, box: Box, fit: Fit, margin: float, *, drafts: bool
+    original: Size, box: Box, fit: Fit, margin: float
 ) -> None:
     layout = lay_out(original, box, fit, LIMIT)
-    level = choose_level(original, layout, margin, drafts=drafts)
+    level = choose_level(original, layout, margin)
     left, top, right, bottom = layout.part
-    reduction = level.draft * level.reduce
+    across, down = level.scale(original)
     least = min(margin, 1.2)
 
-    if reduction > 1:
-        assert (right - left) / reduction >= layout.size.width * least * 0.999
-        assert (bottom - top) / reduction >= layout.size.height * least * 0.999
-    if level.draft > 1:
-        assert max(original.width, original.height) // level.draft >= BASE_SIDE_PIXELS
-    large = original.width * original.height // reduction**2 > 8_000_000
-    assert large or level in levels_to_keep(original, level, drafts=drafts)
+    if level not in {Level(1), Level(1, original)}:
+        assert (right - left) * across >= layout.size.width * least * 0.999
+        assert (bottom - top) * down >= layout.size.height * least * 0.999
+    if level.base is not None:
+        assert level.base.width <= BASE_WIDTH_PIXELS * 1.2
+        # What is decoded is enough to be scaled down to the base.
+        assert original.width / level.draft >= level.base.width
+        assert original.height / level.draft >= level.base.height
+    large = level.base is None and original.width * original.height // level.draft**2 > 8_000_000
+    assert large or level in levels_to_keep(original, level)
