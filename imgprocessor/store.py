@@ -36,6 +36,11 @@ _LARGEST_SHARE = 0.1
 _TOUCH_SECONDS = 0.1
 """An entry's time stamp says when it was last used, so nearly: no write for each use."""
 
+_MOVES = 5
+"""Attempts to put an entry in its place: the collector may remove its folder, empty as yet, between
+making it and moving there.
+"""
+
 _ORPHAN_SECONDS = 60.0
 """What has been on its way in for so long was left behind by a process that was killed."""
 
@@ -321,14 +326,14 @@ def _drop(path: str) -> None:
 
 
 def _move(incoming: Path, path: Path) -> None:
-    try:
-        incoming.replace(path)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        incoming.replace(path)
-    except IsADirectoryError:
+    if path.is_dir():
         shutil.rmtree(path)
-        incoming.replace(path)
+    for _ in range(_MOVES):
+        with contextlib.suppress(FileNotFoundError):
+            incoming.replace(path)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+    incoming.replace(path)
 
 
 def _age_to_remove(ages: list[tuple[float, int]], excess: int) -> float:

@@ -60,10 +60,10 @@ def bytes_on_disk(folder: Path) -> int:
     """Return what `du` would say of entries and of what is on its way in."""
     total = 0
     for name in ("entries", "incoming"):
-        for path in (folder / name).rglob("*"):
-            with contextlib.suppress(FileNotFoundError):
-                if path.is_file():
-                    total += path.stat().st_blocks * 512
+        for parent, _, names in os.walk(folder / name):  # does not mind what vanishes meanwhile
+            for name_there in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += Path(parent, name_there).stat().st_blocks * 512
     return total
 
 
