@@ -24,7 +24,7 @@ from PIL import Image
 from quality_scale import ssimulacra2
 
 from imgprocessor.calibration import CALIBRATION
-from imgprocessor.decode import Opened, open_original, reduced, scaled
+from imgprocessor.decode import Opened, at_level, open_original
 from imgprocessor.encoders import ENCODERS
 from imgprocessor.geometry import Box, Fit, Layout, Size, lay_out
 from imgprocessor.levels import Level, choose_level
@@ -45,7 +45,7 @@ def main() -> int:
     """Print two tables."""
     parser = argparse.ArgumentParser(description="Measure masters.")
     parser.add_argument("folder", nargs="+", type=Path)
-    parser.add_argument("--widths", default="320,640,1080,1280,1600")
+    parser.add_argument("--widths", default="320,640,1080,1333")
     parser.add_argument("--margins", default="1.2,1.5,2.0")
     options = parser.parse_args()
     margins = [float(text) for text in options.margins.split(",")]
@@ -86,7 +86,7 @@ def _losses(path: Path, width: int, margins: list[float]) -> list[tuple[float, f
 
     def score(level: Level) -> float:
         if level not in scored:
-            image = reduced(scaled(_decoded(path, level.draft), stored, level), level.reduce)
+            image = at_level(_decoded(path, level.draft), stored, level)
             across, down = level.scale(stored)
             box = (0, 0, stored.width * across, stored.height * down)
             made = image.resize(size, Image.Resampling.LANCZOS, box)
@@ -127,9 +127,9 @@ def _print_formats(photographs: list[Path]) -> None:
         stored = opened.facts.stored
         layout = Layout((0, 0, stored.width, stored.height), Size(BASE_WIDTH, 1))
         level = choose_level(stored, layout, 1.0)
-        bases.append(scaled(opened.decode(level.draft), stored, level).convert("RGB"))
+        bases.append(at_level(opened.decode(level.draft), stored, level).convert("RGB"))
     mean = statistics.mean(base.width * base.height for base in bases) / 1e6
-    print(f"\nbases of {mean:.1f} megapixels on average\n")
+    print(f"\npictures of {mean:.1f} megapixels on average\n")
     print("| kept as | bytes a pixel | write, ms a megapixel | read |\n|---|--:|--:|--:|")
     for name, of in formats.items():
         rows = []

@@ -20,7 +20,7 @@ from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal, UnsupportedOriginal
 from imgprocessor.geometry import Layout, Size
-from imgprocessor.levels import Level, choose_level
+from imgprocessor.levels import Level, choose_level, levels_to_keep
 from imgprocessor.plan import Plan
 from imgprocessor.settings import OriginalsSettings
 
@@ -99,6 +99,12 @@ class Facts:
         layout, margin = plan.lay_out(self.displayed), plan.pixels.master_margin
         level = choose_level(self.displayed, layout, margin)
         return level.turned() if self.is_lying else level
+
+    def levels_to_keep(self, level: Level) -> list[Level]:
+        """Return the levels that are kept once the original was decoded for one of them."""
+        if not self.is_lying:
+            return levels_to_keep(self.displayed, level)
+        return [kept.turned() for kept in levels_to_keep(self.displayed, level.turned())]
 
 
 @dataclass(frozen=True)
@@ -181,11 +187,11 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> Opened:
     return Opened(image, facts)
 
 
-def scaled(image: Image.Image, stored: Size, level: Level) -> Image.Image:
-    """Return what was decoded for a level, scaled to its base where it has one."""
+def at_level(image: Image.Image, stored: Size, level: Level) -> Image.Image:
+    """Return what was decoded at a level's draft, brought to the level."""
     base = level.base
-    if base is None or base == stored:
-        return image
+    if base is None:
+        return reduced(image, level.reduce)
     # What was decoded may end in a column or row that is for less than a whole pixel.
     box = (0, 0, stored.width / level.draft, stored.height / level.draft)
     with _fault_of_the_original():

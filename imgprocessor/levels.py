@@ -38,16 +38,16 @@ _SMALLEST_SIDE_PIXELS = 160
 
 @dataclass(frozen=True)
 class Level:
-    """The original decoded at one `draft`-th of its scale, then scaled to `base`, and then averaged
-    over squares of `reduce` pixels.
+    """The original decoded at one `draft`-th of its scale, then scaled to `base`, or averaged over
+    squares of `reduce` pixels.
     """
 
     draft: int
     """A power of two."""
     base: Size | None = None
-    """None where it is left as it was decoded."""
+    """None where it is not scaled."""
     reduce: int = 1
-    """A power of two."""
+    """A power of two; 1 where there is a base."""
 
     def __str__(self) -> str:
         return f"{self.draft} {self.base} {self.reduce}"
@@ -62,8 +62,7 @@ class Level:
         """
         if self.base is None:
             return 1 / (self.draft * self.reduce), 1 / (self.draft * self.reduce)
-        across, down = self.base.width / original.width, self.base.height / original.height
-        return across / self.reduce, down / self.reduce
+        return self.base.width / original.width, self.base.height / original.height
 
 
 def choose_level(original: Size, layout: Layout, margin: float) -> Level:
@@ -72,15 +71,15 @@ def choose_level(original: Size, layout: Layout, margin: float) -> Level:
     Args:
         original: its size as displayed.
         layout: what is wanted of it, in its own pixels.
-        margin: so many times the size wanted a level below the base has at least.
+        margin: so many times the size wanted a half has at least.
     """
     left, top, right, bottom = layout.part
     wanted = (layout.size.width / (right - left), layout.size.height / (bottom - top))
     draft, base = _base(original)
     level = Level(draft, base)
-    if base != original and not _suffices(level.scale(original), wanted, _BASE_MARGIN):
+    if base is not None and not _suffices(level.scale(original), wanted, _BASE_MARGIN):
         return _finer(draft, max(wanted))
-    for coarser in _halves(draft, base):
+    for coarser in _halves(original, draft):
         if not _suffices(coarser.scale(original), wanted, margin):
             break
         level = coarser
@@ -88,23 +87,23 @@ def choose_level(original: Size, layout: Layout, margin: float) -> Level:
 
 
 def levels_to_keep(original: Size, level: Level) -> list[Level]:
-    """Return the levels that decoding for `level` makes cheap, the largest first: that one, or the
-    base and all below it.
+    """Return the levels that decoding for `level` makes cheap, the largest first: that one, and the
+    base and the halves, where they are of what was decoded.
     """
-    if level.base is not None:
-        return [Level(level.draft, level.base), *_halves(level.draft, level.base)]
+    draft, base = _base(original)
+    cheap = [Level(draft, base), *_halves(original, draft)] if level.draft == draft else []
     is_small = original.width * original.height // level.draft**2 <= _MAX_KEPT_PIXELS
-    return [level] if is_small else []
+    return [level, *cheap] if level not in cheap and is_small else cheap
 
 
-def _base(original: Size) -> tuple[int, Size]:
-    """Return what all but the largest renditions are made from, or from halves of it: at which
-    fraction of the original's scale it is decoded, and the size it then gets.
+def _base(original: Size) -> tuple[int, Size | None]:
+    """Return what all but the largest renditions are made from: at which fraction of the original's
+    scale it is decoded, and the size it then gets; None where it is the original.
     """
     pixels = original.width * original.height
     scale = min(BASE_WIDTH_PIXELS / original.width, math.sqrt(_MAX_BASE_PIXELS / pixels))
     if scale * _BASE_MARGIN >= 1:
-        return 1, original
+        return 1, None
     sides = (max(1, round(side * scale)) for side in (original.width, original.height))
     size, draft = Size(*sides), 1
     while (
@@ -122,11 +121,13 @@ def _finer(draft: int, wanted: float) -> Level:
     return Level(draft)
 
 
-def _halves(draft: int, base: Size) -> Iterator[Level]:
-    """Yield what the base is averaged to, the largest first."""
+def _halves(original: Size, draft: int) -> Iterator[Level]:
+    """Yield what is averaged from the pixels that the base is scaled from, the largest first: less
+    than the base each, and less work than it for the first visitor, who waits for one level only.
+    """
     reduce = 2
-    while max(base.width, base.height) // reduce >= _SMALLEST_SIDE_PIXELS:
-        yield Level(draft, base, reduce)
+    while max(original.width, original.height) // (draft * reduce) >= _SMALLEST_SIDE_PIXELS:
+        yield Level(draft, None, reduce)
         reduce *= 2
 
 

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from imgprocessor.decode import DECODED_BY, Facts, Picture, open_original, reduced, scaled
+from imgprocessor.decode import DECODED_BY, Facts, Picture, at_level, open_original, reduced
 from imgprocessor.gate import Gate, Pass
 from imgprocessor.geometry import Size
-from imgprocessor.levels import Level, levels_to_keep
+from imgprocessor.levels import Level
 from imgprocessor.originals import Original, Originals
 from imgprocessor.plan import Plan
 from imgprocessor.settings import OriginalsSettings
@@ -66,8 +66,8 @@ class _Job:
 
     original: Original
     facts: Facts
-    image: Image.Image
-    """At the first of the levels."""
+    decoded: list[Image.Image]
+    """One picture, taken out as soon as its levels are made: it is larger than all of them."""
     levels: list[Level]
     """Those to keep, the largest first."""
     lock: Pass
@@ -164,11 +164,10 @@ class Masters:
             with self._room_for(memory_bytes, timings), timings.timed("decode"):
                 image = opened.decode(level.draft)
         with timings.timed("reduce"):
-            image = scaled(image, facts.stored, level)
-            picture = Picture(facts, level, reduced(image, level.reduce))
-        levels = levels_to_keep(facts.stored, level)
+            picture = Picture(facts, level, at_level(image, facts.stored, level))
+        levels = facts.levels_to_keep(level)
         if mine is not None and levels:
-            job = _Job(really, facts, image, levels, mine)
+            job = _Job(really, facts, [image], levels, mine)
             if self._hand_over(job):
                 lock.pop_all()
         return Found(picture, "original", really)
@@ -229,10 +228,21 @@ class Masters:
         group = job.original.group
         facts = _facts_bytes(job.facts)
         self._store.put(group, _facts_key(job.original), len(facts), [facts])
-        image, reduce = job.image, 1
-        for level in job.levels:
-            image, reduce = reduced(image, level.reduce // reduce), level.reduce
+        for level, image in _at_levels(job):
             self._store.put(group, _level_key(job.original, level), *_pixels(image))
+
+
+def _at_levels(job: _Job) -> list[tuple[Level, Image.Image]]:
+    """Take what was decoded out of a job; return it at each level to keep."""
+    halved = decoded = job.decoded.pop()
+    found, reduce = [], 1
+    for level in job.levels:
+        if level.base is None:
+            halved, reduce = reduced(halved, level.reduce // reduce), level.reduce
+            found.append((level, halved))
+        else:
+            found.append((level, at_level(decoded, job.facts.stored, level)))
+    return found
 
 
 def _facts_key(original: Original) -> str:

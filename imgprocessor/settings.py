@@ -144,7 +144,7 @@ class StoreSettings:
     max_masters_bytes: int = setting(
         5_000_000_000,
         _not_negative,
-        "Masters, reduced copies of originals, take no more than this: some 10 MB an original.",
+        "Masters, reduced copies of originals, take no more than this: some 12 MB an original.",
     )
     min_free_percent: int = setting(
         5,

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-from imgprocessor.decode import Picture, open_original, reduced, scaled
+from imgprocessor.decode import Picture, at_level, open_original
 from imgprocessor.plan import Plan
 from imgprocessor.render import Rendition, render
 from imgprocessor.settings import OriginalsSettings
@@ -57,8 +57,8 @@ def rendered(
     """Render a file's bytes as a plan says, with nothing kept."""
     opened = open_original(io.BytesIO(file), limits or OriginalsSettings())
     level = opened.facts.choose_level(plan)
-    base = scaled(opened.decode(level.draft), opened.facts.stored, level)
-    picture = Picture(opened.facts, level, reduced(base, level.reduce))
+    image = at_level(opened.decode(level.draft), opened.facts.stored, level)
+    picture = Picture(opened.facts, level, image)
     return render(picture, plan, timings)
 
 

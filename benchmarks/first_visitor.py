@@ -1,0 +1,123 @@
+"""Measure what masters cost the first visitor of an original.
+
+    python benchmarks/first_visitor.py [FOLDER]
+
+renders every photograph of a folder (Debian's lomiri-wallpapers), in this process, in turn in two
+ways, five times each. Directly is to decode at libjpeg's coarsest scale of at least one and a half
+times the width, to resize and to encode. As for the first visitor is with nothing kept: the masters
+are written in the background, and are all there before the next one begins. Prints the means over
+the photographs of each one's medians, and their ratio.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from PIL import Image
+
+from imgprocessor.app import keep_memory
+from imgprocessor.compression import compress
+from imgprocessor.decode import open_original
+from imgprocessor.gate import Gate
+from imgprocessor.geometry import Box, Fit
+from imgprocessor.masters import Masters
+from imgprocessor.originals import Originals
+from imgprocessor.plan import Plan
+from imgprocessor.policy import Cell
+from imgprocessor.render import render
+from imgprocessor.settings import OriginalsSettings, PixelsSettings
+from imgprocessor.store import Store
+from imgprocessor.timing import Timings
+
+PHOTOGRAPHS = Path("/usr/share/backgrounds")
+WIDTHS = (320, 640, 1080)
+ROUNDS = 5
+MOST_BYTES = 4_000_000_000
+DRAFTS = (8, 4, 2, 1)
+LIMITS = OriginalsSettings()
+
+
+def main() -> int:
+    """Print one row for each width."""
+    parser = argparse.ArgumentParser(description="Measure the first visitor's wait.")
+    parser.add_argument("folder", nargs="?", type=Path, default=PHOTOGRAPHS)
+    folder: Path = parser.parse_args().folder
+    names = [file.name for file in sorted(folder.glob("*.jpg")) if not file.is_symlink()]
+    originals = Originals(folder, LIMITS)
+    keep_memory()
+    print(f"{len(names)} photographs\n")
+    print("| width | direct, ms | first visitor, ms | ratio |\n|--:|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as state:
+        store = Store(
+            Path(state, "masters"), max_bytes=MOST_BYTES, min_free_percent=0, complain=print
+        )
+        gate = Gate(Path(state, "locks"))
+        masters = Masters(store, gate, LIMITS, wait_seconds=5, report=print)
+        for width in WIDTHS:
+            directs, firsts = [], []
+            for name in names:
+                direct, first = _times(originals, masters, name, _plan(name, width))
+                directs.append(direct)
+                firsts.append(first)
+            taken, waited = statistics.mean(directs), statistics.mean(firsts)
+            print(f"| {width} | {taken:.1f} | {waited:.1f} | {waited / taken:.2f} |", flush=True)
+    return 0
+
+
+def _plan(name: str, width: int) -> Plan:
+    return Plan(
+        spelled_name=name,
+        box=Box(width, None),
+        fit=Fit.INSIDE,
+        density=Decimal(1),
+        bandwidth="4g",
+        screen=None,
+        formats=("jpeg",),
+        quality_limit=None,
+        bytes_limit=None,
+        cell=Cell(60),
+        pixels=PixelsSettings(),
+        encoders="",
+    )
+
+
+def _times(originals: Originals, masters: Masters, name: str, plan: Plan) -> tuple[float, float]:
+    """Return milliseconds of both ways, medians."""
+    directs, firsts = [], []
+    for _ in range(ROUNDS):
+        directs.append(_ms(lambda: _direct(originals, name, plan)))
+        masters.purge(originals.group(name))
+        firsts.append(_ms(lambda: _first(originals, masters, name, plan)))
+        masters.finish()
+    return statistics.median(directs), statistics.median(firsts)
+
+
+def _ms(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+def _direct(originals: Originals, name: str, plan: Plan) -> None:
+    with originals.open(originals.find(name)) as (file, _):
+        opened = open_original(file, LIMITS)
+        size = opened.facts.lay_out(plan).size
+        enough = plan.pixels.master_margin * size.width
+        stored = opened.facts.stored
+        image = opened.decode(next(d for d in DRAFTS if d == 1 or stored.width // d >= enough))
+    compress(image.resize((size.width, size.height), Image.Resampling.LANCZOS), plan, b"")
+
+
+def _first(originals: Originals, masters: Masters, name: str, plan: Plan) -> None:
+    timings = Timings()
+    with masters.found(originals.find(name), originals, plan, timings) as found:
+        render(found.picture, plan, timings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
