@@ -18,13 +18,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-from PIL import Image
-
 from imgprocessor.app import keep_memory
-from imgprocessor.compression import compress
-from imgprocessor.decode import open_original
+from imgprocessor.decode import Picture, open_original
 from imgprocessor.gate import Gate
 from imgprocessor.geometry import Box, Fit
+from imgprocessor.levels import Level
 from imgprocessor.masters import Masters
 from imgprocessor.originals import Originals
 from imgprocessor.plan import Plan
@@ -106,11 +104,11 @@ def _ms(work: Callable[[], None]) -> float:
 def _direct(originals: Originals, name: str, plan: Plan) -> None:
     with originals.open(originals.find(name)) as (file, _):
         opened = open_original(file, LIMITS)
-        size = opened.facts.lay_out(plan).size
-        enough = plan.pixels.master_margin * size.width
-        stored = opened.facts.stored
-        image = opened.decode(next(d for d in DRAFTS if d == 1 or stored.width // d >= enough))
-    compress(image.resize((size.width, size.height), Image.Resampling.LANCZOS), plan, b"")
+        facts = opened.facts
+        enough = plan.pixels.master_margin * facts.lay_out(plan).size.width
+        draft = next(d for d in DRAFTS if d == 1 or facts.stored.width // d >= enough)
+        image = opened.decode(draft)
+    render(Picture(facts, Level(draft), image), plan, Timings())
 
 
 def _first(originals: Originals, masters: Masters, name: str, plan: Plan) -> None:

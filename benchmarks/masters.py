@@ -1,11 +1,11 @@
 """Measure what masters cost in quality, and what other ways to keep them would cost.
 
-    python benchmarks/masters.py FOLDER... [--widths 320,640,1080,1280,1600] [--margins 1.2,1.5,2.0]
+    python benchmarks/masters.py FOLDER... [--widths 320,640,1080,1333] [--margins 1.2,1.5,2.0]
 
 renders every photograph at quality 75 by way of its level (`levels.choose_level`, for each
 `master_margin`), directly (libjpeg's reduced decoding to at least twice the size, then Lanczos) and
 from the whole original, and prints how many points of SSIMULACRA2 the first loses against the
-others: mean and worst. Then keeps each base in several formats: bytes a pixel, milliseconds a
+others: mean and worst. Then keeps masters in several formats: bytes a pixel, milliseconds a
 megapixel to write and to read, medians.
 """
 
@@ -34,7 +34,7 @@ QUALITY = 75
 DIRECT_MARGIN = 2
 DRAFTS = (2, 4, 8)
 BASE_WIDTH = 1066
-"""A rendition so wide is made from the base of any landscape photograph."""
+"""The master of a rendition so wide is the base, or a half that is nearly as large."""
 ROUNDS = 5
 
 Way = Callable[[Image.Image], tuple[Callable[[], bytes], Callable[[bytes], object]]]

@@ -24,13 +24,15 @@ _MAX_BASE_PIXELS = 4_000_000
 """The base of a tall original is narrower: this is two and a half times as high as it is wide."""
 
 _BASE_MARGIN = 1.2
-"""So many times the size wanted the base must have at least; otherwise the original is decoded at
-a finer scale. With just so many, renditions lose 0.3 points of SSIMULACRA2 on average and 1.6 at
-worst, over 19 photographs (benchmarks/masters.py).
+"""So many times the size wanted the base must have at least; otherwise a rendition is made from
+what is decoded for it, at the base's scale or a finer one. With just so many, renditions lose 0.3
+points of SSIMULACRA2 on average and 1.6 at worst, over 19 photographs (benchmarks/masters.py).
 """
 
 _MAX_KEPT_PIXELS = 8_000_000
-"""Larger levels are not kept: 32 MB each, for renditions over 2500 pixels on their longer side."""
+"""Larger levels are not kept: 32 MB each. So an original of 12 megapixels is decoded for every new
+rendition over 1666 pixels wide, and one of 24 for every one over 2500.
+"""
 
 _SMALLEST_SIDE_PIXELS = 160
 """No level's longer side is shorter: from there on halving saves less than it costs to keep."""
@@ -87,8 +89,8 @@ def choose_level(original: Size, layout: Layout, margin: float) -> Level:
 
 
 def levels_to_keep(original: Size, level: Level) -> list[Level]:
-    """Return the levels that decoding for `level` makes cheap, the largest first: that one, and the
-    base and the halves, where they are of what was decoded.
+    """Return the levels that decoding for `level` makes cheap: that one, and the base and halves,
+    where they are of what was decoded; each half after those that it is made from.
     """
     draft, base = _base(original)
     cheap = [Level(draft, base), *_halves(original, draft)] if level.draft == draft else []
@@ -123,7 +125,7 @@ def _finer(draft: int, wanted: float) -> Level:
 
 def _halves(original: Size, draft: int) -> Iterator[Level]:
     """Yield what is averaged from the pixels that the base is scaled from, the largest first: less
-    than the base each, and less work than it for the first visitor, who waits for one level only.
+    work than the base for the first visitor, who waits for one level only.
     """
     reduce = 2
     while max(original.width, original.height) // (draft * reduce) >= _SMALLEST_SIDE_PIXELS:

@@ -41,7 +41,9 @@ _AS_THEY_LIE = {"L", "RGBX", "RGBA", "CMYK"}
 """Layouts in which Pillow can use memory that is not its own."""
 
 _MUCH_MEMORY_BYTES = 64_000_000
-"""What a progressive JPEG of 21 megapixels takes, or of 10 whose colours are not reduced."""
+"""What a progressive JPEG of 21 megapixels takes, or of 10 whose colours are not reduced, and a
+picture of 16 whose decoder cannot reduce.
+"""
 
 _ROWS = 64
 """Written at once: half a megabyte stays in the processor's cache, and takes no further memory."""
@@ -67,7 +69,7 @@ class _Job:
     original: Original
     facts: Facts
     decoded: list[Image.Image]
-    """One picture, taken out as soon as its levels are made: it is larger than all of them."""
+    """One picture; a list, so that it can be taken out and freed before its levels are written."""
     levels: list[Level]
     """Those to keep, the largest first."""
     lock: Pass
@@ -122,8 +124,9 @@ class Masters:
                     lock.callback(mine.release)
                 stack.enter_context(timings.held(self._working))
                 found = self._kept(original, plan, timings) if mine is not None else None
-            if found is None:
-                found = self._decoded(original, originals, plan, timings, lock=lock, mine=mine)
+                if found is None:
+                    found = self._decoded(original, originals, plan, timings, lock=lock, mine=mine)
+                lock.close()  # others need not wait until this one is encoded, too
             yield found
 
     def purge(self, group: str) -> int:
@@ -163,6 +166,7 @@ class Masters:
             memory_bytes = opened.memory_bytes(level.draft)
             with self._room_for(memory_bytes, timings), timings.timed("decode"):
                 image = opened.decode(level.draft)
+                del opened  # with the whole picture, where its decoder cannot reduce
         with timings.timed("reduce"):
             picture = Picture(facts, level, at_level(image, facts.stored, level))
         levels = facts.levels_to_keep(level)

@@ -98,10 +98,12 @@ class Store:
             # Not Path.open() with a buffer: this is what a repeat mostly costs.
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 status = os.fstat(file.fileno())
+                # What is larger than all may be is damaged: there may not be memory for it.
+                size = status.st_size if status.st_size <= self._max_bytes else 0
                 if scratch is None:
-                    content = memoryview(file.read(status.st_size))
+                    content = memoryview(file.read(size))
                 else:
-                    content = scratch.room(status.st_size)
+                    content = scratch.room(size)
                     content = content[: file.readinto(content)]
                 if abs(time.time() - status.st_mtime) >= _TOUCH_SECONDS:
                     _touch(file.fileno())
@@ -326,9 +328,9 @@ def _drop(path: str) -> None:
 
 
 def _move(incoming: Path, path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    for _ in range(_MOVES):
+    for _ in range(_MOVES - 1):
         with contextlib.suppress(FileNotFoundError):
             incoming.replace(path)
             return

@@ -49,15 +49,16 @@ def _browse(
     machine is slow at.
     """
     for attempt in ("first", "second"):
-        body, figures = _opened(server, profile / attempt, path, flags, host)
+        body, figures, said = _opened(server, profile / attempt, path, flags, host)
         if body.get("data-ready") == "true":
             return figures
-    pytest.fail(f"{path} is not ready: {body}")
+    pytest.fail(f"{path} is not ready: {body}\n{said}")
 
 
 def _opened(
     server: Server, profile: Path, path: str, flags: tuple[str, ...], host: str
-) -> tuple[dict[str, str], list[dict[str, str]]]:
+) -> tuple[dict[str, str], list[dict[str, str]], str]:
+    """Return the attributes of the page's body and of its figures, and what the browser said."""
     done = subprocess.run(
         [
             CHROMIUM, "--headless", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -71,7 +72,8 @@ def _opened(
     elements = _Elements()
     elements.feed(done.stdout)
     (body,) = [attributes for tag, attributes in elements.found if tag == "body"]
-    return body, [attributes for tag, attributes in elements.found if tag == "figure"]
+    figures = [attributes for tag, attributes in elements.found if tag == "figure"]
+    return body, figures, done.stderr
 
 
 def _logged(server: Server) -> list[dict[str, Any]]:

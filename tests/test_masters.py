@@ -321,6 +321,20 @@ def test_two_threads_never_mix_their_pictures(root: Path, tmp_path: Path) -> Non
     assert wrong == []
 
 
+def test_others_need_not_wait_until_a_rendition_is_encoded(root: Path, tmp_path: Path) -> None:
+    """Nothing of this one is kept, so waiting would be for nothing."""
+    (root / "a").write_bytes(images.encoded(images.texture((4000, 3000)), "JPEG"))
+    plan = replace(PLAN, box=Box(2600, None))
+    one, other, originals = make(tmp_path), make(tmp_path), Originals(root, LIMITS)
+    timings = Timings()
+
+    with (
+        one.found(originals.find("a"), originals, plan, Timings()),
+        other.found(originals.find("a"), originals, plan, timings),
+    ):
+        assert timings["wait"] < 10_000
+
+
 def test_a_rendition_larger_than_any_level_that_is_kept_writes_nothing(
     root: Path, tmp_path: Path
 ) -> None:

@@ -407,6 +407,31 @@ def test_threads_may_share_a_store(store: Store) -> None:
         thread.join()
 
 
+def test_a_link_to_a_folder_in_an_entrys_place_is_replaced(store: Store, tmp_path: Path) -> None:
+    put(store, "g", "k", b"body")
+    (file,) = entry_files(tmp_path / "store")
+    (tmp_path / "elsewhere" / "inside").mkdir(parents=True)
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+
+    assert put(store, "g", "k", b"new")
+    assert got(store, "g", "k") == b"new"
+    assert (tmp_path / "elsewhere" / "inside").is_dir()
+
+
+def test_a_file_larger_than_all_may_be_is_a_miss_and_heals(
+    store: Store, tmp_path: Path, told: Told
+) -> None:
+    put(store, "g", "k", b"body")
+    (file,) = entry_files(tmp_path / "store")
+    os.truncate(file, 1 << 42)
+
+    assert store.get("g", "k") is None
+    assert "damaged" in told[0]
+    assert put(store, "g", "k", b"new")
+    assert got(store, "g", "k") == b"new"
+
+
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
     folder.mkdir()
