@@ -14,7 +14,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["imgprocessor"]),
-    package_data={"imgprocessor": ["calibration.json", "report.html.jinja"]},
+    package_data={"imgprocessor": ["calibration.json", "*.jinja"]},
     install_requires=[
         "Flask==3.1.3",
         "Werkzeug==3.1.9",

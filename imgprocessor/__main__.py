@@ -1,6 +1,7 @@
 """The command line: serve without Apache, render one file, look into the policy."""
 
 import argparse
+import ipaddress
 import re
 import signal
 import sys
@@ -20,12 +21,15 @@ from imgprocessor.app import (
     digest,
     load_policy,
     load_settings,
+    make_purging,
     make_service,
 )
+from imgprocessor.edge import CACHES, Backend, Site, configuration
 from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError, ImageError
 from imgprocessor.explanation import explain
 from imgprocessor.policy import doubts
+from imgprocessor.purging import Wanted
 from imgprocessor.query import PARAMETERS
 from imgprocessor.report import (
     CHROMIUM_ACCEPT,
@@ -37,13 +41,12 @@ from imgprocessor.report import (
     summarise,
 )
 from imgprocessor.service import Request
-from imgprocessor.settings import describe_settings
+from imgprocessor.settings import MAX_PORT, describe_settings, read_address
 from imgprocessor.table import print_table
 from imgprocessor.web import add_page
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
-_MAX_PORT = 65_535
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - the only name
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_render(commands)
     _add_policy(commands)
     _add_purge(commands)
+    _add_edge(commands)
     _add_settings(commands)
     return parser
 
@@ -118,8 +122,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 def port_number(text: str) -> int:
     """Read a TCP port for argparse; 0 lets the system choose."""
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _MAX_PORT:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MAX_PORT}")
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {MAX_PORT}")
     return int(text)
 
 
@@ -172,20 +176,105 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _add_purge(commands: "Commands") -> None:
-    parser = commands.add_parser("purge", help="forget all that was made from originals")
-    parser.add_argument("name", nargs="+", help="as in the URL, decoded")
+    parser = commands.add_parser("purge", help="forget what was made, here and in all caches")
+    parser.add_argument("name", nargs="*", help="an original's, as in the URL, decoded")
+    parser.add_argument(
+        "--imagekey", nargs="+", action="extend", default=[], help="one rendition's"
+    )
+    parser.add_argument("--all", action="store_true", help="everything")
     _add_configuration(parser)
     parser.set_defaults(run=_purge)
 
 
 def _purge(options: argparse.Namespace) -> int:
-    service = make_service(load_settings(options.conf, _overrides(options)), keeps=True)
-    for name in options.name:
-        try:
-            print(f"{name}: {service.purge(name)} files removed")
-        except OSError as error:
-            raise ConfigurationError(f"{name}: {error}") from error
+    settings = load_settings(options.conf, _overrides(options))
+    purging = make_purging(settings, make_service(settings, keeps=True))
+    purged = purging.purge(Wanted(options.name, options.imagekey, options.all))
+    for what, count in purged.removed.items():
+        print(f"{what}: {count} files removed")
+    for who, reason in purged.failed.items():
+        print(f"imgprocessor: not forgotten: {who}: {reason}", file=sys.stderr)
+    return 1 if purged.failed else 0
+
+
+def _add_edge(commands: "Commands") -> None:
+    parser = commands.add_parser("edge", help="write the configuration of a cache in front")
+    parser.add_argument("cache", choices=CACHES)
+    parser.add_argument("-o", "--output", type=Path, help="where to; otherwise it is printed")
+    parser.add_argument(
+        "--backend",
+        nargs="+",
+        type=_backend,
+        default=list(Site.backends),
+        metavar="HOST:PORT",
+        help="where the application listens, for Varnish and nginx",
+    )
+    parser.add_argument(
+        "--purger",
+        nargs="+",
+        type=_network,
+        default=list(Site.purgers),
+        metavar="ADDRESS",
+        help="who may purge, beside this machine and the backends; for Varnish",
+    )
+    parser.add_argument("--listen", type=_word, default=Site.listen, help="where nginx listens")
+    parser.add_argument(
+        "--cache-folder", type=_word, default=Site.folder, help="where nginx keeps pictures"
+    )
+    parser.add_argument(
+        "--cache-megabytes", type=_size, default=Site.max_megabytes, help="how much nginx keeps"
+    )
+    _add_files(parser)
+    parser.set_defaults(run=_edge)
+
+
+def _edge(options: argparse.Namespace) -> int:
+    settings = load_settings(options.conf, Overrides(policy=options.policy))
+    site = Site(
+        backends=options.backend,
+        purgers=options.purger,
+        listen=options.listen,
+        folder=options.cache_folder,
+        max_megabytes=options.cache_megabytes,
+    )
+    text = configuration(options.cache, settings, site)
+    if options.output is None:
+        print(text, end="")
+        return 0
+    try:
+        options.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{options.output}: {error.strerror}") from error
     return 0
+
+
+def _backend(text: str) -> Backend:
+    try:
+        return Backend(*read_address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address or network: {error}") from error
+
+
+def _word(text: str) -> str:
+    """Read what stands in nginx's configuration as one word."""
+    if not re.fullmatch(r"[A-Za-z0-9._:/\[\]*-]+", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be one word of letters, digits and ._:/[]*-"
+        )
+    return text
+
+
+def _size(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
+    return int(text)
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import re
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from imgprocessor.masters import Masters
 from imgprocessor.originals import Originals
 from imgprocessor.placeholder import Placeholder
 from imgprocessor.policy import Policy, parse_policy
+from imgprocessor.purges import Purges
+from imgprocessor.purging import Purging
 from imgprocessor.render import SHAPED_BY
 from imgprocessor.renditions import Renditions
 from imgprocessor.service import Service
@@ -25,16 +29,19 @@ from imgprocessor.settings import (
     OriginalsSettings,
     PlaceholderSettings,
     PolicySettings,
+    PurgeSettings,
     Settings,
     parse_settings,
 )
 from imgprocessor.store import Store
-from imgprocessor.web import create_web
+from imgprocessor.web import add_purge, create_web
 
 # From malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
+
+_MIN_TOKEN_CHARACTERS = 16
 
 DEFAULT_CONF = Path(__file__).resolve().parent.parent / "conf" / "imgprocessor.ini"
 
@@ -82,7 +89,34 @@ def make_web(settings: Settings) -> Flask:
     log = RequestLog(Path(settings.log.file))
     # Two Pillows can lie over each other: which one is loaded is worth a line.
     log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
-    return create_web(service, placeholder, settings.freshness, log)
+    web = create_web(service, placeholder, settings.freshness, log, digest(settings))
+    purging = make_purging(settings, service)
+    if purging.by_http:
+        add_purge(web, purging)
+    return web
+
+
+def make_purging(settings: Settings, service: Service) -> Purging:
+    """Make the part that purges.
+
+    Raises:
+        ConfigurationError: the token cannot be read, or is wrong.
+    """
+    return Purging(service, settings.purge, _token(settings.purge))
+
+
+def _token(settings: PurgeSettings) -> str | None:
+    if settings.token_file is None:
+        return None
+    file = Path(settings.token_file)
+    token = _read(file).strip()
+    where = f"[purge] token_file: {file}"
+    if not re.fullmatch(rf"[!-~]{{{_MIN_TOKEN_CHARACTERS},200}}", token):
+        wrong = f"must hold one word of {_MIN_TOKEN_CHARACTERS} to 200 ASCII characters"
+        raise ConfigurationError(f"{where} {wrong}, such as `openssl rand -hex 32` prints")
+    if file.stat().st_mode & stat.S_IRWXO:
+        raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")
+    return token
 
 
 def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
@@ -93,6 +127,9 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
     """
     settings = parse_settings(_read(conf), str(conf))
     folder = conf.resolve().parent
+
+    def known(path: str | None) -> str | None:
+        return None if path is None else absolute(path)
 
     def absolute(path: str, override: Path | None = None) -> str:
         return os.path.normpath(Path.cwd() / override if override else folder / path)
@@ -105,6 +142,11 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
         store=replace(settings.store, folder=absolute(settings.store.folder)),
         policy=PolicySettings(absolute(settings.policy.file, overrides.policy)),
         placeholder=PlaceholderSettings(absolute(settings.placeholder.file)),
+        purge=replace(
+            settings.purge,
+            token_file=known(settings.purge.token_file),
+            disk_caches=tuple(map(absolute, settings.purge.disk_caches)),
+        ),
         log=LogSettings(absolute(settings.log.file)),
     )
 
@@ -144,6 +186,7 @@ def make_service(settings: Settings, *, keeps: bool = False) -> Service:
         pixels=settings.pixels,
         masters=masters,
         renditions=Renditions(make_store("renditions", store.max_renditions_bytes)),
+        purges=Purges(folder),
         gate=gate,
         max_wait_seconds=store.max_wait_seconds,
     )

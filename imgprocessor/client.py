@@ -21,6 +21,9 @@ VIEWPORT_WIDTH = ("Sec-CH-Viewport-Width", "Viewport-Width")
 DENSITY = ("Sec-CH-DPR", "DPR")
 ACCEPT = "Accept"
 
+_BLANKS = " \t"
+"""All the white space there is in headers (RFC 9110, 5.6.3)."""
+
 HEADERS = tuple(
     name.lower()
     for name in (
@@ -72,7 +75,7 @@ def resolve_client(headers: Mapping[str, str]) -> Client:
     return Client(
         bandwidth=lower_ascii(_first(headers, OLD_BANDWIDTH)) or None,
         screen=lower_ascii(_first(headers, OLD_SCREEN)) or None,
-        save_data=_first(headers, SAVE_DATA).lower() == "on",
+        save_data=lower_ascii(_first(headers, SAVE_DATA)) == "on",
         ect=lower_ascii(_first(headers, ECT)) or None,
         rtt_ms=parse_number(_first(headers, RTT)),
         downlink_mbps=parse_number(_first(headers, DOWNLINK)),
@@ -105,7 +108,7 @@ def vary(uses: Uses) -> str:
 
 def _first(headers: Mapping[str, str], name: str) -> str:
     """Of a header sent twice or as a list the first value counts (Apache joins them)."""
-    return headers.get(name.lower(), "").partition(",")[0].strip()
+    return headers.get(name.lower(), "").partition(",")[0].strip(_BLANKS)
 
 
 def _accepted(header: str) -> frozenset[Format]:
@@ -115,11 +118,11 @@ def _accepted(header: str) -> frozenset[Format]:
     to the policy's order. Browsers send `image/*` whatever they can show, so that wildcards say
     nothing but that the plainest format is welcome; so does no header at all.
     """
-    if not header.strip():
+    if not header.strip(_BLANKS):
         return frozenset({PLAINEST})
     welcome: dict[str, bool] = {}
     for element in lower_ascii(header).split(","):
-        kind, *parameters = (part.strip() for part in element.split(";"))
+        kind, *parameters = (part.strip(_BLANKS) for part in element.split(";"))
         refused = any(re.fullmatch(r"q ?= ?0(\.0*)?", parameter) for parameter in parameters)
         welcome[kind] = welcome.get(kind, True) and not refused
     accepted = {known for known in FORMATS if welcome.get(f"image/{known}", False)}

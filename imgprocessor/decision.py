@@ -64,9 +64,9 @@ def require_offered(query: ImageQuery, policy: Policy) -> None:
     Raises:
         BadQuery: it is not.
     """
-    on_request = _on_request(policy)
-    if query.format is not None and query.format not in on_request:
-        words = ", ".join(("auto", *on_request))
+    offered = on_request(policy)
+    if query.format is not None and query.format not in offered:
+        words = ", ".join(("auto", *offered))
         raise BadQuery([f"format={query.format}: the policy does not offer it; there are {words}"])
 
 
@@ -84,7 +84,7 @@ def uses(query: ImageQuery, policy: Policy) -> Uses:
         density=sized
         and query.dpr is None
         and any(policy.cells[SIZED, name].max_density > 1 for name in possible),
-        formats=query.format not in _on_request(policy) and len(policy.formats) > 1,
+        formats=query.format not in on_request(policy) and len(policy.formats) > 1,
     )
 
 
@@ -166,16 +166,20 @@ def _find_dpr(query: ImageQuery, client: Client) -> tuple[Decimal, str]:
 
 
 def _find_formats(query: ImageQuery, client: Client, policy: Policy) -> tuple[Format, ...]:
+    if query.format is not None and query.format in on_request(policy):
+        return (query.format,)
+    return choose_formats(client.formats, policy)
+
+
+def choose_formats(welcome: frozenset[Format], policy: Policy) -> tuple[Format, ...]:
     """Return the first format of the policy that the visitor can show, and after it the plainer
     ones that would also do. Who can show none gets the plainest all the same (RFC 9110, 12.5.1).
     """
-    if query.format is not None and query.format in _on_request(policy):
-        return (query.format,)
-    accepted = [known for known in policy.formats if known in client.formats] or [PLAINEST]
+    accepted = [known for known in policy.formats if known in welcome] or [PLAINEST]
     plainer = FORMATS[FORMATS.index(accepted[0]) + 1 :]
     return (accepted[0], *(known for known in plainer if known in accepted))
 
 
-def _on_request(policy: Policy) -> tuple[Format, ...]:
+def on_request(policy: Policy) -> tuple[Format, ...]:
     """Return what a query may name: what is offered, and PNG, for who must have it lossless."""
     return tuple(known for known in FORMATS if known in policy.formats or known == "png")

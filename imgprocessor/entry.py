@@ -14,6 +14,9 @@ _LENGTH = struct.Struct("<I")
 _CHECKED_FROM = len(_MAGIC) + _CHECKSUM_BYTES
 _NAME_FROM = _CHECKED_FROM + _LENGTH.size
 
+_MAX_NAME_BYTES = 65_536
+"""More than any name has: a damaged length must not fill the memory."""
+
 
 def entry_bytes(name: bytes, body_bytes: int) -> int:
     """Return how long the entry of a body is."""
@@ -39,6 +42,19 @@ def _write(descriptor: int, part: bytes) -> None:
     left = memoryview(part)
     while left:
         left = left[os.write(descriptor, left) :]
+
+
+def name_of(path: str) -> bytes | None:
+    """Return the name in an entry's file; None where it has gone, or is no entry."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - many files
+            head = file.read(_NAME_FROM)
+            if len(head) < _NAME_FROM or not head.startswith(_MAGIC):
+                return None
+            (length,) = _LENGTH.unpack_from(head, _CHECKED_FROM)
+            return file.read(min(length, _MAX_NAME_BYTES))
+    except OSError:
+        return None
 
 
 def checked(view: memoryview, name: bytes) -> memoryview | None:

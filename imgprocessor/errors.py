@@ -46,7 +46,7 @@ class MethodNotAllowed(ImageError):
 
     code = "method-not-allowed"
     status = 405
-    public = "Pictures answer GET and HEAD only."
+    public = "Pictures answer GET and HEAD only; purging is asked for by POST."
 
 
 class UnsupportedOriginal(ImageError):

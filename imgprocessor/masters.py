@@ -23,6 +23,7 @@ from imgprocessor.geometry import Size
 from imgprocessor.levels import Level
 from imgprocessor.originals import Original, Originals
 from imgprocessor.plan import Plan
+from imgprocessor.purges import Mark
 from imgprocessor.settings import OriginalsSettings
 from imgprocessor.store import Scratch, Store
 from imgprocessor.timing import Timings
@@ -73,6 +74,7 @@ class _Job:
     levels: list[Level]
     """Those to keep, the largest first."""
     lock: Pass
+    began: Mark | None
 
 
 class Masters:
@@ -102,10 +104,15 @@ class Masters:
 
     @contextlib.contextmanager
     def found(
-        self, original: Original, originals: Originals, plan: Plan, timings: Timings
+        self,
+        original: Original,
+        originals: Originals,
+        plan: Plan,
+        timings: Timings,
+        began: Mark | None = None,
     ) -> Iterator[Found]:
         """Yield the picture that a plan's rendition is made from; it is only good inside, and this
-        process works on no other meanwhile.
+        process works on no other meanwhile. It is kept unless a purge came since it `began`.
 
         Raises:
             ImageError: as `Originals.open`, `open_original` and `Opened.decode` do.
@@ -125,13 +132,19 @@ class Masters:
                 stack.enter_context(timings.held(self._working))
                 found = self._kept(original, plan, timings) if mine is not None else None
                 if found is None:
-                    found = self._decoded(original, originals, plan, timings, lock=lock, mine=mine)
+                    found = self._decoded(
+                        original, originals, plan, timings, lock=lock, mine=mine, began=began
+                    )
                 lock.close()  # others need not wait until this one is encoded, too
             yield found
 
     def purge(self, group: str) -> int:
         """Remove all that was made from an original; return how many files."""
         return self._store.purge(group)
+
+    def purge_all(self) -> int:
+        """Remove everything; return how many files."""
+        return self._store.purge_all()
 
     def finish(self) -> None:
         """Wait until all that was decoded is kept: for tests, and before a process ends."""
@@ -158,6 +171,7 @@ class Masters:
         *,
         lock: contextlib.ExitStack,
         mine: Pass | None,
+        began: Mark | None,
     ) -> Found:
         """Decode, and have it kept where the lock is `mine`; whoever does so then releases it."""
         with originals.open(original) as (file, really):
@@ -171,7 +185,7 @@ class Masters:
             picture = Picture(facts, level, at_level(image, facts.stored, level))
         levels = facts.levels_to_keep(level)
         if mine is not None and levels:
-            job = _Job(really, facts, [image], levels, mine)
+            job = _Job(really, facts, [image], levels, mine, began)
             if self._hand_over(job):
                 lock.pop_all()
         return Found(picture, "original", really)
@@ -231,9 +245,9 @@ class Masters:
     def _keep_one(self, job: _Job) -> None:
         group = job.original.group
         facts = _facts_bytes(job.facts)
-        self._store.put(group, _facts_key(job.original), len(facts), [facts])
+        self._store.put(group, _facts_key(job.original), len(facts), [facts], job.began)
         for level, image in _at_levels(job):
-            self._store.put(group, _level_key(job.original, level), *_pixels(image))
+            self._store.put(group, _level_key(job.original, level), *_pixels(image), job.began)
 
 
 def _at_levels(job: _Job) -> list[tuple[Level, Image.Image]]:

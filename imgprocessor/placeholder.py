@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgprocessor.errors import ImageError
+from imgprocessor.imagekey import EVERY_TAG, original_tag
 from imgprocessor.originals import Originals
 from imgprocessor.query import PLAINEST, readable_part, spell
 from imgprocessor.render import Rendition
@@ -54,15 +55,18 @@ class Placeholder:
         )
         planned = replace(
             self._service.plan(query, request.headers),
-            # One URL has one Vary, whether its picture is there or not.
+            # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
+            name=asked.name,
             vary=self._service.vary(asked),
+            tags=f"{original_tag(asked.name)} {EVERY_TAG}",
         )
         if not with_pixels:
             return Stand(planned, None, "")
         try:
+            began = self._service.mark()
             original = self._originals.find(self._file.name)
             timings = Timings() if may_wait else Timings(wait=math.inf)
-            found = Found(planned, self._originals, original, timings)
+            found = Found(planned, self._originals, original, timings, began)
             return Stand(planned, self._service.answer(found).rendition, "")
         except ImageError as error:
             return Stand(planned, None, f"placeholder {self._file}: {error}")

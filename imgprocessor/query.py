@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from string import ascii_lowercase, ascii_uppercase
 from typing import Literal, TypeVar, get_args
-from urllib.parse import quote, unquote_plus, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from imgprocessor.errors import BadQuery
 from imgprocessor.geometry import Box, Fit
 
 T = TypeVar("T")
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 Format = Literal["jxl", "avif", "webp", "png", "jpeg"]
 """A format that renditions may be sent in."""
@@ -105,12 +108,39 @@ def lower_ascii(text: str) -> str:
     """Lower the case as every cache in front would: of ASCII alone. Unicode knows other letters
     whose small form is ASCII, such as the Kelvin sign's; classes have none of those.
     """
-    return text.lower() if text.isascii() else text
+    return text.translate(_LOWER)
 
 
 def spell(name: str) -> str:
-    """Return a file's name as it is spelled in a URL."""
+    """Spell a file's name for a URL."""
     return quote(name, safe="/")
+
+
+def decoded_name(spelled: str) -> str:
+    """Return the name of a file that is spelled so in a URL.
+
+    Raises:
+        BadQuery: no file may be called so.
+    """
+    try:
+        return _read_name(spelled)
+    except _Wrong as error:
+        raise BadQuery([f"name={_printable(spelled)[:_MAX_QUOTED]}: {error}"]) from error
+
+
+def require_name(name: str) -> None:
+    """Check a file's name that is decoded already.
+
+    Raises:
+        BadQuery: no file may be called so.
+    """
+    try:
+        name.encode()
+        _checked(name)
+    except UnicodeEncodeError as error:
+        raise BadQuery(["name: must be UTF-8"]) from error
+    except _Wrong as error:
+        raise BadQuery([f"name={spell(name)[:_MAX_QUOTED]}: {error}"]) from error
 
 
 class _Wrong(ValueError):
@@ -157,8 +187,7 @@ def _split(query_string: str) -> tuple[dict[str, str], list[str]]:
     values: dict[str, str] = {}
     problems = []
     for part in query_string.split("&"):
-        spelled_parameter, _, value = part.partition("=")
-        word = unquote_plus(spelled_parameter)
+        word, _, value = part.partition("=")
         parameter = OLD_SPELLINGS.get(word, word)
         if parameter not in PARAMETERS:
             continue
@@ -177,9 +206,12 @@ def _read_name(spelled: str) -> str:
     if len(_printable(spelled)) > MAX_NAME_BYTES:  # what goes into keys and headers
         raise _Wrong(f"must be at most {MAX_NAME_BYTES} bytes long, as spelled in the URL")
     try:
-        name = octets.decode()
+        return _checked(octets.decode())
     except UnicodeDecodeError as error:
         raise _Wrong("must be UTF-8") from error
+
+
+def _checked(name: str) -> str:
     if re.search(r"[\x00-\x1f\x7f\\]", name):
         raise _Wrong("must have no control characters and no backslashes")
     if any(segment in {"", ".", ".."} for segment in name.split("/")):
@@ -202,7 +234,8 @@ def _read_fit(spelled: str) -> Fit:
 
 
 def _read_class(spelled: str) -> str:
-    return lower_ascii(unquote_plus(spelled).strip())
+    # A form's script writes the asterisk as it is, others escape it; nothing else needs escaping.
+    return re.sub("^%2[aA]$", "*", lower_ascii(spelled))
 
 
 def _read_dpr(spelled: str) -> Decimal | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from imgprocessor.geometry import Size
 from imgprocessor.originals import Original
+from imgprocessor.purges import Mark
 from imgprocessor.render import Rendition
 from imgprocessor.store import Store
 
@@ -28,19 +29,30 @@ class Renditions:
             known[name] = Size(**known[name])
         return Rendition(body=body, **known)
 
-    def put(self, original: Original, imagekey: str, rendition: Rendition) -> bool:
-        """Keep a rendition; return whether there was room."""
+    def put(
+        self, original: Original, imagekey: str, rendition: Rendition, began: Mark | None = None
+    ) -> bool:
+        """Keep a rendition, unless something was purged since it `began`; return whether it is."""
         described = asdict(rendition)
         del described["body"]
         head = json.dumps(described).encode() + b"\n"
         size = len(head) + len(rendition.body)
         return self._store.put(
-            original.group, _key(original, imagekey), size, [head, rendition.body]
+            original.group, _key(original, imagekey), size, [head, rendition.body], began
         )
 
     def purge(self, group: str) -> int:
         """Remove all that was made from an original; return how many files."""
         return self._store.purge(group)
+
+    def purge_imagekey(self, group: str, imagekey: str) -> int:
+        """Remove one rendition of an original, whatever its version; return how many files."""
+        # No imagekey has a blank in it.
+        return self._store.purge(group, key_end=f" {imagekey}")
+
+    def purge_all(self) -> int:
+        """Remove everything; return how many files."""
+        return self._store.purge_all()
 
 
 def _key(original: Original, imagekey: str) -> str:

@@ -70,7 +70,7 @@ def failure(
         response.headers["Retry-After"] = "1"
     if isinstance(error, NotFound) and keep_seconds and not as_json:
         response.headers["Cache-Control"] = f"public, max-age={keep_seconds}"
-        response.headers.update(_vary(stand.planned))
+        response.headers.update(_vary(stand.planned) | _tags(stand.planned))
     else:
         response.headers["Cache-Control"] = "no-store"
     return response
@@ -104,7 +104,13 @@ def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:
         "Last-Modified": formatdate(valid.modified_seconds, usegmt=True),
         "Cache-Control": _cache_control(planned, freshness),
         **_vary(planned),
+        **_tags(planned),
     }
+
+
+def _tags(planned: Planned) -> dict[str, str]:
+    """Name an answer for caches that forget by name: Varnish's xkey, and CDNs'."""
+    return {"xkey": planned.tags, "Surrogate-Key": planned.tags}
 
 
 def _vary(planned: Planned) -> dict[str, str]:

@@ -4,20 +4,21 @@ Knows the parts, not the web: the web server and the command line both call it.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 from imgprocessor.client import HEADERS, resolve_client, vary
 from imgprocessor.decision import Decision, decide, require_offered, uses
 from imgprocessor.errors import Busy
 from imgprocessor.gate import Gate
-from imgprocessor.imagekey import etag, imagekey
+from imgprocessor.imagekey import etag, imagekey, name_in, tags
 from imgprocessor.masters import Masters
 from imgprocessor.originals import Original, Originals
 from imgprocessor.plan import Plan, make_plan
 from imgprocessor.policy import Policy
+from imgprocessor.purges import Mark, Purges
 from imgprocessor.query import ImageQuery, parse_query
 from imgprocessor.render import SHAPED_BY, Rendition, render
 from imgprocessor.renditions import Renditions
@@ -45,10 +46,14 @@ class Request:
 class Planned:
     """All of an answer that the request, the settings and the policy decide."""
 
+    name: str
+    """The original's, as a path under the root."""
     decision: Decision
     plan: Plan
     imagekey: str
     vary: str
+    tags: str
+    """By which caches forget the answer."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Found:
     original: Original
     timings: Timings
     """What the time went to so far; whatever is done next is added."""
+    began: Mark
+    """When it was begun: what was purged since then may be what was found."""
 
     @property
     def etag(self) -> str:
@@ -89,6 +96,7 @@ class Service:
         pixels: PixelsSettings,
         masters: Masters,
         renditions: Renditions,
+        purges: Purges,
         gate: Gate,
         max_wait_seconds: float,
     ) -> None:
@@ -97,6 +105,7 @@ class Service:
         self._pixels = pixels
         self._masters = masters
         self._renditions = renditions
+        self._purges = purges
         self._gate = gate
         self._max_wait_seconds = max_wait_seconds
         self._remembered = lru_cache(_MAX_REMEMBERED)(self._understand)
@@ -107,27 +116,40 @@ class Service:
         Raises:
             ImageError: as `parse_query` and `Originals.find` do.
         """
-        timings = Timings()
+        timings, began = Timings(), self.mark()
         with timings.timed("find"):
-            hints = tuple(request.headers.get(name) for name in HEADERS)
-            size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
-            # The same request means the same, whoever sends it.
-            understand = self._remembered if size <= _MAX_CHARACTERS else self._understand
-            name, planned = understand(request.query_string, hints)
-            original = self._originals.find(name)
-        return Found(planned, self._originals, original, timings)
+            planned = self.understand(request)
+            original = self._originals.find(planned.name)
+        return Found(planned, self._originals, original, timings, began)
 
-    def _understand(self, query_string: str, hints: tuple[str | None, ...]) -> tuple[str, Planned]:
+    def mark(self) -> Mark:
+        """Return this moment, to know later whether something was purged since."""
+        return self._purges.mark()
+
+    def understand(self, request: Request) -> Planned:
+        """Decide what is answered if the original is there.
+
+        Raises:
+            BadQuery: as `parse_query` does.
+        """
+        hints = tuple(request.headers.get(name) for name in HEADERS)
+        size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
+        # The same request means the same, whoever sends it.
+        understand = self._remembered if size <= _MAX_CHARACTERS else self._understand
+        return understand(request.query_string, hints)
+
+    def _understand(self, query_string: str, hints: tuple[str | None, ...]) -> Planned:
         query = parse_query(query_string, self._pixels.max_output_side_pixels)
         require_offered(query, self._policy)
         pairs = zip(HEADERS, hints, strict=True)
-        return query.name, self.plan(query, {name: hint for name, hint in pairs if hint})
+        return self.plan(query, {name: hint for name, hint in pairs if hint})
 
     def plan(self, query: ImageQuery, headers: Mapping[str, str]) -> Planned:
         """Decide what this visitor gets, and what it is called."""
         decision = decide(query, resolve_client(headers), self._policy)
         plan = make_plan(query, decision, self._pixels, SHAPED_BY)
-        return Planned(decision, plan, imagekey(plan), self.vary(query))
+        key = imagekey(plan)
+        return Planned(query.name, decision, plan, key, self.vary(query), tags(query.name, key))
 
     def vary(self, query: ImageQuery) -> str:
         """Return the `Vary` of a URL's answers."""
@@ -157,7 +179,8 @@ class Service:
             answer = self.render(found)
             with found.timings.timed("store"):
                 original = answer.found.original
-                self._renditions.put(original, found.planned.imagekey, answer.rendition)
+                key = found.planned.imagekey
+                self._renditions.put(original, key, answer.rendition, found.began)
         return answer
 
     def render(self, found: Found) -> Answer:
@@ -167,7 +190,9 @@ class Service:
             ImageError: as `Masters.found` does.
         """
         plan = found.planned.plan
-        with self._masters.found(found.original, found.originals, plan, found.timings) as master:
+        with self._masters.found(
+            found.original, found.originals, plan, found.timings, found.began
+        ) as master:
             rendition = render(master.picture, plan, found.timings)
             return Answer(replace(found, original=master.original), rendition, master.source)
 
@@ -181,7 +206,48 @@ class Service:
             OSError: something cannot be removed.
         """
         group = self._originals.group(name)
-        return self._renditions.purge(group) + self._masters.purge(group)
+        return self._forget(
+            partial(self._masters.purge, group), partial(self._renditions.purge, group)
+        )
+
+    def purge_imagekey(self, key: str) -> int:
+        """Forget one rendition; return how many files that were: one for each version of its
+        original.
+
+        Raises:
+            BadQuery: no imagekey is like that.
+            NotFound, OSError: as `purge` does.
+        """
+        group = self._originals.group(name_in(key))
+        return self._forget(partial(self._renditions.purge_imagekey, group, key))
+
+    def purge_all(self) -> int:
+        """Forget all that was ever made; return how many files that were.
+
+        Raises:
+            OSError: something cannot be removed; everything else is.
+        """
+        return self._forget(self._masters.purge_all, self._renditions.purge_all)
+
+    def _forget(self, *removals: Callable[[], int]) -> int:
+        """Remove; masters first, because renditions are made from them.
+
+        Whoever begins during a removal may still find what is about to go, so each is followed by
+        a purge anew: what was made of old masters is not kept after that, and if it was before, it
+        is removed with the renditions.
+        """
+        removed = 0
+        failed: OSError | None = None
+        for remove in removals:
+            self._purges.begin()
+            try:
+                removed += remove()
+            except OSError as error:
+                failed = failed or error
+        self._purges.begin()
+        if failed is not None:
+            raise failed
+        return removed
 
     @contextlib.contextmanager
     def _alone(self, found: Found) -> Iterator[None]:

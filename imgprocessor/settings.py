@@ -17,6 +17,12 @@ _WHOLE_PERCENT = 100
 _LONGEST_WEBP_SIDE_PIXELS = 16_383
 
 
+MAX_PORT = 65_535
+
+_LABEL = "[A-Za-z0-9-]{1,63}"
+"""Of a host's name, between its dots."""
+
+
 def _text(value: str) -> str:
     if not value:
         raise ValueError("must not be empty")
@@ -75,6 +81,38 @@ def _colour(value: str) -> str:
     if not re.fullmatch(r"#[0-9a-f]{6}", value):
         raise ValueError("must be a colour such as #ffffff")
     return value
+
+
+def _path_or_none(value: str) -> str | None:
+    return None if value == "none" else _text(value)
+
+
+def _paths(value: str) -> tuple[str, ...]:
+    return () if value == "none" else tuple(value.split())
+
+
+def _addresses(value: str) -> tuple[str, ...]:
+    found = () if value == "none" else tuple(value.split())
+    try:
+        for address in found:
+            read_address(address)
+    except ValueError as error:
+        wrong = "must be none, or HOST:PORT, several with blanks between them"
+        raise ValueError(wrong) from error
+    return found
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """Read `HOST:PORT`; the host is a name, an IPv4 address, or an IPv6 address in brackets.
+
+    Raises:
+        ValueError: it is something else; the message says what would be right.
+    """
+    host, _, port = text.rpartition(":")
+    known = re.fullmatch(rf"{_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\]", host)
+    if not known or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) <= MAX_PORT:
+        raise ValueError(f"must be HOST:PORT, the port from 1 to {MAX_PORT}")
+    return host, int(port)
 
 
 def setting(default: object, read: Callable[[str], Any], help_text: str) -> Any:
@@ -203,6 +241,36 @@ class FreshnessSettings:
 
 
 @dataclass(frozen=True)
+class PurgeSettings:
+    """Who may purge by HTTP, and who else must forget what is purged here."""
+
+    token_file: str | None = setting(
+        None,
+        _path_or_none,
+        "A file with the token that POST /images/-/purge asks for; readable for the daemons' user,"
+        " not for everybody. Without, nobody purges by HTTP.",
+    )
+    nodes: tuple[str, ...] = setting(
+        (),
+        _addresses,
+        "The other application nodes, HOST:PORT with blanks between; they have the same token.",
+    )
+    disk_caches: tuple[str, ...] = setting(
+        (),
+        _paths,
+        "Folders on this node, with blanks between, where Apache (CacheRoot, IMG_CACHE in the"
+        " virtual host) and nginx (proxy_cache_path) keep answers; the daemons' user must be able"
+        " to write there.",
+    )
+    varnish: tuple[str, ...] = setting(
+        (),
+        _addresses,
+        "The Varnish caches in front, HOST:PORT with blanks between; all nodes must be among"
+        " their purgers.",
+    )
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """What is written down."""
 
@@ -219,6 +287,7 @@ class Settings:
     policy: PolicySettings = PolicySettings()
     placeholder: PlaceholderSettings = PlaceholderSettings()
     freshness: FreshnessSettings = FreshnessSettings()
+    purge: PurgeSettings = PurgeSettings()
     log: LogSettings = LogSettings()
 
 
@@ -298,4 +367,8 @@ def _read_section(kind: type, section: str, options: dict[str, str], origin: str
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(value) or "none"
+    if value is None:
+        return "none"
     return str(value)

@@ -3,7 +3,7 @@
 Knows nothing of pictures. An entry belongs to a group, has a key, and is bytes. It appears whole or
 not at all, is checked whenever it is read, and may vanish at any time: whoever keeps something here
 must be able to make it again. What cannot be kept is not kept, and `complain` is told why; only
-`purge` raises.
+`purge` and `purge_all` raise.
 """
 
 import contextlib
@@ -12,19 +12,16 @@ import itertools
 import math
 import os
 import shutil
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from imgprocessor.entry import checked, entry_bytes, write_entry
+from imgprocessor.entry import checked, entry_bytes, name_of, write_entry
+from imgprocessor.files import TOUCH_SECONDS, File, cost_of, files_in, folders_in, scanned
 from imgprocessor.gate import Gate
+from imgprocessor.purges import Mark
 from imgprocessor.totals import Totals
-
-_BLOCK_BYTES = 4096
-"""Disks give out space in blocks, so those are counted."""
 
 _COLLECT_FROM = 0.95
 _COLLECT_TO = 0.85
@@ -33,8 +30,8 @@ _COLLECT_TO = 0.85
 _LARGEST_SHARE = 0.1
 """Of the cap, for one entry: with more, one picture would push out all others."""
 
-_TOUCH_SECONDS = 0.1
-"""An entry's time stamp says when it was last used, so nearly: no write for each use."""
+_NEW_SECONDS = 1.0
+"""So long an empty folder stays."""
 
 _MOVES = 5
 """Attempts to put an entry in its place: the collector may remove its folder, empty as yet, between
@@ -105,7 +102,7 @@ class Store:
                 else:
                     content = scratch.room(size)
                     content = content[: file.readinto(content)]
-                if abs(time.time() - status.st_mtime) >= _TOUCH_SECONDS:
+                if abs(time.time() - status.st_mtime) >= TOUCH_SECONDS:
                     _touch(file.fileno())
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -118,14 +115,24 @@ class Store:
             _drop(path)
         return body
 
-    def put(self, group: str, key: str, body_bytes: int, parts: Iterable[bytes]) -> bool:
+    def put(
+        self,
+        group: str,
+        key: str,
+        body_bytes: int,
+        parts: Iterable[bytes],
+        began: Mark | None = None,
+    ) -> bool:
         """Keep an entry, instead of one with the same key; return whether there was room for it.
 
         Its body is `body_bytes` long, and comes in parts, which are not asked for without room.
+        Nothing is kept where a purge came after the work for it `began`.
         """
+        if began is not None and not began.holds:
+            return False
         name = _name(group, key)
         size = entry_bytes(name, body_bytes)
-        if _cost(size) > self._max_bytes * _LARGEST_SHARE:
+        if cost_of(size) > self._max_bytes * _LARGEST_SHARE:
             return False
         incoming = self._incoming / f"{os.getpid()}-{threading.get_ident()}-{next(self._serial)}"
         try:
@@ -135,7 +142,13 @@ class Store:
                         incoming.unlink()
                         return False
                     write_entry(descriptor, name, parts)
-                    self._publish(incoming, Path(self._path(group, key)))
+                    with (
+                        began.held() if began is not None else contextlib.nullcontext(True) as holds
+                    ):
+                        if not holds:
+                            incoming.unlink()  # and stays counted until all is counted anew
+                            return False
+                        self._publish(incoming, Path(self._path(group, key)))
                 except BaseException:
                     incoming.unlink(missing_ok=True)
                     raise
@@ -144,22 +157,44 @@ class Store:
             return False
         return True
 
-    def purge(self, group: str) -> int:
-        """Remove a group's entries; return how many there were.
+    def purge(self, group: str, *, key_end: str = "") -> int:
+        """Remove those of a group's entries whose key ends so; return how many there were.
 
         Raises:
             OSError: one of them cannot be removed.
         """
-        removed: list[_File] = []
+        end = os.fsencode(key_end)
+        files = files_in(os.path.dirname(self._path(group, "")))  # noqa: PTH120
+        return self._purge(
+            file for file in files if not end or (name_of(file.path) or b"").endswith(end)
+        )
+
+    def purge_all(self) -> int:
+        """Remove every entry; return how many there were.
+
+        Raises:
+            OSError: one of them cannot be removed; all others are.
+        """
+        return self._purge(self._all())
+
+    def _purge(self, files: Iterable[File]) -> int:
+        removed: list[int] = []
+        failed: OSError | None = None
         # Nobody counts anew between removing and uncounting. Where somebody is at it, what is
         # removed stays counted until next time: too much is counted now and then, never too little.
         with self._gate.held("collector", wait_seconds=1) as mine:
             try:
-                files = _files(os.path.dirname(self._path(group, "")))  # noqa: PTH120
-                removed.extend(file for file in files if file.unlink())
+                for file in files:
+                    try:
+                        if file.unlink():
+                            removed.append(file.cost_bytes)
+                    except OSError as error:
+                        failed = failed or error
             finally:
                 if mine and removed:
-                    self._totals.subtract(sum(file.cost_bytes for file in removed))
+                    self._totals.subtract(sum(removed))
+        if failed is not None:
+            raise failed
         return len(removed)
 
     def collect(self, room_bytes: int = 0) -> None:
@@ -184,7 +219,7 @@ class Store:
         # What is on its way in is looked at first: should it move on meanwhile, it is seen twice
         # rather than missed. Its size was on the disk before it was counted as added.
         kept = 0
-        for file in _files(self._incoming):
+        for file in files_in(self._incoming):
             if file.age < _ORPHAN_SECONDS or not self._removed(file):
                 kept += file.cost_bytes
         # Only times and sizes at first: a million paths would not fit a server's memory.
@@ -206,7 +241,7 @@ class Store:
                 self._totals.write(kept + added - added_before, added)
             # Otherwise they were lost meanwhile, and are counted next time.
 
-    def _removed(self, file: "_File") -> bool:
+    def _removed(self, file: File) -> bool:
         """Remove a file; return whether it is gone. One that stays must not stop the others."""
         try:
             file.unlink()
@@ -235,12 +270,14 @@ class Store:
         finally:
             self._background.release()
 
-    def _all(self) -> Iterator["_File"]:
-        for folder in _folders(self._entries):
-            for group in _folders(folder):
-                yield from _files(group)
+    def _all(self) -> Iterator[File]:
+        for folder in folders_in(self._entries):
+            for group in folders_in(folder):
+                yield from files_in(group)
                 with contextlib.suppress(OSError):
-                    os.rmdir(group)  # noqa: PTH106 - where it is empty
+                    # Whoever has just made it is about to put something there.
+                    if time.time() - os.stat(group).st_mtime > _NEW_SECONDS:  # noqa: PTH116
+                        os.rmdir(group)  # noqa: PTH106 - where it is empty
 
     def _path(self, group: str, key: str) -> str:
         group_name = hashlib.sha256(os.fsencode(group)).hexdigest()[:32]
@@ -248,7 +285,7 @@ class Store:
         return f"{self._entries}/{group_name[:2]}/{group_name}/{key_name}"
 
     def _is_empty(self) -> bool:
-        return not _scanned(self._entries)
+        return not scanned(self._entries)
 
     def _make_folders(self) -> None:
         for folder in (self._entries, self._incoming):
@@ -271,7 +308,7 @@ class Store:
 
     def _reserve(self, descriptor: int, size: int) -> bool:
         """Count an entry before it is written: there is never more on the disk than was counted."""
-        cost = _cost(size)
+        cost = cost_of(size)
         disk = os.fstatvfs(descriptor)
         least_free = disk.f_blocks * disk.f_frsize * self._min_free_percent // 100
         missing = least_free + cost - disk.f_bavail * disk.f_frsize
@@ -296,29 +333,10 @@ class Store:
             _move(incoming, path)
             return
         with self._gate.held("collector", wait_seconds=0) as mine:
-            cost = _cost(path.lstat().st_size) if mine and path.is_file() else 0
+            cost = cost_of(path.lstat().st_size) if mine and path.is_file() else 0
             _move(incoming, path)
             with contextlib.suppress(OSError):
                 self._totals.subtract(cost)
-
-
-class _File(NamedTuple):
-    """An entry as the collector sees it."""
-
-    path: str
-    age: float
-    """Seconds since it was used. A time stamp in the future comes from a clock that was wrong, and
-    would never get old: such an entry is infinitely old.
-    """
-    cost_bytes: int
-
-    def unlink(self) -> bool:
-        """Remove it; return whether it was still there."""
-        try:
-            os.unlink(self.path)  # noqa: PTH108 - many files
-        except FileNotFoundError:
-            return False
-        return True
 
 
 def _drop(path: str) -> None:
@@ -346,35 +364,6 @@ def _age_to_remove(ages: list[tuple[float, int]], excess: int) -> float:
             break
         oldest, excess = age, excess - cost
     return oldest
-
-
-def _folders(folder: str | Path) -> Iterator[str]:
-    for entry in _scanned(folder):
-        if entry.is_dir(follow_symlinks=False):
-            yield entry.path
-
-
-def _files(folder: str | Path) -> Iterator[_File]:
-    for entry in _scanned(folder):
-        with contextlib.suppress(FileNotFoundError):
-            status = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
-                age = time.time() - status.st_mtime
-                yield _File(
-                    entry.path, age if age > -_TOUCH_SECONDS else math.inf, _cost(status.st_size)
-                )
-
-
-def _scanned(folder: str | Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _cost(size: int) -> int:
-    return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 def _name(group: str, key: str) -> bytes:

@@ -1,5 +1,7 @@
 """HTTP: requests in, answers out, one log line each. Knows nothing of pixels."""
 
+import contextlib
+import json
 import os
 import time
 from pathlib import Path
@@ -11,9 +13,10 @@ from werkzeug.exceptions import NotFound as RouteNotFound
 from werkzeug.wrappers import Response
 
 from imgprocessor.client import ACCEPT_CH, HEADERS
-from imgprocessor.errors import Busy, ImageError, Internal, MethodNotAllowed, NotFound
+from imgprocessor.errors import BadQuery, Busy, ImageError, Internal, MethodNotAllowed, NotFound
 from imgprocessor.log import Entry, RequestLog, report_unexpected, utc_now
 from imgprocessor.placeholder import Placeholder
+from imgprocessor.purging import PURGE_PATH, Purging, Wanted
 from imgprocessor.responses import IMAGEKEY, failure, not_modified, picture, validators
 from imgprocessor.service import Answer, Found, Planned, Request, Service
 from imgprocessor.settings import FreshnessSettings
@@ -21,16 +24,39 @@ from imgprocessor.settings import FreshnessSettings
 _HEADERS = {name: f"HTTP_{name.upper().replace('-', '_')}" for name in HEADERS}
 """What WSGI calls the headers that can change an answer (PEP 3333)."""
 
+_CLAIMED = "HTTP_IMAGEKEY"
+"""What a cache in front took the request for: see `edge`."""
+
+_QUERY = "IMG_QUERY"
+"""The query string as it came, where Apache put the imagekey in its place: see `apache.conf.jinja`.
+Not a header, so no client can send it.
+"""
+
+_HEALTH = "health"
+
 _CONDITIONS = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
+
+_TRIALS = 3
+"""Of an answer, where purges come all the time."""
+
+_PURGE_PARAMETERS = ("name", "imagekey", "all", "local")
+_MAX_FORM_BYTES = 65_536
+"""As much as the virtual host lets through."""
 
 _MAX_DETAIL_CHARACTERS = 500
 """So that a log line stays one write."""
 
 
 def create_web(
-    service: Service, placeholder: Placeholder, freshness: FreshnessSettings, log: RequestLog
+    service: Service,
+    placeholder: Placeholder,
+    freshness: FreshnessSettings,
+    log: RequestLog,
+    policy_digest: str,
 ) -> Flask:
-    """Join the parts into a WSGI application that answers `/images/`."""
+    """Join the parts into a WSGI application that answers `/images/`; `policy_digest` changes with
+    whatever can change an answer.
+    """
     web = Flask("imgprocessor", static_folder=None)
 
     @web.before_request
@@ -40,15 +66,7 @@ def create_web(
 
     @web.route("/images/", methods=["GET", "HEAD"], provide_automatic_options=False)
     def images() -> Response:
-        found = service.find(_incoming())
-        g.entry.update(_planned_entry(found.planned))
-        if _is_current(found):
-            return not_modified(found, freshness)
-        answer = service.kept(found) if request.method == "HEAD" else service.answer(found)
-        if answer is None:
-            return picture(found, None, freshness)
-        g.entry.update(_answer_entry(answer))
-        return picture(answer.found, answer.rendition, freshness)
+        return _answered(service, freshness)
 
     @web.errorhandler(Exception)
     def failed(error: Exception) -> Response:
@@ -65,14 +83,14 @@ def create_web(
         g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
         response = failure(known, stand, freshness, as_json=as_json)
         if isinstance(known, MethodNotAllowed):
-            response.headers["Allow"] = "GET, HEAD"
+            response.headers["Allow"] = "POST" if request.path == PURGE_PATH else "GET, HEAD"
         return response
 
     @web.after_request
     def write_down(response: Response) -> Response:
-        if response.location is not None:
-            # A redirect repeats the Host that the client named, which no cache may tell others.
-            response.headers["Cache-Control"] = "no-store"
+        if request.endpoint == _HEALTH:
+            return response  # caches ask every other second
+        _restrain_caches(service, response)
         log.write(
             {
                 "time": utc_now(),
@@ -87,7 +105,92 @@ def create_web(
         )
         return response
 
+    _add_health(web, policy_digest)
     return web
+
+
+def _answered(service: Service, freshness: FreshnessSettings) -> Response:
+    for _ in range(_TRIALS):
+        found = service.find(_incoming())
+        response = _answered_once(service, found, freshness)
+        if found.began.holds:
+            return response
+        # Purged since it was begun: it may be the old picture.
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _answered_once(service: Service, found: Found, freshness: FreshnessSettings) -> Response:
+    g.entry.update(_planned_entry(found.planned))
+    if _is_current(found):
+        return not_modified(found, freshness)
+    answer = service.kept(found) if request.method == "HEAD" else service.answer(found)
+    if answer is None:
+        return picture(found, None, freshness)
+    g.entry.update(_answer_entry(answer))
+    return picture(answer.found, answer.rendition, freshness)
+
+
+def _add_health(web: Flask, policy_digest: str) -> None:
+    @web.route(
+        "/images/-/health",
+        endpoint=_HEALTH,
+        methods=["GET", "HEAD"],
+        provide_automatic_options=False,
+    )
+    def health() -> Response:
+        body = json.dumps({"status": "alive", "policy": policy_digest}) + "\n"
+        return Response(body, headers={"Cache-Control": "no-store"}, mimetype="application/json")
+
+
+def add_purge(web: Flask, purging: Purging) -> None:
+    """Purge by HTTP as well, for those who have the token."""
+
+    @web.route(PURGE_PATH, methods=["POST"], provide_automatic_options=False)
+    def purge() -> Response:
+        if not purging.may(request.headers.get("Authorization", "")):
+            response = _as_json({"error": "the header must be Authorization: Bearer TOKEN"}, 401)
+            response.headers["WWW-Authenticate"] = 'Bearer realm="purge"'
+            return response
+        try:
+            wanted, local = _wanted()
+            purged = purging.purge(wanted, local=local)
+        except BadQuery as error:
+            return _as_json({"error": error.public}, 400)
+        g.entry["purged"] = str(wanted)[:_MAX_DETAIL_CHARACTERS]
+        told = {"removed": purged.removed, "failed": purged.failed}
+        return _as_json(told, 502 if purged.failed else 200)
+
+
+def _wanted() -> tuple[Wanted, bool]:
+    """Read what is to be purged, and whether on this node alone.
+
+    Raises:
+        BadQuery: it makes no sense.
+    """
+    try:
+        if (request.content_length or 0) > _MAX_FORM_BYTES:
+            raise BadQuery([f"the body must have no more than {_MAX_FORM_BYTES} bytes"])
+        given = request.values.to_dict(flat=False)
+    except HTTPException as error:
+        raise BadQuery([f"the body cannot be read: {error.name}"]) from error
+    problems = [
+        f"{name[:50]!r}: no such parameter; there are {', '.join(_PURGE_PARAMETERS)}"
+        for name in given
+        if name not in _PURGE_PARAMETERS
+    ]
+    problems += [
+        f"{name}: must be 1" for name in ("all", "local") if given.get(name, ["1"]) != ["1"]
+    ]
+    if problems:
+        raise BadQuery(problems)
+    names, keys = given.get("name", []), given.get("imagekey", [])
+    return Wanted(names, keys, "all" in given), "local" in given
+
+
+def _as_json(told: object, status: int) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    return Response(json.dumps(told) + "\n", status, headers, mimetype="application/json")
 
 
 def add_page(web: Flask, folder: Path) -> None:
@@ -105,7 +208,31 @@ def add_page(web: Flask, folder: Path) -> None:
 def _incoming() -> Request:
     environ = request.environ
     headers = {name: environ[key] for name, key in _HEADERS.items() if key in environ}
-    return Request(environ.get("QUERY_STRING", ""), headers)
+    query_string: str = environ.get(_QUERY) or environ.get("QUERY_STRING", "")
+    return Request(query_string, headers)
+
+
+def _restrain_caches(service: Service, response: Response) -> None:
+    """Have nothing kept that is only right for this client, nor anything by a cache that takes a
+    request for another than it is.
+    """
+    if response.location is not None:
+        # A redirect repeats the Host that the client named.
+        response.headers["Cache-Control"] = "no-store"
+    environ = request.environ
+    claims = [environ[_CLAIMED]] if _CLAIMED in environ else []
+    if _QUERY in environ:
+        claims.append(environ["QUERY_STRING"])
+        del response.headers["Vary"]  # which is said by Apache, behind its cache
+    if not claims:
+        return
+    own = None
+    with contextlib.suppress(ImageError):
+        own = service.understand(_incoming()).imagekey
+    for claimed in claims:
+        if claimed != own:
+            g.entry["claimed"] = claimed[:_MAX_DETAIL_CHARACTERS]
+            response.headers["Cache-Control"] = "no-store"
 
 
 def _is_current(found: Found) -> bool:

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
@@ -21,7 +22,15 @@ from urllib.parse import quote
 from samples import SAMPLES
 
 from imgprocessor.__main__ import port_number
-from imgprocessor.app import DEFAULT_CONF, Overrides, digest, load_settings, make_service
+from imgprocessor.app import (
+    DEFAULT_CONF,
+    Overrides,
+    digest,
+    load_settings,
+    make_purging,
+    make_service,
+)
+from imgprocessor.edge import Site, configuration
 from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.settings import Settings, describe_settings
@@ -48,7 +57,7 @@ TypesConfig /etc/mime.types
 """
 HTTPD_MODULES = (
     "mpm_event", "authz_core", "alias", "cache", "cache_disk", "dir", "headers", "mime",
-    "reqtimeout", "setenvif",
+    "reqtimeout", "rewrite", "setenvif",
 )  # fmt: skip
 
 
@@ -60,14 +69,14 @@ def main() -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit status."""
     options = _options()
     try:
-        settings = _settings(options)
+        settings = settings_of(options)
         _make_samples(settings, options)
-        make_service(settings)
-        port = _free_port(options.port)
+        make_purging(settings, make_service(settings))
+        port = free_port(options.port)
         logs = _prepare_log(Path(settings.log.file))
         _prepare_store(Path(settings.store.folder))
         _check_readable(settings)
-        return _serve(port, settings, logs, options.include)
+        return _serve(port, settings, logs, options)
     except (CannotServe, ConfigurationError) as error:
         print(f"./run serve: {error}", file=sys.stderr)
         return 1
@@ -79,11 +88,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--originals", type=Path, help="folder of originals, instead of samples")
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
+    parser.add_argument(
+        "--keys", action="store_true", help="Apache's cache keeps pictures by their imagekeys"
+    )
     parser.add_argument("--include", type=Path, help="Apache directives beside the virtual host")
     return parser.parse_args()
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Read the settings that a command line names."""
     return load_settings(options.conf, Overrides(options.originals, options.policy))
 
 
@@ -100,7 +113,7 @@ def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
             subprocess.run([sys.executable, ROOT / "tasks" / "samples.py", folder], check=True)
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int) -> int:
     """Return the port if nobody listens there; for 0, one that the system chooses."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,14 +176,20 @@ def _check_readable(settings: Settings) -> None:
         Path(settings.originals.root),
         Path(settings.log.file),
         Path(settings.store.folder),
+        *([Path(settings.purge.token_file)] if settings.purge.token_file else []),
     ):
         for path in (*reversed(wanted.parents), wanted):
             if path not in readable and not _daemon_may_read(path):
                 kind = "folder" if path.is_dir() else "file"
+                token_file = settings.purge.token_file
+                if token_file is not None and path == Path(token_file):
+                    right = f"give it to them (chown {_daemon_user()})"
+                else:
+                    right = "open it (chmod o+rX), or put the project elsewhere"
+                thus = "" if path == wanted else f", and so not {wanted}"
                 raise CannotServe(
                     f"the user {_daemon_user()}, whom Apache runs as, cannot read the {kind} "
-                    f"{path}, and so not {wanted}; open it (chmod o+rX), or put the project "
-                    "elsewhere"
+                    f"{path}{thus}; {right}"
                 )
             readable.add(path)
 
@@ -191,17 +210,26 @@ def _daemon_may_read(path: Path) -> bool:
     return status.returncode == 0
 
 
-def _serve(port: int, settings: Settings, logs: Path, include: Path | None) -> int:
-    stopped = _Stop()
+def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespace) -> int:
+    stopped = Stop()
     with tempfile.TemporaryDirectory(prefix="imgprocessor-") as name:
         state = Path(name)
         state.chmod(0o755)  # the daemons read their settings here
         _make_cache(state / "cache")
+        settings = replace(
+            settings,
+            purge=replace(
+                settings.purge, disk_caches=(*settings.purge.disk_caches, str(state / "cache"))
+            ),
+        )
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
         conf = state / "httpd.conf"
         text = _httpd_conf(state, port, settings, logs)
-        if include is not None:
-            text += f'Include "{include.resolve()}"\n'
+        if options.keys:
+            keys = configuration("apache", settings, Site())
+            (state / "edge.conf").write_text(keys, encoding="utf-8")
+        if options.include is not None:
+            text += f'Include "{options.include.resolve()}"\n'
         conf.write_text(text, encoding="utf-8")
         # Its own session: Ctrl-C reaches this process alone, which then stops Apache in order.
         # Should this process be killed, the kernel tells Apache to stop (--pdeathsig).
@@ -250,7 +278,7 @@ def _httpd_conf(state: Path, port: int, settings: Settings, logs: Path) -> str:
     )
 
 
-class _Stop:
+class Stop:
     """Whether SIGINT or SIGTERM came."""
 
     def __init__(self) -> None:
@@ -266,7 +294,7 @@ class _Stop:
 
 
 def _await_first_answer(
-    apache: subprocess.Popen[bytes], port: int, settings: Settings, stopped: _Stop
+    apache: subprocess.Popen[bytes], port: int, settings: Settings, stopped: Stop
 ) -> None:
     base = f"http://localhost:{port}"
     names = _names(Path(settings.originals.root))

@@ -107,9 +107,12 @@ def serving(
     *arguments: str,
     prefix: tuple[str, ...] = (),
     settings: str = "",
+    port: int = 0,
 ) -> Iterator[Server]:
-    """Run `./run serve` over a folder of originals; stop it as Ctrl-C would."""
-    conf, port = configuration(folder, settings), free_port()
+    """Run `./run serve` over a folder of originals, on a free port unless one is named; stop it as
+    Ctrl-C would.
+    """
+    conf, port = configuration(folder, settings), port or free_port()
     options = ["--port", str(port), "--originals", str(originals), "--conf", str(conf)]
     with run_serve(*options, *arguments, prefix=prefix) as process:
         try:

@@ -11,12 +11,29 @@ PACKAGE = ROOT / "imgprocessor"
 
 LAYERS = {
     "words": ["errors", "geometry", "settings"],
-    "decisions": ["query", "client", "policy", "decision", "plan", "imagekey", "ladder", "levels"],
+    "decisions": [
+        "query",
+        "client",
+        "policy",
+        "decision",
+        "plan",
+        "imagekey",
+        "ranges",
+        "steps",
+        "queryrules",
+        "hintrules",
+        "keyrules",
+        "usual",
+        "ladder",
+        "levels",
+    ],
     "doing": [
         "timing",
         "originals",
         "gate",
+        "purges",
         "entry",
+        "files",
         "totals",
         "store",
         "calibration",
@@ -27,10 +44,11 @@ LAYERS = {
         "masters",
         "render",
         "renditions",
+        "diskcache",
     ],
-    "the line": ["service", "placeholder"],
+    "the line": ["service", "placeholder", "purging"],
     "HTTP": ["log", "responses", "web"],
-    "wiring": ["app", "link", "table", "explanation", "report", "__main__"],
+    "wiring": ["app", "edge", "link", "table", "explanation", "report", "__main__"],
 }
 ORDER = [module for layer in LAYERS.values() for module in layer]
 
@@ -42,7 +60,7 @@ THIRD_PARTY = {
     "xxhash": {"entry", "totals"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"table", "__main__"},
-    "jinja2": {"report"},
+    "jinja2": {"edge", "report"},
     "ssimulacra2": {"report"},
 }
 # What reads, writes or listens: not for words and decisions.

@@ -4,14 +4,15 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import generated
 import pytest
 import strategies
 from conftest import ROOT
 from test_architecture import LAYERS
 
-from imgprocessor import client, errors, query
+from imgprocessor import client, errors, imagekey, query, steps
 from imgprocessor.errors import ImageError
-from imgprocessor.policy import parse_policy
+from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.settings import Settings, describe_settings, parse_settings
 
 README = (ROOT / "README.md").read_text()
@@ -89,6 +90,24 @@ def test_every_error_is_in_the_table_with_its_status() -> None:
 
 def test_requests_for_properties_have_every_parameter() -> None:
     assert set(strategies.PARAMETERS) - {"colour"} == set(query.PARAMETERS) - {"name"}
+
+
+def test_caches_are_asked_with_every_parameter_and_every_hint(policy: Policy) -> None:
+    """What is never made up, no test would miss in the rules for caches: they would keep pictures
+    that differ as one.
+    """
+    parameters = {*generated.values(policy, 4096), "name"}
+
+    assert parameters == {*query.PARAMETERS, *query.OLD_SPELLINGS}
+    assert set(generated.hints(policy)) == set(client.HEADERS)
+    assert {name.lower() for name in steps.HEADERS.values()} == set(client.HEADERS)
+
+
+def test_the_page_knows_the_fields_of_an_imagekey() -> None:
+    script = (ROOT / "static" / "page.js").read_text()
+    (fields,) = re.findall(r"const KEY_FIELDS = \[(.*)\];", script)
+
+    assert tuple(re.findall(r'"(\w+)"', fields)) == imagekey.FIELDS[1:]
 
 
 def test_links_within_readme_lead_somewhere() -> None:

@@ -46,7 +46,7 @@ def _parse(rest: str) -> ImageQuery:
         ("bandwidth=*", "bandwidth", "*"),
         ("bandwidth=%2A", "bandwidth", "*"),
         ("screen=Phone", "screen", "phone"),
-        ("screen=des%E2%84%AAtop", "screen", "des\u212atop"),
+        ("screen=des%E2%84%AAtop", "screen", "des%e2%84%aatop"),
         ("screensize=320", "screen", "320"),
         ("dpr=2", "dpr", Decimal(2)),
         ("dpr=2.625", "dpr", Decimal("2.625")),
@@ -63,7 +63,7 @@ def _parse(rest: str) -> ImageQuery:
         ("format=avif", "format", "avif"),
         ("format=jpeg", "format", "jpeg"),
         ("colour=red&width=10", "box", Box(10, None)),
-        ("%77idth=10", "box", Box(10, None)),
+        ("%77idth=10", "box", None),
     ],
 )
 def test_a_parameter_is_understood(rest: str, field: str, expected: object) -> None:

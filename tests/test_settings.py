@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.settings import Settings, describe_settings, parse_settings
 
-OTHER_VALUES: dict[type, Any] = {int: 17, float: 2.5, bool: True, str: "other"}
+OTHER_VALUES: dict[type, Any] = {
+    int: 17,
+    float: 2.5,
+    bool: True,
+    str: "other",
+    tuple: ("127.0.0.1:80", "[::1]:81", "node.example:82"),
+    type(None): "token",
+}
 EVERY_SETTING = [
     (part.name, option.name)
     for part in fields(Settings)
@@ -56,6 +63,7 @@ def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) 
         ("[pixels]\nbackground = red", "[pixels] background = 'red': must be a colour such as"),
         ("[pixels]\nkeep_copyright = 1", "[pixels] keep_copyright = '1': must be yes or no"),
         ("[pixels]\nbackgruond = #000000", "[pixels] backgruond: no such setting; there are max_"),
+        ("[purge]\nnodes = one", "[purge] nodes = 'one': must be none, or HOST:PORT, several"),
         ("[pixel]", "[pixel]: no such section; there are originals, pixels"),
         ("[DEFAULT]\nroot = x", "[DEFAULT]: no such section"),
         ("[log]\nfile = a\nfile = b", "[log] file: given twice"),

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imgprocessor.purges import Purges
 from imgprocessor.store import Store
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
@@ -216,6 +217,85 @@ def test_what_was_purged_leaves_room(tmp_path: Path, told: Told) -> None:
         for key in range(9):
             assert put(store, "g", str(key), bytes(4000))
         store.purge("g")
+
+
+def test_all_is_purged_and_counted(tmp_path: Path, told: Told) -> None:
+    store = make(tmp_path / "store", told, max_bytes=100_000)
+    for group in range(20):
+        for key in range(9):
+            assert put(store, str(group), str(key), bytes(4000))
+        assert store.purge_all() == 9
+    assert entry_files(tmp_path / "store") == []
+
+
+def test_keys_that_end_so_are_purged_and_no_others(store: Store) -> None:
+    for key in ("1 a", "2 a", "1 ba"):
+        put(store, "g", key, b"body")
+    put(store, "other", "1 a", b"body")
+
+    assert store.purge("g", key_end=" a") == 2
+    assert got(store, "g", "1 ba") == b"body"
+    assert got(store, "other", "1 a") == b"body"
+
+
+def test_all_is_purged_while_others_write(tmp_path: Path, told: Told) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, told, max_bytes=100 * 4096)
+
+    def write(writer: int) -> None:
+        for number in range(200):
+            put(store, f"{writer}-{number % 7}", str(number), b"body")
+
+    with ThreadPoolExecutor(5) as pool:
+        writing = [pool.submit(write, writer) for writer in range(4)]
+        while not all(done.done() for done in writing):
+            store.purge_all()
+    store.settle()
+    store.purge_all()
+    store.collect()
+
+    assert entry_files(folder) == []
+    assert told == []
+    assert put(store, "g", "k", bytes(9 * 4096))
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        put(store, str(number), "k", b"body")
+    stays = str(entry_files(tmp_path / "store")[2])
+    unlink = os.unlink
+
+    def refuse(path: str) -> None:
+        if path == stays:
+            raise PermissionError(1, "not permitted", path)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        store.purge_all()
+    assert [str(path) for path in entry_files(tmp_path / "store")] == [stays]
+
+
+def test_nothing_is_kept_that_was_begun_before_a_purge(store: Store, tmp_path: Path) -> None:
+    purges = Purges(tmp_path)
+    before = purges.mark()
+    purges.begin()
+
+    def late() -> Iterator[bytes]:
+        purges.begin()
+        yield b"body"
+
+    def unasked() -> Iterator[bytes]:
+        raise AssertionError
+        yield b"body"
+
+    assert not store.put("g", "1", 4, unasked(), before)
+    assert not store.put("g", "2", 4, late(), purges.mark())
+    assert store.put("g", "3", 4, [b"body"], purges.mark())
+    assert len(entry_files(tmp_path / "store")) == 1
+    assert list((tmp_path / "store/incoming").iterdir()) == []
 
 
 def test_an_entry_over_a_tenth_of_the_cap_is_not_kept(tmp_path: Path, told: Told) -> None:

@@ -19,8 +19,10 @@ from PIL import Image
 from werkzeug.test import Client, TestResponse
 
 from imgprocessor import errors
-from imgprocessor.app import make_web
+from imgprocessor.app import digest, make_web
 from imgprocessor.errors import Busy, ConfigurationError, ImageError, Internal
+from imgprocessor.imagekey import original_tag
+from imgprocessor.imagekey import tags as tags_of
 from imgprocessor.service import Service
 from imgprocessor.settings import PlaceholderSettings, Settings
 
@@ -640,3 +642,56 @@ def test_an_original_whose_real_name_is_no_utf8(client: FlaskClient, originals: 
 
     for _ in range(2):
         assert client.get("/images/?name=link.jpg&width=30").status_code == 200
+
+
+def test_health_names_the_policy_and_is_not_logged(client: FlaskClient, settings: Settings) -> None:
+    answer = client.get("/images/-/health")
+
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.get_json() == {"status": "alive", "policy": digest(settings)}
+    assert _log(settings) == []
+
+
+def test_answers_are_tagged_for_caches(client: FlaskClient) -> None:
+    picture = client.get(f"{NASA}&width=10")
+    missing = client.get("/images/?name=a%2Fb.jpg")
+
+    words = tags_of("nasa.jpeg", picture.headers["imagekey"])
+    assert picture.headers["xkey"] == picture.headers["Surrogate-Key"] == words
+    assert words.split()[0] == original_tag("nasa.jpeg")
+    assert missing.headers["xkey"].split()[0] == original_tag("a/b.jpg")
+    assert "xkey" not in client.get(f"{NASA}&width=x").headers
+
+
+@pytest.mark.parametrize("name", ["nasa.jpeg", "none.jpeg"])
+def test_a_cache_that_takes_a_request_for_another_must_keep_nothing(
+    client: FlaskClient, settings: Settings, name: str
+) -> None:
+    url = f"/images/?name={name}&width=10"
+    key = client.get(f"{NASA}&width=10").headers["imagekey"]
+    own = key.replace("nasa.jpeg", name)
+    agreed = client.get(url, headers={"imagekey": own})
+    wrong = client.get(url, headers={"imagekey": f"{own}0"})
+
+    assert agreed.headers["Cache-Control"].startswith("public")
+    assert wrong.headers["Cache-Control"] == "no-store"
+    assert "claimed" not in _log(settings)[-2]
+    assert _log(settings)[-1]["claimed"] == f"{own}0"
+
+
+def test_apache_may_put_the_imagekey_in_the_querys_place(client: FlaskClient) -> None:
+    plain = client.get(f"{NASA}&width=10")
+    key = plain.headers["imagekey"]
+
+    def ask(query_string: str) -> TestResponse:
+        return client.get(
+            f"/images/?{query_string}", environ_overrides={"IMG_QUERY": "name=nasa.jpeg&width=10"}
+        )
+
+    assert ask(key).headers["imagekey"] == key
+    assert ask(key).data == plain.data
+    assert ask(key).headers["Cache-Control"] == plain.headers["Cache-Control"]
+    assert "Vary" in plain.headers
+    assert "Vary" not in ask(key).headers
+    assert ask(f"{key}0").headers["Cache-Control"] == "no-store"

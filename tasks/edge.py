@@ -1,0 +1,227 @@
+"""Start the application and a cache in front of it, until Ctrl-C; tell what the cache does."""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from serve import CannotServe, Stop, free_port, settings_of
+
+from imgprocessor.__main__ import port_number
+from imgprocessor.app import DEFAULT_CONF
+from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.settings import Settings, describe_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+VARNISHD = Path("/usr/sbin/varnishd")
+VARNISHSTAT = Path("/usr/bin/varnishstat")
+NGINX = Path("/usr/sbin/nginx")
+DAEMON_USER = "www-data"
+
+START_SECONDS = 60
+TELL_SECONDS = 1.0
+
+COUNTERS = {"hit": ("cache_hit",), "miss": ("cache_miss",), "pass": ("s_pass",)}
+"""What varnishstat calls them."""
+
+NGINX_CONF = """\
+pid {state}/nginx.pid;
+error_log {logs}/nginx-error.log warn;
+daemon off;
+pcre_jit on;
+worker_processes auto;
+{user}
+events {{}}
+http {{
+    log_format outcome "$upstream_cache_status";
+    access_log {state}/outcomes outcome;
+    client_body_temp_path {state}/body;
+    proxy_temp_path {state}/proxy;
+    include {state}/edge.conf;
+}}
+"""
+
+
+def main() -> int:
+    """Serve until Ctrl-C or SIGTERM; return the exit status."""
+    parser = argparse.ArgumentParser(prog="./run edge", description=__doc__)
+    parser.add_argument("--cache", choices=("varnish", "nginx"), default="varnish")
+    parser.add_argument("--port", type=port_number, default=8080, help="the cache's; default 8080")
+    parser.add_argument("--originals", type=Path, help="folder of originals, instead of samples")
+    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
+    parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
+    options = parser.parse_args()
+    try:
+        return _serve(options)
+    except (CannotServe, ConfigurationError) as error:
+        print(f"./run edge: {error}", file=sys.stderr)
+        return 1
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    port, stopped = free_port(options.port), Stop()
+    with contextlib.ExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgprocessor-edge-")))
+        state.chmod(0o755)
+        # Purges reach the cache in front, too.
+        settings = _purging(settings, options.cache, port, state)
+        conf = state / "imgprocessor.ini"
+        conf.write_text(describe_settings(settings), encoding="utf-8")
+        application_port, said = stack.enter_context(_application(conf))
+        backend = Backend("127.0.0.1", application_port)
+        start = _varnish if options.cache == "varnish" else _nginx
+        command = start(state, settings, port, backend)
+        with _running(command, port, stopped) as cache:
+            for line in said:
+                print(line.replace(f":{application_port}", f":{port}"))
+            print(f"(the application itself is on http://localhost:{application_port})")
+            print(f"ready on http://localhost:{port}, by way of {options.cache}", flush=True)
+            _tell(state, options.cache, cache, stopped)
+    return 0 if stopped else 1
+
+
+def _purging(settings: Settings, cache: str, port: int, state: Path) -> Settings:
+    """Return settings by which purges reach the cache."""
+    purge = settings.purge
+    if cache == "varnish":
+        purge = replace(purge, varnish=(*purge.varnish, f"127.0.0.1:{port}"))
+    else:
+        purge = replace(purge, disk_caches=(*purge.disk_caches, str(state / "cache")))
+    return replace(settings, purge=purge)
+
+
+@contextlib.contextmanager
+def _application(conf: Path) -> Iterator[tuple[int, list[str]]]:
+    """Run `./run serve` on a port of its own; yield the port and the URLs that it named."""
+    command: list[str | Path] = [sys.executable, ROOT / "tasks" / "serve.py"]
+    command += ["--port", "0", "--conf", conf]
+    # A session of its own: Ctrl-C reaches this process alone, which then stops all in order.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            said: list[str] = []
+            for line in process.stdout or ():
+                if line.startswith("ready on "):
+                    yield int(line.rsplit(":", 1)[1]), said
+                    return
+                said.append(line.rstrip())
+            raise CannotServe("the application did not start")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(START_SECONDS)
+
+
+def _varnish(state: Path, settings: Settings, port: int, backend: Backend) -> list[str | Path]:
+    if not VARNISHD.exists():
+        raise CannotServe(f"{VARNISHD} is not there: apt-get install varnish varnish-modules")
+    vcl = state / "edge.vcl"
+    vcl.write_text(configuration("varnish", settings, Site(backends=[backend])), encoding="utf-8")
+    command: list[str | Path] = [VARNISHD, "-F", "-n", state / "varnish", "-f", vcl]
+    return [*command, "-a", f"127.0.0.1:{port}", "-s", "malloc,256m", "-T", "none"]
+
+
+def _nginx(state: Path, settings: Settings, port: int, backend: Backend) -> list[str | Path]:
+    if not NGINX.exists():
+        raise CannotServe(f"{NGINX} is not there: apt-get install nginx")
+    site = Site(backends=[backend], listen=f"127.0.0.1:{port}", folder=str(state / "cache"))
+    text = configuration("nginx", settings, site)
+    (state / "edge.conf").write_text(text, encoding="utf-8")
+    logs = Path(settings.log.file).parent
+    user = f"user {DAEMON_USER};" if os.geteuid() == 0 else ""
+    text = NGINX_CONF.format(state=state, logs=logs, user=user)
+    (state / "nginx.conf").write_text(text, encoding="utf-8")
+    return [NGINX, "-p", state, "-c", state / "nginx.conf"]
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str | Path], port: int, stopped: Stop
+) -> Iterator[subprocess.Popen[bytes]]:
+    # Varnish tells its story on standard error; it is shown where it ends.
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            ["/usr/bin/setpriv", "--pdeathsig", "TERM", *command],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not stopped and not _listens(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    said.seek(0)
+                    text = said.read().decode(errors="replace")
+                    raise CannotServe(f"{command[0]} did not start:\n{text}")
+                time.sleep(0.05)
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _tell(state: Path, cache: str, process: subprocess.Popen[bytes], stopped: Stop) -> None:
+    """Print a line whenever the counts change: one line, written over, where somebody looks."""
+    shown, look = "", shutil.get_terminal_size().columns
+    while process.poll() is None and not stopped:
+        counts = _varnish_counts(state) if cache == "varnish" else _nginx_counts(state)
+        asked = counts["hit"] + counts["miss"]
+        share = f", {counts['hit'] / asked:.0%} of what may be kept" if asked else ""
+        line = f"hits {counts['hit']}, misses {counts['miss']}, passed {counts['pass']}{share}"
+        if line != shown:
+            over = sys.stdout.isatty()
+            print(f"\r{line:<{look - 1}}" if over else line, end="" if over else "\n", flush=True)
+            shown = line
+        time.sleep(TELL_SECONDS)
+    print()
+
+
+def _varnish_counts(state: Path) -> Counter[str]:
+    done = subprocess.run(
+        [VARNISHSTAT, "-1", "-j", "-n", state / "varnish"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    counters = json.loads(done.stdout)["counters"] if done.returncode == 0 else {}
+    return Counter(
+        {
+            outcome: sum(int(counters.get(f"MAIN.{name}", {"value": 0})["value"]) for name in names)
+            for outcome, names in COUNTERS.items()
+        }
+    )
+
+
+def _nginx_counts(state: Path) -> Counter[str]:
+    """Count what was logged. `-` and BYPASS are what nobody may keep."""
+    known = {"HIT": "hit", "STALE": "hit", "UPDATING": "hit", "REVALIDATED": "hit"}
+    known |= {"MISS": "miss", "EXPIRED": "miss"}
+    file = state / "outcomes"
+    lines = file.read_text().split() if file.exists() else []
+    return Counter(known.get(line, "pass") for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

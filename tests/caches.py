@@ -1,0 +1,263 @@
+"""Real caches for tests, with what `edge` writes, and something to put behind them."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from servers import free_port, open_up
+
+START_SECONDS = 30
+VARNISHD = Path("/usr/sbin/varnishd")
+NGINX = Path("/usr/sbin/nginx")
+APACHE = Path("/usr/sbin/apache2")
+APACHE_MODULES = Path("/usr/lib/apache2/modules")
+
+NGINX_CACHE = "nginx-cache"
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass
+class Asked:
+    """A request as it arrived behind a cache."""
+
+    method: str
+    target: str
+    headers: Headers
+    """Names in lower case."""
+
+    def joined(self) -> dict[str, str]:
+        """Return the headers as Apache hands them to WSGI: those sent twice as one list."""
+        known: dict[str, str] = {}
+        for name, value in self.headers:
+            known[name] = f"{known[name]}, {value}" if name in known else value
+        return known
+
+
+@dataclass
+class Behind:
+    """What stands behind a cache in tests: remembers what it was asked, and answers as told."""
+
+    port: int
+    asked: list[Asked] = field(default_factory=list)
+    respond: Callable[[Asked], bytes] = lambda _: answer(200, [("cache-control", "no-store")])
+
+
+def answer(status: int, headers: Headers, body: bytes = b"") -> bytes:
+    """Return a whole response; `imagekey` is added, as the application does."""
+    lines = [f"HTTP/1.1 {status} told", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if not any(name.lower() == "imagekey" for name, _ in headers):
+        lines.append("imagekey: told")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+@contextlib.contextmanager
+def behind() -> Iterator[Behind]:
+    """Listen on a free port."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while True:
+                head = _read_head(self.rfile)
+                if head is None:
+                    return
+                there.asked.append(head)
+                if "/-/health" in head.target:
+                    there.asked.pop()
+                    self.wfile.write(answer(200, []))
+                    continue
+                told = there.respond(head)
+                if not told:
+                    return
+                if head.method == "HEAD":
+                    told = told.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+                self.wfile.write(told)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+        request_queue_size = 64
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        there = Behind(server.server_address[1])
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield there
+        finally:
+            server.shutdown()
+
+
+def _read_head(stream: object) -> Asked | None:
+    lines = []
+    readline = stream.readline  # type: ignore[attr-defined]
+    with contextlib.suppress(ConnectionError):
+        while True:
+            line: bytes = readline(65_536)
+            if not line:
+                return None
+            text = line.rstrip(b"\r\n").decode("latin-1")
+            if not text:
+                break
+            lines.append(text)
+        method, target, _ = lines[0].split(" ", 2)
+        headers = [
+            (name.lower(), value.strip(" \t"))
+            for name, _, value in (line.partition(":") for line in lines[1:])
+        ]
+        return Asked(method, target, headers)
+    return None
+
+
+class Connection:
+    """A kept connection that sends bytes as they are: clients of Python's mend what is odd."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open()
+
+    def _open(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=30)
+        self._stream = self._socket.makefile("rb")
+
+    def ask(
+        self, target: str, headers: Sequence[tuple[str, str]] = (), method: str = "GET"
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers (names in lower case) and body."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self._socket.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        status = int(self._stream.readline().split()[1])
+        found: dict[str, str] = {}
+        while line := self._stream.readline().strip().decode("latin-1"):
+            name, _, value = line.partition(":")
+            found[name.lower()] = value.strip()
+        body = b""
+        if method != "HEAD" and status not in {204, 304}:
+            if found.get("transfer-encoding") == "chunked":
+                while size := int(self._stream.readline(), 16):
+                    body += self._stream.read(size)
+                    self._stream.readline()
+                self._stream.readline()
+            else:
+                body = self._stream.read(int(found["content-length"]))
+        if found.get("connection") == "close":
+            self.close()
+            self._open()
+        return status, found, body
+
+    def close(self) -> None:
+        """Close it."""
+        self._stream.close()
+        self._socket.close()
+
+
+@contextlib.contextmanager
+def connection(port: int) -> Iterator[Connection]:
+    """Open a connection; close it."""
+    there = Connection(port)
+    with contextlib.closing(there):
+        yield there
+
+
+def for_strangers(vcl: str) -> str:
+    """Return a configuration in which this machine may not purge."""
+    text, count = re.subn(r'(?m)^    "(127\.0\.0\.1|::1)";\n', '    "192.0.2.1";\n', vcl)
+    assert count == 2
+    return text
+
+
+@contextlib.contextmanager
+def varnish(folder: Path, vcl: str, port: int | None = None) -> Iterator[int]:
+    """Run Varnish with a configuration; yield its port."""
+    port, file = port or free_port(), folder / "imgprocessor.vcl"
+    file.write_text(vcl)
+    open_up(folder)
+    command: list[str | Path] = [
+        VARNISHD,
+        "-F",
+        "-n",
+        folder / "varnish",
+        "-f",
+        file,
+        "-a",
+        f"127.0.0.1:{port}",
+    ]
+    command += ["-s", "malloc,64m", "-T", "none", "-p", "thread_pool_min=10"]
+    with _running(command, port, folder / "varnish.log"):
+        yield port
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, write: Callable[[int, Path], str]) -> Iterator[int]:
+    """Run nginx with a configuration, written for a port and a cache folder; yield the port."""
+    port, file = free_port(), folder / "nginx.conf"
+    (folder / "included.conf").write_text(write(port, folder / NGINX_CACHE))
+    file.write_text(
+        f"pid {folder}/nginx.pid;\nerror_log {folder}/nginx.log warn;\ndaemon off;\n"
+        f"pcre_jit on;\nworker_processes 1;\nevents {{}}\nhttp {{\naccess_log off;\n"
+        f"client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\n"
+        f"include {folder}/included.conf;\n}}\n"
+    )
+    open_up(folder)
+    with _running([NGINX, "-p", folder, "-c", file], port, folder / "nginx.out"):
+        yield port
+
+
+@contextlib.contextmanager
+def apache(folder: Path, included: str, modules: Sequence[str] = ()) -> Iterator[int]:
+    """Run Apache with directives in its virtual host, without the application; yield its port."""
+    port, file = free_port(), folder / "httpd.conf"
+    (folder / "included.conf").write_text(included)
+    names = ("mpm_event", "authz_core", "alias", "headers", "rewrite", "cache", *modules)
+    load = [f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so" for name in names]
+    user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
+    file.write_text(
+        "\n".join(load)
+        + f'\nServerRoot "{folder}"\nDefaultRuntimeDir "{folder}"\nPidFile "{folder}/httpd.pid"\n'
+        f"ServerName localhost\nListen 127.0.0.1:{port}\n{user}"
+        f'ErrorLog "{folder}/error.log"\n<VirtualHost *:{port}>\n'
+        f'Include "{folder}/included.conf"\n</VirtualHost>\n'
+    )
+    open_up(folder)
+    with _running([APACHE, "-f", file, "-DFOREGROUND"], port, folder / "apache.out"):
+        yield port
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str | Path], port: int, log: Path) -> Iterator[None]:
+    """Run a server in a session of its own, until it is no longer needed."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    with process:
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not _listens(port):
+                assert process.poll() is None, log.read_text()[-3000:]
+                assert time.monotonic() < deadline, log.read_text()[-3000:]
+                time.sleep(0.05)
+            yield
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,313 @@
+"""Requests made up by chance, half of them odd all over, the others as browsers' but for one place:
+read by caches as by the application.
+"""
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+
+from imgprocessor.client import HEADERS
+from imgprocessor.policy import DENSITIES, Policy
+from imgprocessor.query import FORMATS
+
+PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
+ODD_NAMES = (
+    *(
+        "",
+        "..",
+        "a/../b.jpg",
+        "/etc/passwd",
+        "a//b",
+        "a/",
+        "./a",
+        "n" * 151,
+        "%2e%2e/a",
+        "%2E",
+        "%00",
+    ),
+    *(
+        "a%20b.jpg",
+        "a+b.jpg",
+        "%C3%BC.jpg",
+        "%FF.jpg",
+        "a'b(c)!$*,;:@=?.jpg",
+        "a%5Cb",
+        "nasa.jpeg%0a",
+    ),
+    *("a%", "%6easa.jpeg", "a%7Cb", "a%26b", "a%3fb.jpg", "a%25.jpg"),
+    *("a[b].jpg", "a|b", "a^b", "{a}", 'a"b', "a<b>", "\xc3\xbc.jpg", "\xff.jpg", "a;b", "?a"),
+)
+ODD_NAME = r"name=[^&]*[^A-Za-z0-9._~!$'()*+,;:@/?=%&-]"
+"""Where the name has characters that stand in no URL unescaped (RFC 3986)."""
+
+ACCEPTS = (
+    "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+    "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+    (
+        "image/webp,image/avif,image/jxl,image/heic,image/heic-sequence,video/*;q=0.8,image/png,"
+        "image/svg+xml,image/*;q=0.8,*/*;q=0.5"
+    ),
+    "image/webp,image/avif,image/jxl,image/heic,image/heic-sequence,video/*;q=0.8,*/*;q=0.5",
+    "*/*",
+    "image/*",
+    "image/jpeg",
+    "image/webp;q=0,*/*",
+    "image/webp; q=0.0 , image/avif;q=0.001",
+    "image/webp;a=b;q=0.;c=d,image/jpeg",
+    "image/avif;q=0,image/avif",
+    "IMAGE/WEBP, Image/Avif;Q=0",
+    "image/jpeg;q=0, */*",
+    "*/*;q=0",
+    "image/*;q=0,*/*",
+    "text/html",
+    ",,",
+    " ",
+    "image/webp ;q = 0",
+    "image/webp;q=00",
+    "image/webpx,ximage/avif,image/webp/avif",
+    "image/webp\t,\timage/avif",
+    "image/webp;q=0;q=1",
+    'image/avif;x="a,b"',
+    "image/webp, \xfc",
+)
+SAID = ("on", "On", "ON", "off", "1", "", "on, off", "off,on", " on ", "on;x", "yes")
+
+
+def made_up(
+    policy: Policy, max_side: int, count: int, seed: int = 1
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield query strings, and headers whose names are in lower case."""
+    chance = random.Random(seed)
+    spellings_of, headers = values(policy, max_side), hints(policy)
+    for _ in range(count):
+        if chance.random() < 0.5:
+            yield _nearly_usual(chance, policy, spellings_of, headers)
+            continue
+        names = PLAIN_NAMES if chance.random() < 0.8 else ODD_NAMES
+        parts = [f"name={chance.choice(names)}"] if chance.random() < 0.97 else []
+        often = chance.choice((0.1, 0.3, 0.6))
+        for parameter, spellings in spellings_of.items():
+            if chance.random() < often:
+                parts.append(f"{parameter}={chance.choice(spellings)}")
+        if chance.random() < 0.15:
+            odd = (
+                "",
+                "name",
+                "utm_source=x",
+                "width",
+                "dpr=",
+                "Name=x",
+                "n%61me=y",
+                "=",
+                "fit=cover",
+            )
+            parts.append(chance.choice(odd))
+        if chance.random() < 0.05:
+            parts.append(chance.choice(parts or ["x"]))
+        chance.shuffle(parts)
+        often = chance.choice((0.0, 0.2, 0.6))
+        yield (
+            "&".join(parts),
+            {name: chance.choice(headers[name]) for name in HEADERS if chance.random() < often},
+        )
+
+
+def _nearly_usual(
+    chance: random.Random,
+    policy: Policy,
+    spellings_of: dict[str, list[str]],
+    spelled_hints: dict[str, list[str]],
+) -> tuple[str, dict[str, str]]:
+    """Return what browsers and `adaptive.js` write; most have one thing in it that may be odd."""
+    parameters, headers = _usual(chance, policy)
+    order, more = False, ""
+    match chance.randrange(8):
+        case 0:
+            parameters["name"] = chance.choice(ODD_NAMES)
+        case 1:
+            name = chance.choice(list(spellings_of))
+            parameters[name] = chance.choice(spellings_of[name])
+        case 2:
+            name = chance.choice([name for name in parameters if name != "name"] or ["dpr"])
+            parameters[name] = chance.choice(spellings_of[name])
+        case 3:
+            name = chance.choice(list(headers))
+            headers[name] = chance.choice(spelled_hints[name])
+        case 4:
+            name = chance.choice(HEADERS)
+            headers[name] = chance.choice(spelled_hints[name])
+        case 5:
+            del headers[chance.choice(list(headers))]
+        case 6:
+            order, more = True, chance.choice(["", "x", "utm_source=x", "width=340", "dpr=1"])
+    parts = [f"{name}={value}" for name, value in parameters.items()]
+    if order:
+        parts.append(more)
+        chance.shuffle(parts)
+    return "&".join(parts), headers
+
+
+def _usual(chance: random.Random, policy: Policy) -> tuple[dict[str, str], dict[str, str]]:
+    """Return parameters and headers."""
+    classes = [known.name for known in policy.bandwidths]
+    density = chance.choice(["1", "1.25", "1.5", "2", "2.625", "3", "3.5", "0.9"])
+    parameters = {"name": chance.choice(PLAIN_NAMES)}
+    headers = {"accept": chance.choice(ACCEPTS[:3])}
+    if chance.random() < 0.5:
+        parameters["width"] = str(chance.choice([1, 64, 340, 1000, 1365, 1366, 4096]))
+    if chance.random() < 0.4:
+        parameters |= {"screen": str(chance.choice([1, 412, 480, 481, 1024, 1920])), "dpr": density}
+        if chance.random() < 0.6:
+            parameters["bandwidth"] = chance.choice(classes)
+    if chance.random() < 0.7:
+        headers |= {"sec-ch-dpr": density, "sec-ch-viewport-width": str(chance.randint(1, 2000))}
+    if chance.random() < 0.7:
+        downlink = Decimal("0.05") * chance.choice([*range(25), 27, 29, 200])
+        headers |= {
+            "ect": chance.choice(classes),
+            "rtt": str(25 * chance.choice([*range(15), *range(50, 90)])),
+            "downlink": f"{downlink:f}",
+        }
+    return parameters, headers
+
+
+def values(policy: Policy, max_side: int) -> dict[str, list[str]]:
+    sides = [1, 7, 320, 640, max_side, max_side + 1]
+    for density in DENSITIES:
+        longest = int(max_side / density)
+        sides += [longest - 1, longest, longest + 1]
+    odd = [
+        "",
+        "0",
+        "000",
+        "0640",
+        "000000640",
+        "0000000640",
+        "1e3",
+        "-1",
+        "+5",
+        "12.5",
+        "999999999",
+        "1%30",
+        "x",
+    ]
+    texts = [*(str(side) for side in sides), *odd]
+    qualities = {cell.quality for cell in policy.cells.values()}
+    budgets = {cell.budget_bytes for cell in policy.cells.values() if cell.budget_bytes}
+    return {
+        "width": texts,
+        "height": texts,
+        "fit": ["inside", "cover", "force", "contain", "", "Cover", "cove", "covers"],
+        "fsize": ["1", "0", "", "01", "2"],
+        "bandwidth": _spelled([known.name for known in policy.bandwidths]),
+        "screen": [*_spelled([screen.name for screen in policy.screens]), *_sizes(policy)],
+        "screensize": [*_spelled([screen.name for screen in policy.screens]), *_sizes(policy)],
+        "dpr": _densities(),
+        "quality": [
+            *(str(quality + more) for quality in sorted(qualities) for more in (-1, 0, 1)),
+            *("", "0", "00", "1", "01", "099", "100", "101", "0100", "x", "-1", "1.5"),
+        ],
+        "max_bytes": [
+            *(str(budget + more) for budget in sorted(budgets) for more in (-1, 0, 1)),
+            *("", "0", "999", "1000", "01000", "0999", "999999999999", "1000000000000", "1e6", "x"),
+        ],
+        "format": [*FORMATS, "auto", "", "gif", "JPEG", "jpeg%20"],
+    }
+
+
+def hints(policy: Policy) -> dict[str, list[str]]:
+    rtts = [known.min_rtt_ms for known in policy.bandwidths if known.min_rtt_ms is not None]
+    downlinks = [
+        known.max_downlink_mbps
+        for known in policy.bandwidths
+        if known.max_downlink_mbps is not None
+    ]
+    classes = _listed(_spelled([known.name for known in policy.bandwidths]))
+    screens = _listed([*_spelled([screen.name for screen in policy.screens]), *_sizes(policy)])
+    return {
+        "http-nw-type": classes,
+        "save-data": list(SAID),
+        "ect": classes,
+        "rtt": _listed(_around(rtts)),
+        "downlink": _listed(_around(downlinks)),
+        "http-screensize": screens,
+        "sec-ch-viewport-width": _listed(_sizes(policy)),
+        "viewport-width": _listed(_sizes(policy)),
+        "sec-ch-dpr": _listed(_densities()),
+        "dpr": _listed(_densities()),
+        "accept": list(ACCEPTS),
+    }
+
+
+def _spelled(names: list[str]) -> list[str]:
+    found = ["", "*", "%2a", "%2A", "5g", "none", "4g%20", "a" * 200, "\u212a"]
+    for name in names:
+        found += [name, name, name.upper(), name.title(), f"{name}x", f"x{name}"]
+    return [text for text in found if text.isascii()]
+
+
+def _around(bounds: list[Decimal]) -> list[str]:
+    found = [
+        "0",
+        "0.0",
+        "0.000",
+        "",
+        "99999",
+        "99999.999",
+        "100000",
+        "1.2345",
+        ".5",
+        "5.",
+        "-1",
+        "1e2",
+        "x",
+        "007",
+    ]
+    step = Decimal("0.001")
+    for bound in (*bounds, Decimal(1)):
+        for value in (
+            bound - step,
+            bound,
+            bound + step,
+            bound - 1,
+            bound + 1,
+            bound / 2,
+            bound * 2,
+        ):
+            if value >= 0:
+                short = f"{value.quantize(step):f}"
+                found += [short, short.rstrip("0").rstrip("."), f"0{short}"[:9]]
+    return found
+
+
+def _sizes(policy: Policy) -> list[str]:
+    bounds = [
+        screen.max_css_pixels for screen in policy.screens if screen.max_css_pixels is not None
+    ]
+    return _around([Decimal(bound) for bound in bounds])
+
+
+def _densities() -> list[str]:
+    found = _around(list(DENSITIES))
+    return [
+        *found,
+        "1.500000000001",
+        "2.625",
+        "0.0004",
+        "1." + "0" * 30,
+        "1." + "0" * 31,
+        "1.5x",
+        "1.5.5",
+    ]
+
+
+def _listed(texts: list[str]) -> list[str]:
+    """Add what a header may have and a query string may not."""
+    some = texts[:: max(1, len(texts) // 12)]
+    return [
+        *texts,
+        *(f" {text}\t" for text in some),
+        *(f"{text}, 5" for text in some),
+        *(f"5,{text}" for text in some),
+        *(f"{text};v=1" for text in some),
+    ]

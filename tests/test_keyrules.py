@@ -1,0 +1,109 @@
+"""The rules for caches, held together with what the application does."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from generated import ODD_NAME, made_up
+
+from imgprocessor.client import resolve_client, vary
+from imgprocessor.decision import decide, require_offered, uses
+from imgprocessor.errors import BadQuery
+from imgprocessor.imagekey import imagekey
+from imgprocessor.keyrules import KEY, VARY, key_steps
+from imgprocessor.plan import make_plan
+from imgprocessor.policy import Policy, parse_policy
+from imgprocessor.query import parse_query
+from imgprocessor.settings import PixelsSettings
+from imgprocessor.steps import Step, follow
+
+ENCODERS = "encoders"
+PIXELS = PixelsSettings()
+SHIPPED = Path(__file__).parent.parent / "conf" / "policy.ini"
+SMALL = """
+[bandwidths]
+slow = rtt>=300.5
+default = any
+any =
+[screens]
+480 = 480
+rest = otherwise
+default = 480
+[sized]
+slow = q50
+any = s70
+[480]
+slow = 50% q40
+any = full q90
+[rest]
+slow = 50% q40 1kB
+any = full q90
+"""
+NARROW = SMALL.replace("any =\n", "any = otherwise downlink<=9.25\n").replace("s70", "q80 dpr1.5")
+POLICIES = {
+    "shipped": SHIPPED.read_text(),
+    "no Save-Data, no downlink, no densities, one format": SMALL,
+    "bounds with decimals, odd sizes": NARROW + "[formats]\noffer = webp png jpeg\n",
+}
+
+
+def answered(
+    query_string: str, headers: dict[str, str], policy: Policy, pixels: PixelsSettings
+) -> tuple[str, str] | None:
+    """Return imagekey and Vary as the application forms them; None for a 400."""
+    try:
+        query = parse_query(query_string, pixels.max_output_side_pixels)
+        require_offered(query, policy)
+    except BadQuery:
+        return None
+    plan = make_plan(query, decide(query, resolve_client(headers), policy), pixels, ENCODERS)
+    return imagekey(plan), vary(uses(query, policy))
+
+
+@pytest.mark.parametrize("max_side", [4096, 1001])
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_rules_form_the_applications_keys(name: str, max_side: int) -> None:
+    policy = parse_policy(POLICIES[name], name)
+    pixels = replace(PIXELS, max_output_side_pixels=max_side)
+    steps = key_steps(policy, pixels, ENCODERS)
+    told = 0
+    for query_string, headers in made_up(policy, max_side, 3000):
+        wanted = answered(query_string, headers, policy, pixels)
+        known = follow(steps, query_string, headers)
+        if known[KEY]:
+            skipped = follow(steps, query_string, headers, skips=True)
+            assert (skipped[KEY], skipped[VARY]) == (known[KEY], known[VARY])
+        if known[KEY] and wanted is not None:
+            assert (known[KEY], known[VARY]) == wanted, (query_string, headers)
+            told += 1
+        elif wanted is not None:
+            # Where the rules say nothing, nothing is kept: only of names that are none of theirs.
+            assert re.search(ODD_NAME, query_string)
+        elif known[KEY]:
+            # What only decoding shows to be wrong.
+            assert "%" in query_string, (query_string, headers)
+    assert told > 300
+
+
+def test_patterns_can_be_written_in_every_configuration() -> None:
+    for name, text in POLICIES.items():
+        for step in key_steps(parse_policy(text, name), PIXELS, ENCODERS):
+            for rule in step.rules:
+                assert not re.search(r'["\\](?!t)', rule.pattern), (step.name, rule.pattern)
+                assert re.compile(rule.pattern).groups <= 1
+                assert '"' not in rule.value
+                assert "," not in rule.value or rule.pattern.startswith("^")
+
+
+def test_every_step_reads_what_was_told_before() -> None:
+    steps = key_steps(parse_policy(POLICIES["shipped"], ""), PIXELS, ENCODERS)
+
+    def used(step: Step) -> set[str]:
+        return {*re.findall("{([a-z_]+)}", step.source), *step.when}
+
+    read: set[str] = set().union(*(used(step) for step in steps))
+    assert [step.name for step in steps if step.name not in read] == [KEY, VARY]
+    for place, step in enumerate(steps):
+        before = {known.name for known in steps[:place]} | {"query"}
+        assert {name for name in used(step) if not name.startswith("header_")} <= before
