@@ -26,6 +26,8 @@ from imgprocessor.query import parse_query
 from imgprocessor.render import SHAPED_BY
 from imgprocessor.settings import PolicySettings, Settings
 
+pytestmark = pytest.mark.caches
+
 Ask = Callable[[str, Headers], tuple[str, str, str, dict[str, str]]]
 """From a query string and headers to the key, the Vary, and the query string and headers that an
 application behind would see."""

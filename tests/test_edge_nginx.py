@@ -16,6 +16,8 @@ from imgprocessor.app import load_settings
 from imgprocessor.diskcache import forget
 from imgprocessor.edge import Backend, Site, configuration
 
+pytestmark = pytest.mark.caches
+
 LONG = ("Cache-Control", "public, max-age=86400, s-maxage=600")
 SHORT = "public, max-age=86400, s-maxage=1"
 NO_STORE = ("Cache-Control", "no-store")

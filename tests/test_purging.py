@@ -35,6 +35,8 @@ from imgprocessor.renditions import Renditions
 from imgprocessor.service import Request, Service
 from imgprocessor.settings import PurgeSettings, Settings, describe_settings
 
+pytestmark = pytest.mark.caches
+
 NASA = "/images/?name=nasa.jpeg&width=100&bandwidth=4g&dpr=1&format=jpeg"
 TOKEN = "0123456789abcdef"  # noqa: S105 - a test's
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -13,6 +13,8 @@ from servers import free_port, open_up
 from imgprocessor.app import load_settings
 from imgprocessor.edge import Backend, Site, configuration
 
+pytestmark = pytest.mark.caches
+
 VARNISHTEST = Path("/usr/bin/varnishtest")
 CASES = sorted((Path(__file__).parent / "varnish").glob("*.vtc"))
 
