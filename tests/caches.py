@@ -71,11 +71,10 @@ def behind() -> Iterator[Behind]:
                 head = _read_head(self.rfile)
                 if head is None:
                     return
-                there.asked.append(head)
                 if "/-/health" in head.target:
-                    there.asked.pop()
                     self.wfile.write(answer(200, []))
-                    continue
+                    return  # who probes waits for the end
+                there.asked.append(head)
                 told = there.respond(head)
                 if not told:
                     return
