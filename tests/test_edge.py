@@ -11,18 +11,13 @@ import pytest
 from caches import Behind, Headers
 from conftest import ROOT
 from generated import ACCEPTS, ODD_NAME, made_up
-from test_keyrules import POLICIES
+from test_keyrules import POLICIES, answered
 
 from imgprocessor.__main__ import main
 from imgprocessor.app import load_settings
-from imgprocessor.client import HEADERS, resolve_client, vary
-from imgprocessor.decision import decide, require_offered, uses
+from imgprocessor.client import HEADERS
 from imgprocessor.edge import CACHES, Backend, Cache, Site, configuration
-from imgprocessor.errors import BadQuery
-from imgprocessor.imagekey import imagekey
-from imgprocessor.plan import make_plan
 from imgprocessor.policy import Policy, parse_policy
-from imgprocessor.query import parse_query
 from imgprocessor.render import SHAPED_BY
 from imgprocessor.settings import PolicySettings, Settings
 
@@ -112,7 +107,7 @@ def test_the_key_is_the_applications(
     keys = set()
     for query_string, headers in made_up(policy, max_side, REQUESTS):
         key, told_vary, query_seen, seen = ask(query_string, list(headers.items()))
-        wanted = answered(query_seen, seen, policy, delivered)
+        wanted = answered(query_seen, seen, policy, delivered.pixels, SHAPED_BY)
         if key and wanted is not None:
             assert (key, told_vary) == wanted, (query_string, headers)
             keys.add(key)
@@ -143,22 +138,8 @@ def test_a_header_sent_twice_is_a_list(
                 for twice in ([(name, value), *chrome.items()], [*chrome.items(), (name, value)]):
                     key, told_vary, query_seen, seen = through_varnish(query_string, twice)
                     if key or len(value) < 490:
-                        wanted = answered(query_seen, seen, policy, delivered)
+                        wanted = answered(query_seen, seen, policy, delivered.pixels, SHAPED_BY)
                         assert (key, told_vary) == wanted, (query_string, twice)
-
-
-def answered(
-    query_string: str, headers: dict[str, str], policy: Policy, settings: Settings
-) -> tuple[str, str] | None:
-    """Return imagekey and Vary as the application forms them; None for a 400."""
-    try:
-        query = parse_query(query_string, settings.pixels.max_output_side_pixels)
-        require_offered(query, policy)
-    except BadQuery:
-        return None
-    client = resolve_client({name: headers[name] for name in HEADERS if name in headers})
-    plan = make_plan(query, decide(query, client, policy), settings.pixels, SHAPED_BY)
-    return imagekey(plan), vary(uses(query, policy))
 
 
 SMALL = """\
@@ -242,7 +223,7 @@ def test_varnish_forms_the_keys_of_other_policies(
                 connection.ask(f"/images/?{query_string}", list(headers.items()))
                 (asked,) = there.asked
                 key = asked.joined().get("imagekey")
-                wanted = answered(query_string, headers, policy, settings)
+                wanted = answered(query_string, headers, policy, settings.pixels, SHAPED_BY)
                 if key and wanted is not None:
                     assert key == wanted[0], (query_string, headers)
                     formed += 1

@@ -49,7 +49,11 @@ POLICIES = {
 
 
 def answered(
-    query_string: str, headers: dict[str, str], policy: Policy, pixels: PixelsSettings
+    query_string: str,
+    headers: dict[str, str],
+    policy: Policy,
+    pixels: PixelsSettings,
+    encoders: str = ENCODERS,
 ) -> tuple[str, str] | None:
     """Return imagekey and Vary as the application forms them; None for a 400."""
     try:
@@ -57,7 +61,7 @@ def answered(
         require_offered(query, policy)
     except BadQuery:
         return None
-    plan = make_plan(query, decide(query, resolve_client(headers), policy), pixels, ENCODERS)
+    plan = make_plan(query, decide(query, resolve_client(headers), policy), pixels, encoders)
     return imagekey(plan), vary(uses(query, policy))
 
 
