@@ -504,17 +504,24 @@ def test_real_apache_forgets_what_was_purged(
     assert all(answer.headers["x-cache"].startswith("MISS") for answer in new)
 
 
-def test_real_apache_keeps_nothing_that_was_being_made(
-    behind_apache: tuple[int, int], originals: Path, slow: Slow
-) -> None:
-    front, behind = behind_apache
+def purged_while_made(
+    front: int, behind: int, originals: Path, slow: Slow
+) -> tuple[Answer, Answer]:
+    """Replace and purge the original of an answer under way; return that answer, and the other."""
     with ThreadPoolExecutor(1) as pool:
         early = pool.submit(ask, front, NASA)
         assert slow.opened.wait(WAIT_SECONDS)
         replace_original(originals)
         purged = purge_by_http(behind)
         slow.go_on.set()
-        answer = early.result(WAIT_SECONDS)
+        return early.result(WAIT_SECONDS), purged
+
+
+def test_real_apache_keeps_nothing_that_was_being_made(
+    behind_apache: tuple[int, int], originals: Path, slow: Slow
+) -> None:
+    front, behind = behind_apache
+    answer, purged = purged_while_made(front, behind, originals, slow)
 
     assert purged.status == 200, purged.body
     assert is_new(answer.body)
@@ -672,13 +679,8 @@ def test_varnish_forgets_what_was_purged(fronted: Fronted, originals: Path) -> N
 def test_varnish_keeps_nothing_that_was_being_made(
     fronted: Fronted, originals: Path, slow: Slow
 ) -> None:
-    with fronted() as (front, behind), ThreadPoolExecutor(1) as pool:
-        early = pool.submit(ask, front, NASA)
-        assert slow.opened.wait(WAIT_SECONDS)
-        replace_original(originals)
-        purged = purge_by_http(behind)
-        slow.go_on.set()
-        answer = early.result(WAIT_SECONDS)
+    with fronted() as (front, behind):
+        answer, purged = purged_while_made(front, behind, originals, slow)
         kept = ask(front, NASA)
 
     assert purged.status == 200, purged.body
