@@ -31,6 +31,7 @@ from imgprocessor.explanation import explain
 from imgprocessor.policy import doubts
 from imgprocessor.purging import Wanted
 from imgprocessor.query import PARAMETERS
+from imgprocessor.reload import PID_FILE, reload
 from imgprocessor.report import (
     CHROMIUM_ACCEPT,
     as_html,
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_purge(commands)
     _add_edge(commands)
     _add_settings(commands)
+    _add_reload(commands)
     return parser
 
 
@@ -382,6 +384,23 @@ def _add_settings(commands: "Commands") -> None:
 
 def _settings(options: argparse.Namespace) -> int:
     print(describe_settings(load_settings(options.conf, _overrides(options))))
+    return 0
+
+
+def _add_reload(commands: "Commands") -> None:
+    parser = commands.add_parser("reload", help="have Apache's daemons start anew, losing nothing")
+    _add_configuration(parser)
+    parser.add_argument("--pid-file", type=Path, default=PID_FILE, help="Apache's")
+    parser.add_argument(
+        "--wait", type=float, default=90.0, metavar="SECONDS", help="for each daemon; default 90"
+    )
+    parser.set_defaults(run=_reload)
+
+
+def _reload(options: argparse.Namespace) -> int:
+    settings = load_settings(options.conf, _overrides(options))
+    make_purging(settings, make_service(settings))  # what cannot start must not replace what runs
+    reload(options.pid_file, options.wait, print)
     return 0
 
 

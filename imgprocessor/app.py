@@ -13,15 +13,22 @@ from flask import Flask
 
 from imgprocessor.encoders import ENCODERS, VERSIONS
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.foreman import Foreman
 from imgprocessor.gate import Gate
 from imgprocessor.log import Complaints, RequestLog, report_unexpected, utc_now
 from imgprocessor.masters import Masters
+from imgprocessor.operations import add_health, add_purge
 from imgprocessor.originals import Originals
 from imgprocessor.placeholder import Placeholder
+from imgprocessor.places import Places
 from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.purges import Purges
 from imgprocessor.purging import Purging
+from imgprocessor.quarantine import Quarantine
+from imgprocessor.readiness import Readiness
 from imgprocessor.render import SHAPED_BY
+from imgprocessor.renderer import Maker, Renderer
+from imgprocessor.renderers import Renderers, own_folder
 from imgprocessor.renditions import Renditions
 from imgprocessor.service import Service
 from imgprocessor.settings import (
@@ -31,10 +38,11 @@ from imgprocessor.settings import (
     PolicySettings,
     PurgeSettings,
     Settings,
+    StoreSettings,
     parse_settings,
 )
 from imgprocessor.store import Store
-from imgprocessor.web import add_purge, create_web
+from imgprocessor.web import create_web
 
 # From malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -61,7 +69,11 @@ def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
         ConfigurationError: the settings or the policy are wrong, in one clear line.
     """
     keep_memory()
-    return make_web(load_settings(conf, overrides))
+    settings = load_settings(conf, overrides)
+    folder = run_folder(settings)
+    web = make_web(settings, _renderers(settings, folder))
+    Foreman(folder, _processes(settings), settings, Complaints()).start()
+    return web
 
 
 def keep_memory() -> None:
@@ -76,20 +88,23 @@ def keep_memory() -> None:
         library.mallopt(_M_ARENA_MAX, 1)  # or every thread would keep as much for itself
 
 
-def make_web(settings: Settings) -> Flask:
-    """Make the WSGI application from settings whose paths are absolute.
+def make_web(settings: Settings, renderers: Renderers | None = None) -> Flask:
+    """Make the WSGI application from settings whose paths are absolute; without renderers,
+    renditions are made in this process.
 
     Raises:
         ConfigurationError: the policy is wrong, or something that must be there is not.
     """
-    service = make_service(settings, keeps=True)
+    service = make_service(settings, keeps=True, maker=renderers)
     placeholder = Placeholder(
         Path(settings.placeholder.file), service, settings.pixels, settings.originals
     )
     log = RequestLog(Path(settings.log.file))
     # Two Pillows can lie over each other: which one is loaded is worth a line.
     log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
-    web = create_web(service, placeholder, settings.freshness, log, digest(settings))
+    web = create_web(service, placeholder, settings.freshness, log)
+    root, store = Path(settings.originals.root), Path(settings.store.folder)
+    add_health(web, Readiness(root, store, renderers), digest(settings))
     purging = make_purging(settings, service)
     if purging.by_http:
         add_purge(web, purging)
@@ -140,6 +155,7 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
             settings.originals, root=absolute(settings.originals.root, overrides.originals)
         ),
         store=replace(settings.store, folder=absolute(settings.store.folder)),
+        renderers=replace(settings.renderers, run_folder=absolute(settings.renderers.run_folder)),
         policy=PolicySettings(absolute(settings.policy.file, overrides.policy)),
         placeholder=PlaceholderSettings(absolute(settings.placeholder.file)),
         purge=replace(
@@ -151,44 +167,95 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
     )
 
 
-def make_service(settings: Settings, *, keeps: bool = False) -> Service:
+def make_service(settings: Settings, *, keeps: bool = False, maker: Maker | None = None) -> Service:
     """Make the part that answers requests, without the web.
 
     Args:
         settings: with absolute paths.
         keeps: whether what is made is kept on disk; a command that runs once has no use for it.
+        maker: who makes renditions; this process itself, where nobody is named.
 
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.
     """
-    policy = load_policy(settings)
-    store = settings.store
-    folder, gate = Path(store.folder), Gate(Path(store.folder) / "locks")
-
-    def make_store(name: str, max_bytes: int) -> Store:
-        return Store(
-            folder / name,
-            max_bytes=max_bytes if keeps else 0,
-            min_free_percent=store.min_free_percent,
-            complain=Complaints(),
-        )
-
-    masters = Masters(
-        make_store("masters", store.max_masters_bytes),
-        gate,
-        settings.originals,
-        wait_seconds=store.max_wait_seconds,
-        report=report_unexpected,
-    )
+    policy, store = load_policy(settings), settings.store
+    masters = _masters(settings, keeps=keeps)
+    renditions = _store(store, "renditions", store.max_renditions_bytes if keeps else 0)
     return Service(
         policy=policy,
         originals=_originals(settings.originals),
         pixels=settings.pixels,
         masters=masters,
-        renditions=Renditions(make_store("renditions", store.max_renditions_bytes)),
-        purges=Purges(folder),
-        gate=gate,
+        maker=maker or Renderer(masters),
+        renditions=Renditions(renditions),
+        purges=Purges(Path(store.folder)),
+        gate=_gate(store),
+        cheaper_when_overloaded=settings.renderers.cheaper_when_overloaded,
         max_wait_seconds=store.max_wait_seconds,
+    )
+
+
+def make_renderer(settings: Settings) -> tuple[Renderer, Masters]:
+    """Make what a renderer's process works with."""
+    masters = _masters(settings, keeps=True)
+    return Renderer(masters), masters
+
+
+def make_quarantine(settings: Settings) -> Quarantine:
+    """Make the memory of originals that did harm.
+
+    Raises:
+        ConfigurationError: the run folder cannot be used.
+    """
+    return Quarantine(run_folder(settings) / "quarantine", settings.renderers.quarantine_seconds)
+
+
+def run_folder(settings: Settings) -> Path:
+    """Make the folder of the sockets and locks that all daemons share.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    return own_folder(Path(settings.renderers.run_folder), Path(settings.store.folder))
+
+
+def _processes(settings: Settings) -> int:
+    return settings.renderers.processes or len(os.sched_getaffinity(0))
+
+
+def _renderers(settings: Settings, folder: Path) -> Renderers:
+    processes = _processes(settings)
+    places = processes * (1 + settings.renderers.max_waiting_per_process)
+    return Renderers(
+        folder,
+        Places(Gate(folder / "locks"), places),
+        make_quarantine(settings),
+        max_wait_seconds=settings.store.max_wait_seconds,
+        max_render_seconds=settings.renderers.max_render_seconds,
+    )
+
+
+def _masters(settings: Settings, *, keeps: bool) -> Masters:
+    store = settings.store
+    return Masters(
+        _store(store, "masters", store.max_masters_bytes if keeps else 0),
+        _gate(store),
+        settings.originals,
+        wait_seconds=store.max_wait_seconds,
+        report=report_unexpected,
+    )
+
+
+def _gate(settings: StoreSettings) -> Gate:
+    return Gate(Path(settings.folder) / "locks")
+
+
+def _store(settings: StoreSettings, name: str, max_bytes: int) -> Store:
+    return Store(
+        Path(settings.folder) / name,
+        max_bytes=max_bytes,
+        min_free_percent=settings.min_free_percent,
+        complain=Complaints(),
     )
 
 

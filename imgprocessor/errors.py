@@ -15,6 +15,8 @@ class ImageError(Exception):
 
     code: ClassVar[str]
     status: ClassVar[int]
+    is_passing: ClassVar[bool] = False
+    """Whether to try again in some seconds is what would be right."""
     public: str
 
     def __init__(self, detail: str = "") -> None:
@@ -73,6 +75,14 @@ class BrokenOriginal(ImageError):
     public = "The original is damaged."
 
 
+class DeadlyOriginal(ImageError):
+    """Renderers died over the original: it is in quarantine."""
+
+    code = "deadly-original"
+    status = 422
+    public = "The original cannot be rendered: it has stopped this server's renderers."
+
+
 class OriginalsUnavailable(ImageError):
     """The folder of originals cannot be read, or an original changed while it was read."""
 
@@ -87,6 +97,16 @@ class Busy(ImageError):
     code = "busy"
     status = 503
     public = "The picture is being made. Try again in a moment."
+    is_passing = True
+
+
+class Overloaded(ImageError):
+    """More are waiting for a rendition already than may."""
+
+    code = "overloaded"
+    status = 503
+    public = "Too many pictures are being made. Try again in a moment."
+    is_passing = True
 
 
 class Internal(ImageError):

@@ -9,7 +9,8 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 _FLOCK = struct.Struct("@hhqqi4x")
@@ -56,6 +57,34 @@ class Gate:
         os.close(descriptor)
         return None
 
+    def enter_any(self, names: Sequence[str]) -> Pass | None:
+        """Take the first lock of several that is free, without waiting; None where none is.
+
+        Raises:
+            OSError: as `enter` does.
+        """
+        descriptor = self._open()
+        try:
+            if any(_lock(descriptor, _offset(name), 0) for name in names):
+                return Pass(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+    def held_of(self, names: Sequence[str]) -> int:
+        """Return how many locks of several somebody holds.
+
+        Raises:
+            OSError: as `enter` does.
+        """
+        descriptor = self._open()
+        try:
+            return sum(_is_locked(descriptor, _offset(name)) for name in names)
+        finally:
+            os.close(descriptor)
+
     @contextlib.contextmanager
     def held(self, name: str, wait_seconds: float) -> Iterator[bool]:
         """Hold a name's lock; yield whether it could be had.
@@ -79,9 +108,16 @@ class Gate:
             return os.open(self._file, flags, 0o640)
 
 
+@lru_cache(maxsize=256)  # the same names for each rendition
 def _offset(name: str) -> int:
     digest = hashlib.sha256(os.fsencode(name)).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - _OFFSET_BITS)
+
+
+def _is_locked(descriptor: int, offset: int) -> bool:
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+    kind, *_ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, wanted))
+    return bool(kind != fcntl.F_UNLCK)
 
 
 def _lock(descriptor: int, offset: int, wait_seconds: float) -> bool:

@@ -13,6 +13,8 @@ from imgprocessor.service import Found, Planned, Request, Service
 from imgprocessor.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.timing import Timings
 
+_PLAIN_WIDTH = 320
+
 
 @dataclass(frozen=True)
 class Stand:
@@ -34,6 +36,19 @@ class Placeholder:
         self._originals = Originals(file.parent, limits)
         self._service = service
         self._max_side = pixels.max_output_side_pixels
+        self._plain: Stand | None = None
+
+    def plain(self) -> Stand:
+        """Return the placeholder at one small size: once it was made it costs nothing, for failures
+        that come because there is too much to do. Nobody waits for it.
+        """
+        if self._plain is None:
+            request = Request(f"name={spell(self._file.name)}&width={_PLAIN_WIDTH}", {})
+            stand = self.stand_in(request, may_wait=False)
+            if stand.rendition is None:
+                return stand
+            self._plain = stand
+        return self._plain
 
     def stand_in(
         self, request: Request, *, with_pixels: bool = True, may_wait: bool = True
@@ -41,8 +56,7 @@ class Placeholder:
         """Render the placeholder with the size, fit, quality and budget that the request would
         have got.
 
-        Who has waited in vain for their picture need not wait for this one, too. Of a request
-        that makes no sense, what does make sense counts. Never raises for a
+        Of a request that makes no sense, what does make sense counts. Never raises for a
         placeholder that is missing or broken.
         """
         asked = readable_part(request.query_string, self._max_side)

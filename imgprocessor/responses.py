@@ -1,6 +1,7 @@
 """Answers as HTTP: status, headers and body, for pictures and for failures."""
 
 import json
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from email.utils import formatdate
 
 from werkzeug.wrappers import Response
 
-from imgprocessor.errors import Busy, ImageError, NotFound
+from imgprocessor.errors import ImageError, NotFound
 from imgprocessor.placeholder import Stand
 from imgprocessor.render import Rendition
 from imgprocessor.service import Found, Planned
@@ -20,6 +21,8 @@ IMAGE_ERROR = "image-error"
 IMAGE_ERROR_DETAIL = "image-error-detail"
 
 _NS = 1_000_000_000
+
+_MAX_RETRY_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ def failure(
     # Caches would keep even a 503 that has a max-age; and who asks for JSON must not leave JSON
     # in a cache for who asks for a picture.
     keep_seconds = freshness.not_found_max_age_seconds
-    if isinstance(error, Busy):
-        response.headers["Retry-After"] = "1"
+    if error.is_passing:
+        # Not the same for all, or all would be back at the same moment.
+        response.headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
     if isinstance(error, NotFound) and keep_seconds and not as_json:
         response.headers["Cache-Control"] = f"public, max-age={keep_seconds}"
         response.headers.update(_vary(stand.planned) | _tags(stand.planned))

@@ -20,7 +20,8 @@ from imgprocessor.plan import Plan, make_plan
 from imgprocessor.policy import Policy
 from imgprocessor.purges import Mark, Purges
 from imgprocessor.query import ImageQuery, parse_query
-from imgprocessor.render import SHAPED_BY, Rendition, render
+from imgprocessor.render import SHAPED_BY, Rendition
+from imgprocessor.renderer import Job, Maker
 from imgprocessor.renditions import Renditions
 from imgprocessor.settings import PixelsSettings
 from imgprocessor.timing import Timings
@@ -83,6 +84,8 @@ class Answer:
     """With the original as it was when its pixels were read: it may have been replaced since."""
     rendition: Rendition
     source: Source
+    is_cheaper: bool = False
+    """Whether it is a picture for a worse bandwidth, for want of time to make the right one."""
 
 
 class Service:
@@ -95,18 +98,22 @@ class Service:
         originals: Originals,
         pixels: PixelsSettings,
         masters: Masters,
+        maker: Maker,
         renditions: Renditions,
         purges: Purges,
         gate: Gate,
+        cheaper_when_overloaded: bool,
         max_wait_seconds: float,
     ) -> None:
         self._policy = policy
         self._originals = originals
         self._pixels = pixels
         self._masters = masters
+        self._maker = maker
         self._renditions = renditions
         self._purges = purges
         self._gate = gate
+        self._cheaper_when_overloaded = cheaper_when_overloaded
         self._max_wait_seconds = max_wait_seconds
         self._remembered = lru_cache(_MAX_REMEMBERED)(self._understand)
 
@@ -187,14 +194,32 @@ class Service:
         """Make the picture, whether it was made before or not.
 
         Raises:
-            ImageError: as `Masters.found` does.
+            ImageError: as `Maker.make` does.
         """
-        plan = found.planned.plan
-        with self._masters.found(
-            found.original, found.originals, plan, found.timings, found.began
-        ) as master:
-            rendition = render(master.picture, plan, found.timings)
-            return Answer(replace(found, original=master.original), rendition, master.source)
+        job = Job(found.original, found.originals, found.planned.plan, found.timings, found.began)
+        made = self._maker.make(job)
+        return Answer(replace(found, original=made.original), made.rendition, made.source)
+
+    def cheaper(self, request: Request) -> Answer | None:
+        """Return what is kept for a worse bandwidth, the best there is: for who would get nothing,
+        because there is too much to do. None where there is none, or the operator wants no such
+        thing.
+
+        Raises:
+            ImageError: as `find` does.
+        """
+        if not self._cheaper_when_overloaded:
+            return None
+        found = self.find(request)
+        query = parse_query(request.query_string, self._pixels.max_output_side_pixels)
+        names = [known.name for known in self._policy.bandwidths]
+        worse = names[: names.index(found.planned.decision.bandwidth)]
+        for bandwidth in reversed(worse):
+            planned = self.plan(replace(query, bandwidth=bandwidth), request.headers)
+            answer = self.kept(replace(found, planned=planned))
+            if answer is not None:
+                return replace(answer, is_cheaper=True)
+        return None
 
     def purge(self, name: str) -> int:
         """Forget all that was made from an original; return how many files that were.

@@ -198,6 +198,48 @@ class StoreSettings:
 
 
 @dataclass(frozen=True)
+class RenderersSettings:
+    """The processes that render, and what happens when there is too much to do."""
+
+    processes: int = setting(
+        0, _not_negative, "So many pictures are rendered at once; 0: as many as there are cores."
+    )
+    max_waiting_per_process: int = setting(
+        8,
+        _not_negative,
+        "So many requests for each of them wait for their turn; more are a 503 at once, so that"
+        " those who wait get an answer in time. The daemons need more threads than that in all.",
+    )
+    max_render_seconds: int = setting(
+        20,
+        _positive,
+        "A renderer that takes more of a processor's time over one picture is stuck, and ends.",
+    )
+    max_memory_bytes: int = setting(
+        1_610_612_736,
+        _positive,
+        "A renderer has no more memory than this (1.5 GiB): an original that wants more is a 422.",
+    )
+    quarantine_seconds: int = setting(
+        600,
+        _not_negative,
+        "An original over which two renderers died is a 422 for so long, without being opened; and"
+        " so is one that was found broken.",
+    )
+    cheaper_when_overloaded: bool = setting(
+        False,
+        _switch,
+        "Who would get a 503 gets the picture of a worse bandwidth instead, where one is kept; no"
+        " cache keeps it.",
+    )
+    run_folder: str = setting(
+        "/dev/shm",  # noqa: S108 - in it there is a folder of this user's alone
+        _text,
+        "Where the daemons' sockets and locks are; in memory, so that no disk can stop them.",
+    )
+
+
+@dataclass(frozen=True)
 class PolicySettings:
     """Who gets what."""
 
@@ -284,6 +326,7 @@ class Settings:
     originals: OriginalsSettings = OriginalsSettings()
     pixels: PixelsSettings = PixelsSettings()
     store: StoreSettings = StoreSettings()
+    renderers: RenderersSettings = RenderersSettings()
     policy: PolicySettings = PolicySettings()
     placeholder: PlaceholderSettings = PlaceholderSettings()
     freshness: FreshnessSettings = FreshnessSettings()

@@ -1,7 +1,6 @@
 """HTTP: requests in, answers out, one log line each. Knows nothing of pixels."""
 
 import contextlib
-import json
 import os
 import time
 from pathlib import Path
@@ -13,10 +12,17 @@ from werkzeug.exceptions import NotFound as RouteNotFound
 from werkzeug.wrappers import Response
 
 from imgprocessor.client import ACCEPT_CH, HEADERS
-from imgprocessor.errors import BadQuery, Busy, ImageError, Internal, MethodNotAllowed, NotFound
+from imgprocessor.errors import (
+    ImageError,
+    Internal,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+)
 from imgprocessor.log import Entry, RequestLog, report_unexpected, utc_now
+from imgprocessor.operations import UNLOGGED
 from imgprocessor.placeholder import Placeholder
-from imgprocessor.purging import PURGE_PATH, Purging, Wanted
+from imgprocessor.purging import PURGE_PATH
 from imgprocessor.responses import IMAGEKEY, failure, not_modified, picture, validators
 from imgprocessor.service import Answer, Found, Planned, Request, Service
 from imgprocessor.settings import FreshnessSettings
@@ -32,16 +38,10 @@ _QUERY = "IMG_QUERY"
 Not a header, so no client can send it.
 """
 
-_HEALTH = "health"
-
 _CONDITIONS = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
 
 _TRIALS = 3
 """Of an answer, where purges come all the time."""
-
-_PURGE_PARAMETERS = ("name", "imagekey", "all", "local")
-_MAX_FORM_BYTES = 65_536
-"""As much as the virtual host lets through."""
 
 _MAX_DETAIL_CHARACTERS = 500
 """So that a log line stays one write."""
@@ -52,11 +52,8 @@ def create_web(
     placeholder: Placeholder,
     freshness: FreshnessSettings,
     log: RequestLog,
-    policy_digest: str,
 ) -> Flask:
-    """Join the parts into a WSGI application that answers `/images/`; `policy_digest` changes with
-    whatever can change an answer.
-    """
+    """Join the parts into a WSGI application that answers `/images/`."""
     web = Flask("imgprocessor", static_folder=None)
 
     @web.before_request
@@ -75,9 +72,10 @@ def create_web(
             report_unexpected(error)
         as_json = _asks_for_json()
         with_pixels = not as_json and request.method != "HEAD"
-        stand = placeholder.stand_in(
-            _incoming(), with_pixels=with_pixels, may_wait=not isinstance(known, Busy)
-        )
+        if known.is_passing:
+            stand = placeholder.plain()
+        else:
+            stand = placeholder.stand_in(_incoming(), with_pixels=with_pixels)
         detail = "; ".join(text for text in (str(known), stand.trouble) if text)
         g.entry.update(_planned_entry(stand.planned))
         g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
@@ -88,8 +86,8 @@ def create_web(
 
     @web.after_request
     def write_down(response: Response) -> Response:
-        if request.endpoint == _HEALTH:
-            return response  # caches ask every other second
+        if request.endpoint in UNLOGGED:
+            return response
         _restrain_caches(service, response)
         log.write(
             {
@@ -105,7 +103,6 @@ def create_web(
         )
         return response
 
-    _add_health(web, policy_digest)
     return web
 
 
@@ -124,73 +121,26 @@ def _answered_once(service: Service, found: Found, freshness: FreshnessSettings)
     g.entry.update(_planned_entry(found.planned))
     if _is_current(found):
         return not_modified(found, freshness)
-    answer = service.kept(found) if request.method == "HEAD" else service.answer(found)
+    answer = service.kept(found) if request.method == "HEAD" else _made(service, found)
     if answer is None:
         return picture(found, None, freshness)
     g.entry.update(_answer_entry(answer))
-    return picture(answer.found, answer.rendition, freshness)
+    response = picture(answer.found, answer.rendition, freshness)
+    if answer.is_cheaper:
+        response.headers["image-decision"] += "; cheaper=overloaded"
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
-def _add_health(web: Flask, policy_digest: str) -> None:
-    @web.route(
-        "/images/-/health",
-        endpoint=_HEALTH,
-        methods=["GET", "HEAD"],
-        provide_automatic_options=False,
-    )
-    def health() -> Response:
-        body = json.dumps({"status": "alive", "policy": policy_digest}) + "\n"
-        return Response(body, headers={"Cache-Control": "no-store"}, mimetype="application/json")
-
-
-def add_purge(web: Flask, purging: Purging) -> None:
-    """Purge by HTTP as well, for those who have the token."""
-
-    @web.route(PURGE_PATH, methods=["POST"], provide_automatic_options=False)
-    def purge() -> Response:
-        if not purging.may(request.headers.get("Authorization", "")):
-            response = _as_json({"error": "the header must be Authorization: Bearer TOKEN"}, 401)
-            response.headers["WWW-Authenticate"] = 'Bearer realm="purge"'
-            return response
-        try:
-            wanted, local = _wanted()
-            purged = purging.purge(wanted, local=local)
-        except BadQuery as error:
-            return _as_json({"error": error.public}, 400)
-        g.entry["purged"] = str(wanted)[:_MAX_DETAIL_CHARACTERS]
-        told = {"removed": purged.removed, "failed": purged.failed}
-        return _as_json(told, 502 if purged.failed else 200)
-
-
-def _wanted() -> tuple[Wanted, bool]:
-    """Read what is to be purged, and whether on this node alone.
-
-    Raises:
-        BadQuery: it makes no sense.
-    """
+def _made(service: Service, found: Found) -> Answer:
+    """Return the picture; where there is too much to do, one for a worse bandwidth if there is."""
     try:
-        if (request.content_length or 0) > _MAX_FORM_BYTES:
-            raise BadQuery([f"the body must have no more than {_MAX_FORM_BYTES} bytes"])
-        given = request.values.to_dict(flat=False)
-    except HTTPException as error:
-        raise BadQuery([f"the body cannot be read: {error.name}"]) from error
-    problems = [
-        f"{name[:50]!r}: no such parameter; there are {', '.join(_PURGE_PARAMETERS)}"
-        for name in given
-        if name not in _PURGE_PARAMETERS
-    ]
-    problems += [
-        f"{name}: must be 1" for name in ("all", "local") if given.get(name, ["1"]) != ["1"]
-    ]
-    if problems:
-        raise BadQuery(problems)
-    names, keys = given.get("name", []), given.get("imagekey", [])
-    return Wanted(names, keys, "all" in given), "local" in given
-
-
-def _as_json(told: object, status: int) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    return Response(json.dumps(told) + "\n", status, headers, mimetype="application/json")
+        return service.answer(found)
+    except Overloaded:
+        cheaper = service.cheaper(_incoming())
+        if cheaper is None:
+            raise
+        return cheaper
 
 
 def add_page(web: Flask, folder: Path) -> None:
@@ -289,6 +239,7 @@ def _answer_entry(answer: Answer) -> Entry:
     rendition = answer.rendition
     return {
         "source": answer.source,
+        **({"cheaper": True} if answer.is_cheaper else {}),
         "original": str(rendition.original_size),
         "original_bytes": answer.found.original.size_bytes,
         "size": str(rendition.size),

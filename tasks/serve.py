@@ -266,7 +266,8 @@ def _httpd_conf(state: Path, port: int, settings: Settings, logs: Path) -> str:
         "IMG_LISTEN": f"*:{port}",
         "IMG_CACHE": state / "cache",
         "IMG_CACHE_WORD": digest(settings),
-        "IMG_PROCESSES": os.cpu_count() or 1,
+        "IMG_PROCESSES": 2,
+        "IMG_THREADS": 24,
     }
     return "\n".join(
         (

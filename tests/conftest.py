@@ -13,6 +13,8 @@ from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.service import Service
 from imgprocessor.settings import LogSettings, OriginalsSettings, Settings
 
+pytest_plugins = ["measures", "visitors"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 CORPUS = Path(os.environ.get("IMGPROCESSOR_CORPUS", ROOT.parent / "shared" / "corpus"))

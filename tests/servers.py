@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,14 @@ class Server:
     def ask(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
         """Send one request on a connection of its own."""
         return ask(self.port, path, headers, method)
+
+    def daemons(self) -> list[int]:
+        """Return the processes that answer."""
+        return [pid for pid, command in self.processes().items() if "wsgi:imgproc" in command]
+
+    def renderers(self) -> list[int]:
+        """Return the processes that render."""
+        return [pid for pid, command in self.processes().items() if "rendering" in command]
 
     def processes(self) -> dict[int, str]:
         """Return this server's processes: Apache runs in a session of its own."""
@@ -141,6 +150,24 @@ def await_ready(process: subprocess.Popen[str]) -> list[str]:
     raise AssertionError("\n".join(["never ready:", *printed]))
 
 
+def await_true(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Look again and again, until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.005)
+
+
+def has_open(pid: int, file: Path) -> bool:
+    """Whether a process has a file open."""
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if descriptor.readlink() == file:
+                    return True
+    return False
+
+
 def all_processes() -> dict[int, str]:
     """Return the command lines of all processes."""
     commands = {}
@@ -161,6 +188,6 @@ def session_of(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Return a process's children."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
+    """Return a process's children, whichever of its threads started them."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(word) for task in tasks for word in (task / "children").read_text().split()]

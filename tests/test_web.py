@@ -304,7 +304,8 @@ def test_every_error_has_the_same_shape(
     assert answer.status_code == kind.status
     assert answer.headers["image-error"] == kind.code
     assert answer.headers["image-error-detail"] == error.public
-    assert images.decoded(answer.data).size == (64, 48)
+    # Where there is too much to do, one placeholder must do for all.
+    assert images.decoded(answer.data).size == ((320, 240) if kind.is_passing else (64, 48))
     assert ("no-store" in answer.headers["Cache-Control"]) == (kind is not errors.NotFound)
     assert "secret" not in str(answer.headers)
 
@@ -610,7 +611,8 @@ def test_who_waited_too_long_is_asked_to_try_again(
     monkeypatch.setattr(Service, "answer", busy)
     answer = client.get("/images/?name=nasa.jpeg&width=300")
 
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] in {"1", "2", "3"}
     assert answer.headers["Cache-Control"] == "no-store"
 
 

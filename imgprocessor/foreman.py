@@ -1,0 +1,163 @@
+"""Keeps as many renderers running as there should be: one daemon does it for all.
+
+The one that holds a lock is the foreman. It makes the socket, starts the renderers, and starts
+another where one ended. When its process ends, the kernel gives the lock to the next daemon, which
+makes a socket and renderers of its own; the old ones notice that their foreman has gone, finish
+what was handed to them, and end.
+"""
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from imgprocessor.gate import Gate
+from imgprocessor.renderers import SOCKET
+
+_LOOK_AGAIN_SECONDS = 0.1
+"""Whether there is a foreman: so long nobody renders when one has gone."""
+
+_BACKLOG = 512
+"""Connections that wait for a renderer. More than there can be places; the system's own limit is
+4096.
+"""
+
+_SHORT_LIFE_SECONDS = 1.0
+"""Who ends sooner cannot start at all, and is not started again before that."""
+
+_START_SECONDS = 5.0
+"""For renderers to start, in which those of the foreman before are still there."""
+
+_PACKAGES = Path(__file__).resolve().parent.parent
+
+
+class Foreman:
+    """Starts and watches renderers, in a thread of its own, if nobody else does."""
+
+    def __init__(
+        self, folder: Path, count: int, settings: object, complain: Callable[[str], None]
+    ) -> None:
+        """Use the run folder; `settings` are handed to each renderer."""
+        self._folder = folder
+        self._gate = Gate(folder / "locks")
+        self._count = count
+        self._settings = pickle.dumps(settings)
+        self._complain = complain
+
+    def start(self) -> None:
+        """Begin; it ends with this process."""
+        threading.Thread(target=self._run, name="foreman", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                mine = self._gate.enter("foreman", 0)
+                if mine is not None:
+                    try:
+                        self._lead()
+                    finally:
+                        mine.release()
+            except Exception as error:  # noqa: BLE001 - the thread must go on
+                self._complain(f"no renderers: {type(error).__name__}: {error}")
+            time.sleep(_LOOK_AGAIN_SECONDS)
+
+    def _lead(self) -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            # Under another name first: the one before is heard until this one is.
+            fresh = self._folder / f"{SOCKET}.{os.getpid()}"
+            fresh.unlink(missing_ok=True)
+            listener.bind(str(fresh))
+            listener.listen(_BACKLOG)
+            crew = [_Renderer(listener, self._settings) for _ in range(self._count)]
+            try:
+                deadline = time.monotonic() + _START_SECONDS
+                for member in crew:
+                    member.await_start(deadline)
+                fresh.replace(self._folder / SOCKET)
+                while True:
+                    _await_an_end(crew)
+                    for number, member in enumerate(crew):
+                        if member.has_ended():
+                            if how := member.ended_how():
+                                self._complain(f"a renderer ended: {how}")
+                            crew[number] = _Renderer(listener, self._settings)
+            finally:
+                for member in crew:
+                    member.dismiss()
+
+
+class _Renderer:
+    """A renderer's process."""
+
+    def __init__(self, listener: socket.socket, settings: bytes) -> None:
+        self._began = time.monotonic()
+        descriptor = listener.fileno()
+        reading, writing = os.pipe()
+        # Left open: its end tells the renderer that its foreman has gone.
+        self._leash = os.fdopen(writing, "wb")
+        with os.fdopen(reading, "rb") as leash:
+            self._process = subprocess.Popen(  # noqa: S603 - this very program
+                [_python(), "-m", "imgprocessor.rendering", str(descriptor)],
+                stdin=leash,
+                stdout=subprocess.PIPE,
+                pass_fds=[descriptor],
+                cwd="/",
+                env={**os.environ, "PYTHONPATH": str(_PACKAGES)},
+            )
+        with contextlib.suppress(OSError):  # it ended already
+            self._leash.write(settings)
+            self._leash.flush()
+        self.pidfd = os.pidfd_open(self._process.pid)
+
+    def await_start(self, deadline: float) -> None:
+        """Wait until it takes jobs, or it is no use to wait any longer."""
+        if self._process.stdout is not None:
+            started = [self._process.stdout]
+            select.select(started, [], [], max(0.0, deadline - time.monotonic()))
+
+    def has_ended(self) -> bool:
+        """Whether another should be started in its place."""
+        ended = self._process.poll() is not None
+        if ended:
+            time.sleep(max(0.0, self._began + _SHORT_LIFE_SECONDS - time.monotonic()))
+            self.dismiss()
+        return ended
+
+    def ended_how(self) -> str:
+        """Return how it ended, in words; empty where all is well."""
+        status = self._process.returncode
+        if not status:
+            return ""
+        if status < 0:
+            return f"signal {-status} ({signal.strsignal(-status)})"
+        return f"status {status}"
+
+    def dismiss(self) -> None:
+        """Let it finish what it does, and end."""
+        with contextlib.suppress(OSError):
+            self._leash.close()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+        with contextlib.suppress(OSError):
+            os.close(self.pidfd)
+
+
+def _await_an_end(crew: list[_Renderer]) -> None:
+    ended = select.poll()
+    for member in crew:
+        ended.register(member.pidfd, select.POLLIN)
+    ended.poll()
+
+
+def _python() -> str:
+    """Return the interpreter; inside Apache, that of the virtual environment all the same."""
+    known = Path(sys.prefix) / "bin" / "python"
+    return str(known) if known.exists() else sys.executable

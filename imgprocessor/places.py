@@ -1,0 +1,56 @@
+"""How many may wait for a renderer, over all processes: who finds no place is refused at once."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from imgprocessor.errors import Overloaded
+from imgprocessor.gate import Gate, Pass
+
+_LOOK_AGAIN_SECONDS = 0.005
+"""Where there was no place there is none for a moment: who is refused must cost next to nothing."""
+
+
+class Places:
+    """A bounded queue: one place for each job that is rendered or waits for that."""
+
+    def __init__(self, gate: Gate, count: int) -> None:
+        """Use locks that the kernel frees when their holder dies, so that no place is ever lost."""
+        self._gate = gate
+        self._names = [f"place {number}" for number in range(count)]
+        self._full_until = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many places there are."""
+        return len(self._names)
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take a place for the time inside.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        with contextlib.ExitStack() as stack:
+            # Where nothing can be locked, nobody is refused: daemons have so many threads only.
+            with contextlib.suppress(OSError):
+                stack.callback(self._place().release)
+            yield
+
+    def _place(self) -> Pass:
+        now = time.monotonic()
+        place = self._gate.enter_any(self._names) if now >= self._full_until else None
+        if place is None:
+            if now >= self._full_until:
+                self._full_until = now + _LOOK_AGAIN_SECONDS
+            raise Overloaded(f"all {self.count} places are taken")
+        return place
+
+    def in_use(self) -> int:
+        """Return how many are taken.
+
+        Raises:
+            OSError: nothing can be locked.
+        """
+        return self._gate.held_of(self._names)

@@ -1,0 +1,52 @@
+"""Whether this node should be sent visitors: originals, store, renderers, all looked at anew."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgprocessor.renderers import Renderers
+
+OK = "ok"
+
+_TRIED_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a node needs."""
+
+    originals: Path
+    """The folder."""
+    store: Path
+    """The folder."""
+    renderers: Renderers | None
+    """None where renditions are made in this process."""
+
+    def checks(self) -> dict[str, str]:
+        """Return what was looked at, and `ok` or what is wrong, in words for strangers."""
+        checks = {"originals": _tried(self._list), "store": _tried(self._write)}
+        if self.renderers is not None:
+            there = self.renderers.are_there()
+            checks["renderers"] = OK if there else "there is none"
+            free = self.renderers.free_places()
+            checks["places"] = OK if free else "all are taken"
+        return checks
+
+    def _list(self) -> None:
+        with os.scandir(self.originals) as entries:
+            next(entries, None)
+
+    def _write(self) -> None:
+        self.store.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.store) as file:
+            file.write(bytes(_TRIED_BYTES))
+
+
+def _tried(action: Callable[[], None]) -> str:
+    try:
+        action()
+    except OSError as error:
+        return (error.strerror or type(error).__name__).lower()
+    return OK

@@ -1,0 +1,85 @@
+"""A new program, policy or settings without losing a request: daemons replaced one by one.
+
+`apachectl graceful` is no way to do it: it has Apache end its daemons, and kill them after three
+seconds (mod_wsgi, request pipeline, "Recovery flow on graceful restart"). A daemon that is sent
+SIGUSR1 itself finishes what it has begun, and Apache starts another in its place.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from imgprocessor.errors import ConfigurationError
+
+DAEMON = "(wsgi:imgproc"
+"""How `display-name` in the virtual host has daemons called; there may be no room for all of it."""
+
+PID_FILE = Path("/run/apache2/apache2.pid")
+"""Debian's."""
+
+_PAUSE_SECONDS = 0.02
+
+
+def reload(pid_file: Path, wait_seconds: float, tell: Callable[[str], None]) -> None:
+    """Replace the daemons of a running Apache, one after the other.
+
+    Raises:
+        ConfigurationError: there are none, or one does not end in time.
+    """
+    apache = _apache(pid_file)
+    daemons = daemons_of(apache)
+    if not daemons:
+        raise ConfigurationError(f"{pid_file}: Apache {apache} has no daemons called {DAEMON}...)")
+    for daemon in daemons:
+        began = time.monotonic()
+        _replace(apache, daemon, wait_seconds)
+        tell(f"daemon {daemon} was replaced in {time.monotonic() - began:.1f} s")
+
+
+def daemons_of(apache: int) -> list[int]:
+    """Return the daemons that an Apache has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            if parent == apache and DAEMON in command:
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def _apache(pid_file: Path) -> int:
+    try:
+        return int(pid_file.read_text())
+    except (OSError, ValueError) as error:
+        wrong = f"{pid_file}: cannot tell Apache's process from it; name another by --pid-file"
+        raise ConfigurationError(wrong) from error
+
+
+def _replace(apache: int, daemon: int, wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    before = daemons_of(apache)
+    # A daemon that has not loaded the application yet has no thread that could answer.
+    threads = _threads(daemon) // 2
+    try:
+        os.kill(daemon, signal.SIGUSR1)
+    except ProcessLookupError:
+        return  # it has ended by itself
+    except PermissionError as error:
+        raise ConfigurationError(f"daemon {daemon}: only root may reload") from error
+    while daemon in (running := daemons_of(apache)) or sum(
+        _threads(known) > threads for known in running
+    ) < len(before):
+        if time.monotonic() > deadline:
+            raise ConfigurationError(f"daemon {daemon} is not replaced yet; the rest is left alone")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except OSError:  # it has ended
+        return 0

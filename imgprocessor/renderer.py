@@ -1,0 +1,68 @@
+"""A job: one rendition to be made from one original; and making it, in this process."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from imgprocessor.masters import Masters
+from imgprocessor.originals import Original, Originals
+from imgprocessor.plan import Plan
+from imgprocessor.purges import Mark
+from imgprocessor.render import Rendition, render
+from imgprocessor.timing import Timings
+
+Source = Literal["original", "master"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made. Can be handed to another process."""
+
+    original: Original
+    originals: Originals
+    """Where it can be opened."""
+    plan: Plan
+    timings: Timings
+    """What the time went to so far."""
+    began: Mark
+    """When the answer was begun: nothing is kept of what was purged since."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a job."""
+
+    rendition: Rendition
+    original: Original
+    """As it was when its pixels were read."""
+    source: Source
+    timings: Timings
+
+
+class Maker(Protocol):
+    """Whoever makes renditions."""
+
+    def make(self, job: Job) -> Made:
+        """Make one.
+
+        Raises:
+            ImageError: it cannot be made.
+        """
+
+
+class Renderer:
+    """Makes renditions in this process."""
+
+    def __init__(self, masters: Masters) -> None:
+        self._masters = masters
+
+    def make(self, job: Job) -> Made:
+        """Make a rendition.
+
+        Raises:
+            ImageError: as `Masters.found` does.
+        """
+        with self._masters.found(
+            job.original, job.originals, job.plan, job.timings, job.began
+        ) as master:
+            rendition = render(master.picture, job.plan, job.timings)
+            return Made(rendition, master.original, master.source, job.timings)

@@ -1,0 +1,45 @@
+"""Objects between processes of this server: length and pickle, over a socket that is its own."""
+
+import pickle
+import socket
+import struct
+from typing import Any
+
+_LENGTH = struct.Struct("<Q")
+
+_MAX_BYTES = 1 << 30
+"""More than any rendition has; so that nonsense is no reason to reserve all memory."""
+
+
+def send(connection: socket.socket, message: object) -> None:
+    """Send one object.
+
+    Raises:
+        OSError: the other end has gone, or takes too long.
+    """
+    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    connection.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive(connection: socket.socket) -> Any:
+    """Receive one object; only ever from a socket that no other user can reach.
+
+    Raises:
+        EOFError: the other end has gone.
+        OSError: it takes too long.
+    """
+    (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    if size > _MAX_BYTES:
+        raise EOFError(f"{size} bytes cannot be right")
+    return pickle.loads(_exactly(connection, size))  # noqa: S301 - from this server itself
+
+
+def _exactly(connection: socket.socket, size: int) -> bytearray:
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest:
+        count = connection.recv_into(rest)
+        if not count:
+            raise EOFError("the other end has gone")
+        rest = rest[count:]
+    return data

@@ -1,0 +1,97 @@
+"""Originals that did harm are remembered, and forgotten again."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imgprocessor.errors import BrokenOriginal, Busy, DeadlyOriginal, ImageError, NotFound
+from imgprocessor.originals import Original
+from imgprocessor.quarantine import Quarantine
+
+ORIGINAL = Original("/originals/a.jpg", 1, 2, 3, 4)
+
+
+@pytest.fixture
+def quarantine(tmp_path: Path) -> Quarantine:
+    return Quarantine(tmp_path / "quarantine", 600)
+
+
+def _age(folder: Path, seconds: float) -> None:
+    for path in folder.iterdir():
+        then = time.time() - seconds
+        os.utime(path, (then, then))
+
+
+def test_one_death_is_an_accident_and_two_are_none(quarantine: Quarantine) -> None:
+    quarantine.check(ORIGINAL)
+    assert quarantine.note_death(ORIGINAL) == 1
+    quarantine.check(ORIGINAL)
+    assert quarantine.note_death(ORIGINAL) == 2
+    with pytest.raises(DeadlyOriginal):
+        quarantine.check(ORIGINAL)
+
+
+def test_another_version_is_another_original(quarantine: Quarantine) -> None:
+    for _ in range(2):
+        quarantine.note_death(ORIGINAL)
+
+    quarantine.check(replace(ORIGINAL, modified_ns=5))
+    quarantine.check(replace(ORIGINAL, path="/originals/b.jpg"))
+
+
+@pytest.mark.parametrize("age", [601, -1000])
+def test_it_ends_and_so_it_does_when_clocks_are_set_back(
+    quarantine: Quarantine, tmp_path: Path, age: float
+) -> None:
+    for _ in range(2):
+        quarantine.note_death(ORIGINAL)
+    quarantine.note_verdict(ORIGINAL, BrokenOriginal("cut"))
+    _age(tmp_path / "quarantine", age)
+
+    quarantine.check(ORIGINAL)
+    assert quarantine.note_death(ORIGINAL) == 1
+
+
+def test_a_verdict_is_said_again(quarantine: Quarantine) -> None:
+    quarantine.note_verdict(ORIGINAL, BrokenOriginal("cut"))
+
+    with pytest.raises(BrokenOriginal, match="cut"):
+        quarantine.check(ORIGINAL)
+
+
+@pytest.mark.parametrize("error", [Busy(), NotFound("x")])
+def test_what_may_be_otherwise_next_time_is_not_remembered(
+    quarantine: Quarantine, error: ImageError
+) -> None:
+    quarantine.note_verdict(ORIGINAL, error)
+
+    quarantine.check(ORIGINAL)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"code": "internal"}', b"\xff", b"1"])
+def test_a_damaged_memory_is_none(quarantine: Quarantine, tmp_path: Path, content: bytes) -> None:
+    quarantine.note_verdict(ORIGINAL, BrokenOriginal("cut"))
+    for path in (tmp_path / "quarantine").iterdir():
+        path.write_bytes(content)
+
+    quarantine.check(ORIGINAL)
+
+
+def test_a_folder_that_cannot_be_used_forgets_and_still_ends_trials(tmp_path: Path) -> None:
+    (tmp_path / "quarantine").write_bytes(b"")
+    quarantine = Quarantine(tmp_path / "quarantine", 600)
+
+    assert quarantine.note_death(ORIGINAL) == 2
+    quarantine.note_verdict(ORIGINAL, BrokenOriginal("cut"))
+    quarantine.check(ORIGINAL)
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgprocessor.quarantine._MAX_REMEMBERED", 20)
+    quarantine = Quarantine(tmp_path / "quarantine", 600)
+    for number in range(100):
+        quarantine.note_verdict(replace(ORIGINAL, inode=number), BrokenOriginal("cut"))
+        assert len(list((tmp_path / "quarantine").iterdir())) <= 20

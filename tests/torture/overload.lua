@@ -1,0 +1,55 @@
+-- For wrk: ask for renditions that nobody asked for before, at a rate.
+-- Arguments: a file with names, the first number, requests a second of all connections together
+-- (0: as fast as answers come), connections, threads.
+-- The last line says: seconds, then how many answers had which status.
+
+local threads = {}
+
+function setup(thread)
+   thread:set("number", #threads)
+   threads[#threads + 1] = thread
+end
+
+function init(args)
+   names = {}
+   for name in io.lines(args[1]) do
+      names[#names + 1] = name
+   end
+   rate, connections, count = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
+   place = tonumber(args[2]) + number
+   counts = {}
+   told = ""
+end
+
+function delay()
+   if rate == 0 then
+      return 0
+   end
+   return math.random(0, math.floor(2000 * connections / rate))
+end
+
+function request()
+   place = place + count
+   local rest, path = place, "/images/?bandwidth=4g&format=jpeg&dpr=1&name="
+   path = path .. names[rest % #names + 1]
+   rest = math.floor(rest / #names)
+   path = path .. "&quality=" .. (40 + rest % 30)
+   rest = math.floor(rest / 30)
+   return wrk.format("GET", path .. "&width=" .. (300 + rest * 37 % 600))
+end
+
+function response(status)
+   counts[status] = (counts[status] or 0) + 1
+   told = ""
+   for known, number in pairs(counts) do
+      told = told .. known .. "=" .. number .. " "
+   end
+end
+
+function done(summary, latency, _)
+   local text = string.format("answers: %.3f ", summary.duration / 1e6)
+   for _, thread in ipairs(threads) do
+      text = text .. thread:get("told")
+   end
+   io.write(text .. "\n")
+end

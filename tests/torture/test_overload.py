@@ -1,0 +1,183 @@
+"""Ten times as many requests as can be rendered: who gets an answer gets it soon."""
+
+import itertools
+import subprocess
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import images
+import pytest
+import servers
+from conftest import ROOT
+from measures import Measured
+from servers import Server, serving
+from visitors import Visitors, percentile
+
+pytestmark = pytest.mark.apache
+
+LUA = ROOT / "tests/torture/overload.lua"
+CAPACITY_SECONDS = 15
+OVERLOAD_SECONDS = 60
+CONNECTIONS = 120
+QUERY = "bandwidth=4g&format=jpeg&dpr=1"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk was answered."""
+
+    seconds: float
+    statuses: Counter[int]
+
+    @property
+    def renders(self) -> float:
+        """A second."""
+        return self.statuses[200] / self.seconds
+
+
+class Wrk:
+    """Asks for renditions that nobody asked for before."""
+
+    def __init__(self, server: Server, names: Path) -> None:
+        self._server = server
+        self._names = names
+        self._first = itertools.count(0, 150_000)
+
+    def ask(self, seconds: int, connections: int, per_second: float = 0) -> Load:
+        """Ask as fast as answers come, or at a rate."""
+        told = subprocess.run(
+            [
+                "wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s",
+                "-s", LUA, f"http://127.0.0.1:{self._server.port}", "--",
+                self._names, str(next(self._first)), str(per_second), str(connections), "2",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout  # fmt: skip
+        (line,) = [line for line in told.splitlines() if line.startswith("answers:")]
+        _, took, *counts = line.split()
+        statuses: Counter[int] = Counter()
+        for count in counts:
+            status, _, number = count.partition("=")
+            statuses[int(status)] += int(number)
+        return Load(float(took), statuses)
+
+
+class Probe(threading.Thread):
+    """Asks for one kind of picture every now and then; remembers status and seconds."""
+
+    def __init__(self, port: int, path: str) -> None:
+        super().__init__()
+        self._port, self._path = port, path
+        self._over = threading.Event()
+        self.seconds: dict[int, list[float]] = {}
+
+    def run(self) -> None:
+        """Ask until told to stop."""
+        for number in itertools.count():
+            began = time.perf_counter()
+            status = servers.ask(self._port, self._path.format(number)).status
+            self.seconds.setdefault(status, []).append(time.perf_counter() - began)
+            if self._over.wait(0.05):
+                return
+
+    def stop(self) -> None:
+        """Stop, and wait for that."""
+        self._over.set()
+        self.join()
+
+
+def memory_bytes(server: Server) -> int:
+    """Return the proportional memory of daemons and renderers."""
+    total = 0
+    for pid in server.daemons() + server.renderers():
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def test_ten_times_the_capacity(tmp_path: Path, pictures: Path, measured: Measured) -> None:
+    """G1: what can be rendered is rendered, the rest is refused at once."""
+    names = tmp_path / "names"
+    names.write_text("\n".join(sorted(path.name for path in pictures.iterdir())))
+    kept = f"/images/?name=nasa.jpeg&width=300&{QUERY}&x={{}}"
+    with serving(tmp_path / "server", pictures) as server:
+        for name in names.read_text().split():
+            for width in (300, 600, 899):
+                server.ask(f"/images/?name={name}&width={width}&{QUERY}")
+        wrk = Wrk(server, names)
+        wrk.ask(5, 12)
+        before = Probe(server.port, kept.replace("x=", "y="))
+        before.start()
+        capacity = wrk.ask(CAPACITY_SECONDS, 12)
+        before.stop()
+        hits = Probe(server.port, kept)
+        others = Probe(server.port, f"/images/?name=nasa.jpeg&height=9{{:03}}&fit=force&{QUERY}")
+        hits.start()
+        others.start()
+        load = wrk.ask(OVERLOAD_SECONDS, CONNECTIONS, 10 * capacity.renders)
+        hits.stop()
+        others.stop()
+        memory = memory_bytes(server)
+        time.sleep(5)
+        again = wrk.ask(5, 12)
+
+    goodput = load.renders / capacity.renders
+    refused = percentile(others.seconds[503], 99) * 1000
+    usual, under = (percentile(probe.seconds[200], 99) * 1000 for probe in (before, hits))
+    measured(
+        "G1",
+        f"capacity {capacity.renders:.0f}/s; asked"
+        f" {sum(load.statuses.values()) / load.seconds:.0f}/s for {load.seconds:.0f} s: goodput"
+        f" {goodput:.2f} of capacity, statuses {dict(load.statuses)};"
+        f" refusals p99 {refused:.0f} ms; kept ones p99 {under:.0f} ms"
+        f" (at capacity {usual:.0f}); memory {memory / 1e6:.0f} MB; five seconds later"
+        f" {again.renders / capacity.renders:.2f} of capacity",
+    )
+    assert load.statuses.keys() <= {200, 503}
+    assert hits.seconds.keys() == {200}
+    assert goodput >= 0.9
+    assert refused <= 100
+    assert under <= 2 * max(usual, 50)
+    assert again.renders >= 0.9 * capacity.renders
+
+
+def test_large_pictures_do_not_hold_small_ones_up(
+    tmp_path: Path, pictures: Path, measured: Measured
+) -> None:
+    """G2: five large ones among a hundred."""
+    for number in range(40):
+        large = images.texture((5000, 3300 + number))
+        images.save(pictures / f"large{number}.jpg", large, "JPEG", quality=80)
+
+    def small(number: int) -> str:
+        return f"/images/?name=nasa.jpeg&width={301 + number}&{QUERY}"
+
+    with serving(tmp_path / "server", pictures) as server:
+        server.ask(f"/images/?name=nasa.jpeg&width=300&{QUERY}")
+        with Visitors(server.port, 2, 0.05, small) as alone:
+            time.sleep(10)
+        larges = itertools.count()
+
+        def path(number: int) -> str:
+            if number % 20:
+                return small(1000 + number)
+            return f"/images/?name=large{next(larges) % 40}.jpg&width=1200&{QUERY}&x={number}"
+
+        with Visitors(server.port, 2, 0.05, path) as mixed:
+            time.sleep(20)
+
+    # The slowest twentieth are the large ones themselves.
+    usual, among = percentile(alone.seconds, 99), percentile(mixed.seconds, 99 * 0.95)
+    measured(
+        "G2",
+        f"small ones p99 {usual * 1000:.0f} ms alone, {among * 1000:.0f} ms among large ones"
+        f" ({len(mixed.seconds)} requests)",
+    )
+    assert mixed.statuses.keys() == {200}
+    assert among <= 5 * max(usual, 0.02)
