@@ -24,11 +24,11 @@ from imgprocessor.app import (
     make_purging,
     make_service,
 )
+from imgprocessor.doubts import doubts
 from imgprocessor.edge import CACHES, Backend, Site, configuration
 from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError, ImageError
 from imgprocessor.explanation import explain
-from imgprocessor.policy import doubts
 from imgprocessor.purging import Wanted
 from imgprocessor.query import PARAMETERS
 from imgprocessor.reload import PID_FILE, reload
@@ -43,6 +43,7 @@ from imgprocessor.report import (
 )
 from imgprocessor.service import Request
 from imgprocessor.settings import MAX_PORT, describe_settings, read_address
+from imgprocessor.signcommand import add_sign
 from imgprocessor.table import print_table
 from imgprocessor.web import add_page
 
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_edge(commands)
     _add_settings(commands)
     _add_reload(commands)
+    sign = commands.add_parser("sign", help="sign a link, where links must be signed")
+    add_sign(sign)
+    _add_files(sign)
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from imgprocessor.allowed import Allowed
 from imgprocessor.encoders import ENCODERS, VERSIONS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.foreman import Foreman
@@ -38,9 +39,11 @@ from imgprocessor.settings import (
     PolicySettings,
     PurgeSettings,
     Settings,
+    SigningSettings,
     StoreSettings,
     parse_settings,
 )
+from imgprocessor.signing import Signing
 from imgprocessor.store import Store
 from imgprocessor.web import create_web
 
@@ -50,6 +53,8 @@ _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
 _MIN_TOKEN_CHARACTERS = 16
+_MIN_KEY_CHARACTERS = 32
+"""128 bits, where somebody writes hexadecimal digits."""
 
 DEFAULT_CONF = Path(__file__).resolve().parent.parent / "conf" / "imgprocessor.ini"
 
@@ -102,7 +107,8 @@ def make_web(settings: Settings, renderers: Renderers | None = None) -> Flask:
     log = RequestLog(Path(settings.log.file))
     # Two Pillows can lie over each other: which one is loaded is worth a line.
     log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
-    web = create_web(service, placeholder, settings.freshness, log)
+    signing = make_signing(settings)
+    web = create_web(service, placeholder, settings.freshness, log, signing=signing)
     root, store = Path(settings.originals.root), Path(settings.store.folder)
     add_health(web, Readiness(root, store, renderers), digest(settings))
     purging = make_purging(settings, service)
@@ -120,18 +126,60 @@ def make_purging(settings: Settings, service: Service) -> Purging:
     return Purging(service, settings.purge, _token(settings.purge))
 
 
+def make_signing(settings: Settings) -> Signing | None:
+    """Make the part that tells signed links from others; None where none need be signed.
+
+    Raises:
+        ConfigurationError: the keys cannot be read, or are wrong.
+    """
+    keys = signing_keys(settings.signing)
+    return Signing(keys, settings.pixels.max_output_side_pixels) if keys else None
+
+
+def signing_keys(settings: SigningSettings) -> tuple[str, ...]:
+    """Read the keys that links are signed with, the one that signs first; none if no file is named.
+
+    Raises:
+        ConfigurationError: they cannot be read, or are wrong.
+    """
+    if settings.keys_file is None:
+        return ()
+    file = Path(settings.keys_file)
+    where = f"[signing] keys_file: {file}"
+    keys = []
+    for number, line in enumerate(_secret(file, where).splitlines(), 1):
+        key = line.strip()
+        if key and not key.startswith("#"):
+            keys.append(_word(key, _MIN_KEY_CHARACTERS, f"{where}: line {number}"))
+    if not keys:
+        raise ConfigurationError(
+            f"{where} has no key: put one there, as `openssl rand -hex 32` does"
+        )
+    return tuple(keys)
+
+
 def _token(settings: PurgeSettings) -> str | None:
     if settings.token_file is None:
         return None
     file = Path(settings.token_file)
-    token = _read(file).strip()
     where = f"[purge] token_file: {file}"
-    if not re.fullmatch(rf"[!-~]{{{_MIN_TOKEN_CHARACTERS},200}}", token):
-        wrong = f"must hold one word of {_MIN_TOKEN_CHARACTERS} to 200 ASCII characters"
-        raise ConfigurationError(f"{where} {wrong}, such as `openssl rand -hex 32` prints")
+    return _word(_secret(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+
+
+def _secret(file: Path, where: str) -> str:
+    """Read a file that not everybody may read."""
+    text = _read(file)
     if file.stat().st_mode & stat.S_IRWXO:
         raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")
-    return token
+    return text
+
+
+def _word(text: str, min_characters: int, where: str) -> str:
+    """Check what is as good as a password; the message never has it."""
+    if not re.fullmatch(rf"[!-~]{{{min_characters},200}}", text):
+        wrong = f"must hold one word of {min_characters} to 200 ASCII characters"
+        raise ConfigurationError(f"{where} {wrong}, such as `openssl rand -hex 32` prints")
+    return text
 
 
 def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
@@ -163,6 +211,7 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
             token_file=known(settings.purge.token_file),
             disk_caches=tuple(map(absolute, settings.purge.disk_caches)),
         ),
+        signing=SigningSettings(known(settings.signing.keys_file)),
         log=LogSettings(absolute(settings.log.file)),
     )
 
@@ -281,8 +330,14 @@ def digest(settings: Settings) -> str:
     Raises:
         ConfigurationError: as `load_policy` does.
     """
-    parts = (load_policy(settings), settings.pixels, settings.freshness, SHAPED_BY)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+    policy = load_policy(settings)
+    parts: list[object] = [policy, settings.pixels, settings.freshness, SHAPED_BY]
+    # What was not always there counts where it is used: the digests of others stay as they were.
+    if policy.allowed != Allowed():
+        parts.append(policy.allowed)
+    if settings.signing.keys_file is not None:
+        parts.append("signed")
+    return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:8]
 
 
 def _originals(settings: OriginalsSettings) -> Originals:

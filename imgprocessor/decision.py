@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from imgprocessor.allowed import refused
 from imgprocessor.client import (
     DENSITY,
     DOWNLINK,
@@ -59,15 +60,19 @@ def decide(query: ImageQuery, client: Client, policy: Policy) -> Decision:
 
 
 def require_offered(query: ImageQuery, policy: Policy) -> None:
-    """Check that the format a query names is one that the policy offers.
+    """Check that a query names a format that the policy offers, and what its ladder has.
 
     Raises:
-        BadQuery: it is not.
+        BadQuery: it does not.
     """
+    problems = refused(query, policy.allowed)
     offered = on_request(policy)
     if query.format is not None and query.format not in offered:
         words = ", ".join(("auto", *offered))
-        raise BadQuery([f"format={query.format}: the policy does not offer it; there are {words}"])
+        wrong = f"format={query.format}: the policy does not offer it; there are {words}"
+        problems.append(wrong)
+    if problems:
+        raise BadQuery(problems)
 
 
 def uses(query: ImageQuery, policy: Policy) -> Uses:

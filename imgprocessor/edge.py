@@ -19,6 +19,7 @@ from imgprocessor.app import digest, load_policy
 from imgprocessor.client import HEADERS as HINTS
 from imgprocessor.imagekey import FIELDS
 from imgprocessor.keyrules import KEY, VARY, key_steps
+from imgprocessor.queryrules import PROOF
 from imgprocessor.render import SHAPED_BY
 from imgprocessor.settings import Settings
 from imgprocessor.steps import HEADERS, QUERY, Rule, Step, follow
@@ -87,7 +88,8 @@ def configuration(cache: Cache, settings: Settings, site: Site) -> str:
         keep_trailing_newline=True,
     )
     policy = load_policy(settings)
-    steps = key_steps(policy, settings.pixels, SHAPED_BY)
+    signed = settings.signing.keys_file is not None
+    steps = key_steps(policy, settings.pixels, SHAPED_BY, signed=signed)
     return environment.get_template(_TEMPLATES[cache]).render(
         site=site,
         freshness=settings.freshness,
@@ -102,6 +104,7 @@ def configuration(cache: Cache, settings: Settings, site: Site) -> str:
         key=KEY,
         fields=len(FIELDS) - 1,
         vary=VARY,
+        proof=PROOF if signed else "",
         source=_SOURCES[cache],
         captures=_captures,
         of_nothing=_of_nothing,

@@ -35,6 +35,20 @@ class BadQuery(ImageError):
         super().__init__()
 
 
+class BadSignature(ImageError):
+    """Links must be signed here, and this one is not, or not rightly, or no longer."""
+
+    code = "bad-signature"
+    status = 403
+    # The same for one that is missing and one that is wrong: nobody is helped to guess.
+    public = "This link is not signed as it must be."
+
+    def __init__(self, detail: str = "", *, expired: bool = False) -> None:
+        if expired:
+            self.public = "This link has expired."
+        super().__init__(detail)
+
+
 class NotFound(ImageError):
     """There is no such original, or none that may be shown."""
 

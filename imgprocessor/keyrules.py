@@ -23,10 +23,16 @@ such a request with an error, or under a name of its own; it must not be kept.
 """
 
 
-def key_steps(policy: Policy, pixels: PixelsSettings, encoders: str) -> tuple[Step, ...]:
-    """Return the steps from a request to its imagekey and its `Vary`, in order."""
+def key_steps(
+    policy: Policy, pixels: PixelsSettings, encoders: str, *, signed: bool = False
+) -> tuple[Step, ...]:
+    """Return the steps from a request to its imagekey and its `Vary`, in order.
+
+    Where links must be signed, those that are not have no key, and of the others a step says by
+    what: `queryrules.PROOF`.
+    """
     return (
-        *query_steps(policy, pixels),
+        *query_steps(policy, pixels, signed=signed),
         *bandwidth_steps(policy),
         *screen_steps(policy),
         *density_steps(policy, pixels),

@@ -7,7 +7,7 @@ from pathlib import Path
 from imgprocessor.errors import ImageError
 from imgprocessor.imagekey import EVERY_TAG, original_tag
 from imgprocessor.originals import Originals
-from imgprocessor.query import PLAINEST, readable_part, spell
+from imgprocessor.query import PLAINEST, ImageQuery, readable_part, spell
 from imgprocessor.render import Rendition
 from imgprocessor.service import Found, Planned, Request, Service
 from imgprocessor.settings import OriginalsSettings, PixelsSettings
@@ -51,15 +51,24 @@ class Placeholder:
         return self._plain
 
     def stand_in(
-        self, request: Request, *, with_pixels: bool = True, may_wait: bool = True
+        self,
+        request: Request,
+        *,
+        with_pixels: bool = True,
+        may_wait: bool = True,
+        may_choose: bool = True,
     ) -> Stand:
         """Render the placeholder with the size, fit, quality and budget that the request would
         have got.
 
-        Of a request that makes no sense, what does make sense counts. Never raises for a
-        placeholder that is missing or broken.
+        Who may not choose, because the link is not signed, gets what the table has for this
+        visitor: no failure may be used to have sizes made. For the same reason no size counts
+        that the policy does not allow. Of a request that makes no sense, what does make sense
+        counts. Never raises for a placeholder that is missing or broken.
         """
-        asked = readable_part(request.query_string, self._max_side)
+        asked = self._service.permitted_part(readable_part(request.query_string, self._max_side))
+        if not may_choose:
+            asked = _visitors_part(asked)
         query = replace(
             asked,
             name=self._file.name,
@@ -84,3 +93,14 @@ class Placeholder:
             return Stand(planned, self._service.answer(found).rendition, "")
         except ImageError as error:
             return Stand(planned, None, f"placeholder {self._file}: {error}")
+
+
+def _visitors_part(query: ImageQuery) -> ImageQuery:
+    """Return a query without what a page's author writes, but for the name."""
+    return ImageQuery(
+        query.name,
+        query.spelled_name,
+        bandwidth=query.bandwidth,
+        screen=query.screen,
+        dpr=query.dpr,
+    )

@@ -4,12 +4,11 @@ Rows are screens, columns bandwidth classes, a cell says how wide, which quality
 The language is described in the README; a table that is wrong in any word stops the start.
 """
 
-import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import pairwise
 
+from imgprocessor.allowed import ALLOWED, BYTES_A_KILOBYTE, Allowed, read_allowed
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.query import FORMATS, PLAINEST, Format, parse_number
 from imgprocessor.settings import read_ini
@@ -24,7 +23,6 @@ SIZED = "sized"
 """The row for requests that name a width or a height themselves."""
 
 _FULL = 100
-_BYTES_A_KILOBYTE = 1000
 
 BEST_QUALITY = 95
 """The ceiling of a cell that names a score: above it bytes grow and nothing can be seen."""
@@ -34,7 +32,7 @@ _FORMATS = "formats"
 _OFFER = "offer"
 _DEFAULT = "default"
 _OTHERWISE = "otherwise"
-_RESERVED = (_BANDWIDTHS, _SCREENS, _FORMATS, SIZED, _DEFAULT)
+_RESERVED = (_BANDWIDTHS, _SCREENS, _FORMATS, SIZED, ALLOWED, _DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Cell:
             words.append("full" if self.width_percent == _FULL else f"{self.width_percent}%")
         words.append(f"q{self.quality}" if self.target_score is None else f"s{self.target_score}")
         if self.budget_bytes is not None:
-            words.append(f"{self.budget_bytes // _BYTES_A_KILOBYTE}kB")
+            words.append(f"{self.budget_bytes // BYTES_A_KILOBYTE}kB")
         if self.width_pixels is None and self.width_percent is None:
             words.append(f"dpr{self.max_density}")
         return " ".join(words)
@@ -99,6 +97,8 @@ class Policy:
     """By screen (or `sized`) and bandwidth; none is missing."""
     formats: tuple[Format, ...] = (PLAINEST,)
     """What may be sent, the best first; the plainest is always among them."""
+    allowed: Allowed = field(default=Allowed(), repr=False)
+    """What requests may name themselves. Not in `repr()`, which digests are made of."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -134,48 +134,6 @@ def parse_policy(text: str, origin: str) -> Policy:
     return _Reader(text, origin).read()
 
 
-def doubts(policy: Policy) -> list[str]:
-    """Return what is allowed and still looks wrong: a worse bandwidth that gets more of something
-    than the next better one. Save-Data is left out: it is a wish, and not the worst network.
-    """
-    networks = [bandwidth.name for bandwidth in policy.bandwidths if not bandwidth.save_data]
-    found = []
-    for row in policy.rows:
-        for worse, better in pairwise(networks):
-            more = _gets_more(policy.cells[row, worse], policy.cells[row, better])
-            found += [f"[{row}] {worse} gets more than {better}: {what}" for what in more]
-    return found
-
-
-def _gets_more(worse: Cell, better: Cell) -> list[str]:
-    of_worse, of_better = _amounts(worse), _amounts(better)
-    return [
-        f"{of_worse[kind][1]} against {of_better[kind][1]}"
-        for kind in of_worse
-        if kind in of_better and of_worse[kind][0] > of_better[kind][0]
-    ]
-
-
-def _amounts(cell: Cell) -> dict[str, tuple[float, str]]:
-    """Return what a cell gives, each as a number and as a word; only like is compared to like."""
-    budget = cell.budget_bytes
-    amounts: dict[str, tuple[float, str]] = {
-        "density": (float(cell.max_density), f"dpr{cell.max_density}"),
-        "budget": (math.inf, "no budget")
-        if budget is None
-        else (budget, f"{budget // _BYTES_A_KILOBYTE}kB"),
-    }
-    if cell.width_pixels is not None:
-        amounts["pixels"] = (cell.width_pixels, f"{cell.width_pixels}px")
-    if cell.width_percent is not None:
-        amounts["percent"] = (cell.width_percent, f"{cell.width_percent}%")
-    if cell.target_score is not None:
-        amounts["score"] = (cell.target_score, f"s{cell.target_score}")
-    else:
-        amounts["quality"] = (cell.quality, f"q{cell.quality}")
-    return amounts
-
-
 class _Reader:
     """Reads one policy; holds what every message must name."""
 
@@ -201,6 +159,7 @@ class _Reader:
                 for bandwidth in self._known_keys(row, bandwidth_names)
             },
             formats=self._read_formats(),
+            allowed=read_allowed(self._ini, self._wrong),
         )
 
     def _read_bandwidths(self) -> list[Bandwidth]:
@@ -352,7 +311,7 @@ class _Reader:
 
     def _refuse_unknown_sections(self, screens: list[str]) -> None:
         for section in self._ini.sections():
-            if section not in (_BANDWIDTHS, _SCREENS, _FORMATS, SIZED, *screens):
+            if section not in (_BANDWIDTHS, _SCREENS, _FORMATS, ALLOWED, SIZED, *screens):
                 known = ", ".join(screens)
                 wrong = f"{self._origin}: [{section}]: no such screen; there are {known}"
                 raise ConfigurationError(wrong)
@@ -390,7 +349,7 @@ def _cell(words: dict[str, str]) -> Cell:
     return Cell(
         quality=number if kind == "q" else BEST_QUALITY,
         target_score=number if kind == "s" else None,
-        budget_bytes=int(budget.removesuffix("kB")) * _BYTES_A_KILOBYTE if budget else None,
+        budget_bytes=int(budget.removesuffix("kB")) * BYTES_A_KILOBYTE if budget else None,
         width_pixels=int(width.removesuffix("px")) if width.endswith("px") else None,
         width_percent=int(width.removesuffix("%")) if width.endswith("%") else None,
         max_density=Decimal(words.get("density", "dpr1").removeprefix("dpr")),

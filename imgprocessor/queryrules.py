@@ -13,8 +13,9 @@ from imgprocessor.query import (
     OLD_SPELLINGS,
     PARAMETERS,
 )
-from imgprocessor.ranges import whole_at_least, whole_at_most
+from imgprocessor.ranges import whole_among, whole_at_least, whole_at_most
 from imgprocessor.settings import PixelsSettings
+from imgprocessor.signing import EXPIRES, EXPIRES_PATTERN, SIGNATURE, SIGNATURE_PATTERN
 from imgprocessor.steps import BEGIN, END, QUERY, Rule, Step, asked, step
 
 _REFUSED = "!"
@@ -23,13 +24,21 @@ _REFUSED = "!"
 _NAME = r"[A-Za-z0-9._~!$'()*+,;:@/?=%-]"
 """What may stand in a query string unescaped (RFC 3986, 3.4), but for `&`, which ends a value."""
 
+PROOFS = (SIGNATURE, EXPIRES)
+
 SIDES = ("width", "height")
 """The steps that say that the request names a size, if one of them does."""
 
 
-def query_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
-    """Yield the steps from the query string to what it asks for, in the imagekey's words."""
-    spellings = {name: [name] for name in PARAMETERS}
+PROOF = "proof"
+"""The step that says by what a link is signed; where links must be."""
+
+
+def query_steps(policy: Policy, pixels: PixelsSettings, *, signed: bool) -> Iterator[Step]:
+    """Yield the steps from the query string to what it asks for, in the imagekey's words; `signed`:
+    a link must be signed, or it has no key.
+    """
+    spellings = {name: [name] for name in (*PARAMETERS, *(PROOFS if signed else ()))}
     for old, name in OLD_SPELLINGS.items():
         spellings[name].append(old)
     yield step("several", QUERY, Rule("&", "&"), why="there is more than the name")
@@ -44,7 +53,7 @@ def query_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
         "name", "spelled_name", outside, Rule("^(.+)$", r"\1"), why="no path out of the folder"
     )
     for side in ("width", "height"):
-        limit = whole_at_most(pixels.max_output_side_pixels, 9)
+        limit = side_pattern(policy, pixels.max_output_side_pixels)
         yield asked(
             side,
             Rule(f"{BEGIN}{side}=0{{1,9}}{END}", ""),
@@ -63,13 +72,12 @@ def query_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
     yield asked(
         "quality",
         Rule(f"{BEGIN}quality=0{{1,3}}{END}", ""),
-        Rule(f"{BEGIN}quality=(?={whole_at_most(MAX_QUALITY, 3)}{END})0*([0-9]+)", r"\1"),
+        Rule(f"{BEGIN}quality=(?={_quality_pattern(policy)}{END})0*([0-9]+)", r"\1"),
         Rule(f"{BEGIN}quality=[^&]", _REFUSED),
     )
-    least = whole_at_least(MIN_BUDGET_BYTES, 12)
     yield asked(
         "max_bytes",
-        Rule(f"{BEGIN}max_bytes=(?={least}{END})0*([0-9]+)", r"\1"),
+        Rule(f"{BEGIN}max_bytes=(?={_budget_pattern(policy)}{END})0*([0-9]+)", r"\1"),
         Rule(f"{BEGIN}max_bytes=[^&]", _REFUSED),
         why=f"{MIN_BUDGET_BYTES} at least",
     )
@@ -80,9 +88,12 @@ def query_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
         Rule(f"{BEGIN}format=auto{END}", ""),
         Rule(f"{BEGIN}format=[^&]", _REFUSED),
     )
+    if signed:
+        yield from _proof_steps()
     yield Step(
         "refused",
-        "{twice}{width}{height}{asked_fit}{quality}{max_bytes}{format}|{name}",
+        "{twice}{width}{height}{asked_fit}{quality}{max_bytes}{format}"
+        f"{''.join(f'{{{name}}}' for name in PROOFS) if signed else ''}|{{name}}",
         (Rule(_REFUSED + ".*[|]|[|]$", _REFUSED),),
         why="what is answered with a 400 has no key",
     )
@@ -98,4 +109,43 @@ def query_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
         NONE,
         when=SIDES,
         why="with one side free there is nothing to cut off",
+    )
+
+
+def side_pattern(policy: Policy, max_side: int) -> str:
+    """Return an expression for every spelling of a side that may be asked for, up to a limit."""
+    sizes = policy.allowed.sizes
+    if sizes is None:
+        return whole_at_most(max_side, 9)
+    return whole_among([size for size in sizes if size <= max_side], 9)
+
+
+def _quality_pattern(policy: Policy) -> str:
+    qualities = policy.allowed.qualities
+    return whole_at_most(MAX_QUALITY, 3) if qualities is None else whole_among(qualities, 3)
+
+
+def _budget_pattern(policy: Policy) -> str:
+    budgets = policy.allowed.budgets
+    return whole_at_least(MIN_BUDGET_BYTES, 12) if budgets is None else whole_among(budgets, 12)
+
+
+def _proof_steps() -> Iterator[Step]:
+    """Yield the steps to what proves a link; whether it is right, only the application knows."""
+    yield asked(
+        SIGNATURE,
+        Rule(f"{BEGIN}{SIGNATURE}=({SIGNATURE_PATTERN}){END}", r"\1"),
+        otherwise=_REFUSED,
+        why="a link without is a 403",
+    )
+    yield asked(
+        EXPIRES,
+        Rule(f"{BEGIN}{EXPIRES}=({EXPIRES_PATTERN}){END}", r"\1"),
+        Rule(f"{BEGIN}{EXPIRES}(?:[=&]|$)", _REFUSED),
+    )
+    yield Step(
+        PROOF,
+        f"{{{SIGNATURE}}}.{{{EXPIRES}}}",
+        (Rule("^(.+)$", r"\1"),),
+        why="kept by this, too: who has another gets nothing that is kept",
     )

@@ -6,6 +6,7 @@ Caches in front can match text, and most cannot compare numbers, or not as decim
 around them.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 NUMBER = r"[0-9]{1,5}(?:[.][0-9]{1,3})?"
@@ -43,6 +44,13 @@ def whole_at_most(bound: int, digits: int) -> str:
 def whole_at_least(bound: int, digits: int) -> str:
     """Return an expression for every spelling of a whole number that is not below, as above."""
     return f"(?=[0-9]{{1,{digits}}}(?![0-9]))0*(?:{_whole_at_least(bound, digits)})"
+
+
+def whole_among(numbers: Sequence[int], digits: int) -> str:
+    """Return an expression for every spelling of these whole numbers, as above."""
+    if not numbers:
+        return "(?!)"
+    return f"(?=[0-9]{{1,{digits}}}(?![0-9]))0*(?:{'|'.join(map(str, numbers))})"
 
 
 def _number(alternatives: str) -> str:

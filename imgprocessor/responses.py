@@ -124,11 +124,12 @@ def _vary(planned: Planned) -> dict[str, str]:
 def _cache_control(planned: Planned, freshness: FreshnessSettings) -> str:
     degraded = planned.decision.is_degraded
     max_age = freshness.degraded_max_age_seconds if degraded else freshness.max_age_seconds
-    return (
-        f"public, max-age={max_age}, s-maxage={freshness.shared_max_age_seconds}"
-        f", stale-while-revalidate={freshness.stale_while_revalidate_seconds}"
-        f", stale-if-error={freshness.stale_if_error_seconds}"
-    )
+    while_revalidate = freshness.stale_while_revalidate_seconds
+    if_error = freshness.stale_if_error_seconds
+    # Where nothing old may be sent, caches must be told so: some would, when all else fails.
+    stale = f"stale-while-revalidate={while_revalidate}, stale-if-error={if_error}"
+    stale = stale if while_revalidate or if_error else "must-revalidate"
+    return f"public, max-age={max_age}, s-maxage={freshness.shared_max_age_seconds}, {stale}"
 
 
 def _decision(planned: Planned, rendition: Rendition | None) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Literal
 
+from imgprocessor.allowed import permitted_part
 from imgprocessor.client import HEADERS, resolve_client, vary
 from imgprocessor.decision import Decision, decide, require_offered, uses
 from imgprocessor.errors import Busy
@@ -157,6 +158,10 @@ class Service:
         plan = make_plan(query, decision, self._pixels, SHAPED_BY)
         key = imagekey(plan)
         return Planned(query.name, decision, plan, key, self.vary(query), tags(query.name, key))
+
+    def permitted_part(self, query: ImageQuery) -> ImageQuery:
+        """Return a query without the sizes and limits that the policy's ladder does not have."""
+        return permitted_part(query, self._policy.allowed)
 
     def vary(self, query: ImageQuery) -> str:
         """Return the `Vary` of a URL's answers."""

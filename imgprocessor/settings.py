@@ -313,6 +313,19 @@ class PurgeSettings:
 
 
 @dataclass(frozen=True)
+class SigningSettings:
+    """Whether links must be signed."""
+
+    keys_file: str | None = setting(
+        None,
+        _path_or_none,
+        "A file with the keys that links are signed with, one a line: the first signs, all are"
+        " taken; readable for the daemons' user, not for everybody. Without, no link need be"
+        " signed.",
+    )
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """What is written down."""
 
@@ -331,6 +344,7 @@ class Settings:
     placeholder: PlaceholderSettings = PlaceholderSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     purge: PurgeSettings = PurgeSettings()
+    signing: SigningSettings = SigningSettings()
     log: LogSettings = LogSettings()
 
 

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from imgprocessor.allowed import Allowed
 from imgprocessor.policy import Bandwidth, Cell, Policy
 
 _STYLES = {"width": "bold cyan", "quality": "green", "budget": "magenta", "density": "yellow"}
@@ -27,6 +28,8 @@ def print_table(policy: Policy, console: Console) -> None:
         bound = "otherwise" if screen.max_css_pixels is None else f"{screen.max_css_pixels} px"
         _print_bounds(console, screen.name, bound, default=screen.name == policy.default_screen)
     console.print(f"formats: {' '.join(policy.formats)}", style="dim", highlight=False)
+    if policy.allowed != Allowed():
+        console.print(f"allowed: {policy.allowed}", style="dim", highlight=False)
 
 
 def _print_bounds(console: Console, name: str, bounds: str, *, default: bool) -> None:

@@ -14,8 +14,10 @@ from imgprocessor.hintrules import longest, screen_sizes
 from imgprocessor.keyrules import KEY, VARY
 from imgprocessor.policy import DENSITIES, Bandwidth, Policy
 from imgprocessor.query import MAX_NAME_BYTES
-from imgprocessor.ranges import NUMBER, at_least, at_most, whole_at_most
+from imgprocessor.queryrules import PROOF, side_pattern
+from imgprocessor.ranges import NUMBER, at_least, at_most
 from imgprocessor.settings import PixelsSettings
+from imgprocessor.signing import SIGNATURE, SIGNATURE_PATTERN
 from imgprocessor.steps import HEADERS, Step, follow
 
 ACCEPTS = (
@@ -93,8 +95,9 @@ class Usual:
 
 
 def usual(steps: Sequence[Step], policy: Policy, pixels: PixelsSettings) -> Usual:
-    """Return what is usual under a policy."""
+    """Return what is usual under a policy; with steps for signed links, of those."""
     results = {accept: _told(steps, "name=n", accept)[KEY] for accept in ACCEPTS}
+    width = _some_width(policy)
     accepts = [known for known in ACCEPTS if results[known] == results[ACCEPTS[0]]]
     names = [known.name for known in policy.bandwidths][::-1]
 
@@ -107,27 +110,39 @@ def usual(steps: Sequence[Step], policy: Policy, pixels: PixelsSettings) -> Usua
         for size, name in screen_sizes(policy)
     }
     densities = {
-        f"^{at_most(density)}$": leaves(f"name=n&width=1&dpr={density}", "1x")
+        f"^{at_most(density)}$": leaves(f"name=n&width={width}&dpr={density}", f"{width}x")
         for density in DENSITIES[:-1]
     }
-    densities["."] = leaves(f"name=n&width=1&dpr={DENSITIES[-1]}", "1x")
+    densities["."] = leaves(f"name=n&width={width}&dpr={DENSITIES[-1]}", f"{width}x")
     return Usual(
         accepts=accepts,
         shapes=list(_shapes(steps, policy, pixels)),
         networks=list(_networks(policy)),
         unknown=policy.default_bandwidth,
         screens={"": leaves(f"name=n&screen={policy.default_screen}", "-"), **screens},
-        densities={"": leaves("name=n&width=1", "1x"), **densities},
+        densities={"": leaves(f"name=n&width={width}", f"{width}x"), **densities},
     )
 
 
 def _told(steps: Sequence[Step], query: str, accept: str = ACCEPTS[0]) -> dict[str, str]:
+    if _signed(steps):
+        query += f"&{SIGNATURE}={'A' * 43}"
     return follow(steps, query, {HEADERS["accept"].lower(): accept})
+
+
+def _signed(steps: Sequence[Step]) -> bool:
+    return any(step.name == PROOF for step in steps)
+
+
+def _some_width(policy: Policy) -> int:
+    """Return a width that may be asked for; the keys of others differ in nothing but that."""
+    return 1 if policy.allowed.sizes is None else policy.allowed.sizes[0]
 
 
 def _shapes(steps: Sequence[Step], policy: Policy, pixels: PixelsSettings) -> Iterator[Shape]:
     # A width that no density makes too long.
-    width = whole_at_most(longest(DENSITIES[-1], pixels.max_output_side_pixels), 9)
+    width = side_pattern(policy, longest(DENSITIES[-1], pixels.max_output_side_pixels))
+    some_width = _some_width(policy)
     names = "|".join(known.name for known in policy.bandwidths)
     # A row that is called by a number is not told from a size.
     scripted = not any(re.fullmatch(NUMBER, screen.name) for screen in policy.screens)
@@ -137,7 +152,9 @@ def _shapes(steps: Sequence[Step], policy: Policy, pixels: PixelsSettings) -> It
             pattern, query = _NAME, "name=n"
             if sized:
                 pattern += f"&width=(?!0){width}"
-                query += "&width=1"
+                query += f"&width={some_width}"
+            if _signed(steps):
+                pattern += f"&{SIGNATURE}={SIGNATURE_PATTERN}"
             if screen:
                 pattern += f"&screen=[1-9][0-9]{{0,4}}&dpr={density}"
                 query += f"&screen={policy.default_screen}&dpr=1"

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, g, request, send_from_directory
@@ -26,12 +28,16 @@ from imgprocessor.purging import PURGE_PATH
 from imgprocessor.responses import IMAGEKEY, failure, not_modified, picture, validators
 from imgprocessor.service import Answer, Found, Planned, Request, Service
 from imgprocessor.settings import FreshnessSettings
+from imgprocessor.signing import Signing, proof, until
 
 _HEADERS = {name: f"HTTP_{name.upper().replace('-', '_')}" for name in HEADERS}
 """What WSGI calls the headers that can change an answer (PEP 3333)."""
 
 _CLAIMED = "HTTP_IMAGEKEY"
 """What a cache in front took the request for: see `edge`."""
+
+_CLAIMED_PROOF = "HTTP_IMAGEKEY_PROOF"
+"""What a cache in front took for the link's proof: see `signing.proof`."""
 
 _QUERY = "IMG_QUERY"
 """The query string as it came, where Apache put the imagekey in its place: see `apache.conf.jinja`.
@@ -52,8 +58,12 @@ def create_web(
     placeholder: Placeholder,
     freshness: FreshnessSettings,
     log: RequestLog,
+    *,
+    signing: Signing | None = None,
 ) -> Flask:
-    """Join the parts into a WSGI application that answers `/images/`."""
+    """Join the parts into a WSGI application that answers `/images/`. With `signing`, links must be
+    signed.
+    """
     web = Flask("imgprocessor", static_folder=None)
 
     @web.before_request
@@ -63,7 +73,9 @@ def create_web(
 
     @web.route("/images/", methods=["GET", "HEAD"], provide_automatic_options=False)
     def images() -> Response:
-        return _answered(service, freshness)
+        # First of all: without a right signature nobody learns what there is.
+        expires = _require_signature(signing)
+        return _answered(service, partial(_until, expires, freshness))
 
     @web.errorhandler(Exception)
     def failed(error: Exception) -> Response:
@@ -72,14 +84,19 @@ def create_web(
             report_unexpected(error)
         as_json = _asks_for_json()
         with_pixels = not as_json and request.method != "HEAD"
+        expires, may_choose = None, False
+        with contextlib.suppress(ImageError):
+            expires, may_choose = _require_signature(signing), True
         if known.is_passing:
             stand = placeholder.plain()
         else:
-            stand = placeholder.stand_in(_incoming(), with_pixels=with_pixels)
+            stand = placeholder.stand_in(
+                _incoming(), with_pixels=with_pixels, may_choose=may_choose
+            )
         detail = "; ".join(text for text in (str(known), stand.trouble) if text)
         g.entry.update(_planned_entry(stand.planned))
         g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
-        response = failure(known, stand, freshness, as_json=as_json)
+        response = failure(known, stand, _until(expires, freshness), as_json=as_json)
         if isinstance(known, MethodNotAllowed):
             response.headers["Allow"] = "POST" if request.path == PURGE_PATH else "GET, HEAD"
         return response
@@ -88,7 +105,7 @@ def create_web(
     def write_down(response: Response) -> Response:
         if request.endpoint in UNLOGGED:
             return response
-        _restrain_caches(service, response)
+        _restrain_caches(service, signing, response)
         log.write(
             {
                 "time": utc_now(),
@@ -106,7 +123,8 @@ def create_web(
     return web
 
 
-def _answered(service: Service, freshness: FreshnessSettings) -> Response:
+def _answered(service: Service, freshness: Callable[[], FreshnessSettings]) -> Response:
+    """Answer; `freshness` is asked at the end, because making a picture takes its time."""
     for _ in range(_TRIALS):
         found = service.find(_incoming())
         response = _answered_once(service, found, freshness)
@@ -117,15 +135,17 @@ def _answered(service: Service, freshness: FreshnessSettings) -> Response:
     return response
 
 
-def _answered_once(service: Service, found: Found, freshness: FreshnessSettings) -> Response:
+def _answered_once(
+    service: Service, found: Found, freshness: Callable[[], FreshnessSettings]
+) -> Response:
     g.entry.update(_planned_entry(found.planned))
     if _is_current(found):
-        return not_modified(found, freshness)
+        return not_modified(found, freshness())
     answer = service.kept(found) if request.method == "HEAD" else _made(service, found)
     if answer is None:
-        return picture(found, None, freshness)
+        return picture(found, None, freshness())
     g.entry.update(_answer_entry(answer))
-    response = picture(answer.found, answer.rendition, freshness)
+    response = picture(answer.found, answer.rendition, freshness())
     if answer.is_cheaper:
         response.headers["image-decision"] += "; cheaper=overloaded"
         response.headers["Cache-Control"] = "no-store"
@@ -162,7 +182,21 @@ def _incoming() -> Request:
     return Request(query_string, headers)
 
 
-def _restrain_caches(service: Service, response: Response) -> None:
+def _require_signature(signing: Signing | None) -> int | None:
+    """Check the link, where it must be signed; return when it expires, if ever.
+
+    Raises:
+        BadSignature, BadQuery: as `Signing.require` does.
+    """
+    return None if signing is None else signing.require(_incoming().query_string, time.time())
+
+
+def _until(expires: int | None, freshness: FreshnessSettings) -> FreshnessSettings:
+    """Return how long an answer that is sent now may be kept."""
+    return freshness if expires is None else until(freshness, max(0, int(expires - time.time())))
+
+
+def _restrain_caches(service: Service, signing: Signing | None, response: Response) -> None:
     """Have nothing kept that is only right for this client, nor anything by a cache that takes a
     request for another than it is.
     """
@@ -170,7 +204,10 @@ def _restrain_caches(service: Service, response: Response) -> None:
         # A redirect repeats the Host that the client named.
         response.headers["Cache-Control"] = "no-store"
     environ = request.environ
-    claims = [environ[_CLAIMED]] if _CLAIMED in environ else []
+    claims = []
+    if _CLAIMED in environ:
+        proven = "" if signing is None else f"&{environ.get(_CLAIMED_PROOF, '')}"
+        claims.append(f"{environ[_CLAIMED]}{proven}")
     if _QUERY in environ:
         claims.append(environ["QUERY_STRING"])
         del response.headers["Vary"]  # which is said by Apache, behind its cache
@@ -178,7 +215,9 @@ def _restrain_caches(service: Service, response: Response) -> None:
         return
     own = None
     with contextlib.suppress(ImageError):
-        own = service.understand(_incoming()).imagekey
+        # A cache that keeps answers by imagekey alone would hand them to who has no signature.
+        proven = "" if signing is None else f"&{proof(_incoming().query_string)}"
+        own = f"{service.understand(_incoming()).imagekey}{proven}"
     for claimed in claims:
         if claimed != own:
             g.entry["claimed"] = claimed[:_MAX_DETAIL_CHARACTERS]

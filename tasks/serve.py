@@ -167,6 +167,8 @@ def _prepare_store(folder: Path) -> None:
 def _check_readable(settings: Settings) -> None:
     """Name the first folder or file that the daemons will not be able to read."""
     readable: set[Path] = set()
+    named = (settings.purge.token_file, settings.signing.keys_file)
+    secrets = [Path(file) for file in named if file is not None]
     for wanted in (
         ROOT / "imgprocessor.wsgi",
         ROOT / "imgprocessor" / "app.py",
@@ -176,13 +178,12 @@ def _check_readable(settings: Settings) -> None:
         Path(settings.originals.root),
         Path(settings.log.file),
         Path(settings.store.folder),
-        *([Path(settings.purge.token_file)] if settings.purge.token_file else []),
+        *secrets,
     ):
         for path in (*reversed(wanted.parents), wanted):
             if path not in readable and not _daemon_may_read(path):
                 kind = "folder" if path.is_dir() else "file"
-                token_file = settings.purge.token_file
-                if token_file is not None and path == Path(token_file):
+                if path in secrets:
                     right = f"give it to them (chown {_daemon_user()})"
                 else:
                     right = "open it (chmod o+rX), or put the project elsewhere"

@@ -154,7 +154,8 @@ def _usual(chance: random.Random, policy: Policy) -> tuple[dict[str, str], dict[
     parameters = {"name": chance.choice(PLAIN_NAMES)}
     headers = {"accept": chance.choice(ACCEPTS[:3])}
     if chance.random() < 0.5:
-        parameters["width"] = str(chance.choice([1, 64, 340, 1000, 1365, 1366, 4096]))
+        widths = policy.allowed.sizes or (1, 64, 340, 1000, 1365, 1366, 4096)
+        parameters["width"] = str(chance.choice(widths))
     if chance.random() < 0.4:
         parameters |= {"screen": str(chance.choice([1, 412, 480, 481, 1024, 1920])), "dpr": density}
         if chance.random() < 0.6:
@@ -176,6 +177,8 @@ def values(policy: Policy, max_side: int) -> dict[str, list[str]]:
     for density in DENSITIES:
         longest = int(max_side / density)
         sides += [longest - 1, longest, longest + 1]
+    allowed = policy.allowed
+    sides += [side + more for side in allowed.sizes or () for more in (-1, 0, 0, 0, 1)]
     odd = [
         "",
         "0",
@@ -192,8 +195,9 @@ def values(policy: Policy, max_side: int) -> dict[str, list[str]]:
         "x",
     ]
     texts = [*(str(side) for side in sides), *odd]
-    qualities = {cell.quality for cell in policy.cells.values()}
+    qualities = {cell.quality for cell in policy.cells.values()} | {*(allowed.qualities or ())}
     budgets = {cell.budget_bytes for cell in policy.cells.values() if cell.budget_bytes}
+    budgets |= {*(allowed.budgets or ())}
     return {
         "width": texts,
         "height": texts,

@@ -1,6 +1,10 @@
 """Documentation that cannot fall behind: README and conf/ against the code."""
 
+import json
 import re
+import shutil
+import subprocess
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from imgprocessor import client, errors, imagekey, query, steps
 from imgprocessor.errors import ImageError
 from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.settings import Settings, describe_settings, parse_settings
+from imgprocessor.signing import Signing, sign
 
 README = (ROOT / "README.md").read_text()
 
@@ -138,6 +143,57 @@ def test_the_policy_in_readme_is_one() -> None:
     policy = parse_policy(example, "README.md")
 
     assert [bandwidth.name for bandwidth in policy.bandwidths] == ["save-data", "2g", "4g"]
+
+
+def _snippet(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", _section("Signed URLs"), re.DOTALL)
+    return str(found)
+
+
+def test_the_python_in_readme_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "keys").write_text(f"{'k' * 32}\nother\n")
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, str] = {}
+
+    exec(_snippet("python"), known)  # noqa: S102 - what is documented
+
+    expires = Signing(("k" * 32,), 4096).require(known["url"].partition("?")[2], time.time())
+    assert 3595 <= (expires or 0) - time.time() <= 3600
+
+
+NODE = shutil.which("node")
+
+
+@pytest.mark.skipif(NODE is None, reason="there is no node")
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"name": "nasa.jpeg"},
+        {"name": "cats/tom & jerry=(1)!'*~.png", "width": 640, "height": 9, "fit": "cover"},
+        {"name": "\u00fc\u20ac\U0001f431+%41?#.jpg", "quality": 40, "max_bytes": 9999},
+        {"name": "a.jpg", "format": "webp", "expires": 1_900_000_000},
+    ],
+)
+def test_the_javascript_in_readme_signs(parameters: dict[str, object]) -> None:
+    """As the Python does, to the letter."""
+    script = f"{_snippet('js')}\nconsole.log(sign({json.dumps(parameters)}, 'k'.repeat(32)));"
+    node: list[str] = [str(NODE), "--input-type=module", "-e", script]
+    done = subprocess.run(node, check=True, capture_output=True, text=True)
+    url = done.stdout.strip()
+
+    expires = Signing(("k" * 32,), 4096).require(url.partition("?")[2], 0)
+    assert expires == parameters.get("expires")
+    assert sign(url, "k" * 32, expires).rpartition("=")[2] == url.rpartition("=")[2]
+
+
+def test_the_ladder_in_readme_is_one() -> None:
+    (section,) = re.findall(r"```\n(.*?)```", _section("Allowed sizes"), re.DOTALL)
+    (example,) = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
+
+    allowed = parse_policy(f"{example}\n{section}", "README.md").allowed
+
+    assert (allowed.qualities, allowed.budgets) == ((40, 60), (20_000, 50_000))
 
 
 def test_every_option_and_command_in_readme_exists() -> None:

@@ -1,21 +1,26 @@
 """The rules for caches, held together with what the application does."""
 
+import random
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from generated import ODD_NAME, made_up
 
+from imgprocessor.allowed import Allowed
 from imgprocessor.client import resolve_client, vary
 from imgprocessor.decision import decide, require_offered, uses
-from imgprocessor.errors import BadQuery
+from imgprocessor.errors import BadQuery, BadSignature
 from imgprocessor.imagekey import imagekey
 from imgprocessor.keyrules import KEY, VARY, key_steps
 from imgprocessor.plan import make_plan
 from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.query import parse_query
+from imgprocessor.queryrules import PROOF
 from imgprocessor.settings import PixelsSettings
+from imgprocessor.signing import proof
 from imgprocessor.steps import Step, follow
 
 ENCODERS = "encoders"
@@ -41,11 +46,38 @@ slow = 50% q40 1kB
 any = full q90
 """
 NARROW = SMALL.replace("any =\n", "any = otherwise downlink<=9.25\n").replace("s70", "q80 dpr1.5")
+LADDER = """
+[allowed]
+sizes = 7 160 320 640 1366 4096 9000
+qualities = 40 60 100
+budgets = 1kB 35kB
+"""
 POLICIES = {
     "shipped": SHIPPED.read_text(),
+    "a ladder": SHIPPED.read_text() + LADDER,
+    "a ladder of sizes that are too long": SMALL + "[allowed]\nsizes = 5000\n",
     "no Save-Data, no downlink, no densities, one format": SMALL,
     "bounds with decimals, odd sizes": NARROW + "[formats]\noffer = webp png jpeg\n",
 }
+
+
+SIGNATURES = ("A" * 43, "_-9z" * 10 + "abc")
+PROOFS = (
+    *(("signature=@",) * 6),
+    *(("signature=@&expires=1900000000",) * 3),
+    *("", "signature=", "signature=@@", "signature=@&signature=@", "signature=@&signature"),
+    *("Signature=@", "signature=@%3D", "signature=@.", "signature=@&expires=", "expires=1"),
+    *("signature=@&expires=01", "signature=@&expires=1234567890123", "signature=@&expires=x"),
+    *("signature=@&expires", "signature=@&expires=1&expires=1", "signature=@&expired=1"),
+)
+
+
+def proven(query_string: str, chance: random.Random) -> str:
+    """Return a query string with what proves it, or something like it, somewhere."""
+    proofs = chance.choice(PROOFS).replace("@", chance.choice(SIGNATURES))
+    parts = query_string.split("&")
+    place = chance.choice([0, len(parts), len(parts), min(2, len(parts))])
+    return "&".join([*parts[:place], *proofs.split("&"), *parts[place:]])
 
 
 def answered(
@@ -87,7 +119,32 @@ def test_the_rules_form_the_applications_keys(name: str, max_side: int) -> None:
         elif known[KEY]:
             # What only decoding shows to be wrong.
             assert "%" in query_string, (query_string, headers)
-    assert told > 300
+    assert told > (300 if policy.allowed == Allowed() else 150)
+
+
+def test_what_is_signed_has_the_same_keys_and_what_is_not_has_none() -> None:
+    """What proves a link is found wherever the application finds it."""
+    policy = parse_policy(POLICIES["a ladder"], "")
+    plain = key_steps(policy, PIXELS, ENCODERS)
+    steps = key_steps(policy, PIXELS, ENCODERS, signed=True)
+    chance, outcomes = random.Random(5), Counter[str]()
+    for query_string, headers in made_up(policy, 4096, 4000, seed=5):
+        link = proven(query_string, chance)
+        known = follow(steps, link, headers)
+        try:
+            wanted = proof(link)
+        except BadSignature:
+            wanted = ""
+        if not wanted:
+            assert not known[KEY], link
+            outcomes["unproven"] += 1
+            continue
+        key = follow(plain, query_string, headers)[KEY]
+        assert known[KEY] == key, link
+        assert known[PROOF] == wanted, link
+        assert {*(known[KEY] + known[PROOF])}.isdisjoint("&")
+        outcomes["key" if key else "no key"] += 1
+    assert min(outcomes[kind] for kind in ("unproven", "key", "no key")) > 300
 
 
 def test_patterns_can_be_written_in_every_configuration() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgprocessor.doubts import doubts
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.policy import (
     BEST_QUALITY,
@@ -17,7 +18,6 @@ from imgprocessor.policy import (
     Cell,
     Policy,
     Screen,
-    doubts,
     parse_policy,
 )
 
