@@ -168,7 +168,8 @@ class _Search:
         place = (encoder.format, step)
         if place not in self.scores:
             body = io.BytesIO(self._body(encoder, step))
-            self.scores[place] = score(self._reference, Image.open(body))
+            image = Image.open(body, formats=(encoder.format.upper(),))
+            self.scores[place] = score(self._reference, image)
         return self.scores[place]
 
     def _compressed(self, encoder: Encoder, step: Step) -> Compressed:

@@ -1,6 +1,6 @@
 """Originals' files to pixels: looked at first, then decoded at a level.
 
-The only module that opens originals. What Pillow makes of a hostile file is turned into this
+The only module that decodes originals. What Pillow makes of a hostile file is turned into this
 project's errors here, whatever exception it comes as.
 """
 
@@ -12,44 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import ExifTags, Image, ImageFile
-
-# Importing a plugin registers it, and Image.open() goes looking for no others.
-from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401 isort:skip
+from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from imgprocessor.encoders import VERSIONS
-from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal, UnsupportedOriginal
+from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal
+from imgprocessor.exif import Exif, read_exif
 from imgprocessor.geometry import Layout, Size
+from imgprocessor.inspection import Inspected, Kind, inspect
 from imgprocessor.levels import Level, choose_level, levels_to_keep
 from imgprocessor.plan import Plan
 from imgprocessor.settings import OriginalsSettings
 
-# The allow-list: what Pillow calls each format, and how its files begin. JPEG also stands for
-# MPO, which is a JPEG with more pictures behind the first. Nothing else is ever handed to Pillow.
-_SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
-    ("JPEG", lambda head: head.startswith(b"\xff\xd8\xff")),
-    ("PNG", lambda head: head.startswith(b"\x89PNG\r\n\x1a\n")),
-    ("WEBP", lambda head: head[:4] + head[8:12] == b"RIFFWEBP"),
-    ("GIF", lambda head: head[:6] in {b"GIF87a", b"GIF89a"}),
-)
-_LONGEST_SIGNATURE = 12
-
-_DRAFTING = {"JPEG", "MPO"}
-"""Formats whose decoder reduces by itself, at a half, a quarter and an eighth (libjpeg)."""
 _MAX_DRAFT = 8
+"""libjpeg's decoder reduces by itself, at a half, a quarter and an eighth."""
 
-_UPRIGHT = 1
 _FIRST_LYING = 5
-_LAST_ORIENTATION = 8
-# EXIF orientations (CIPA DC-008, table 6): from 5 on, stored width is displayed height.
-
-_KEPT_TAGS = (ExifTags.Base.Copyright, ExifTags.Base.Artist)
-
-_MAX_KEPT_CHARACTERS = 1000
-"""Of copyright and artist each: no notice is longer, and formats have room for 64 kB at most."""
-
-_MAX_ICC_BYTES = 1 << 20
-"""Real profiles are under 1 MB; a larger one is only there to cost time."""
+"""EXIF orientations (CIPA DC-008, table 6): from 5 on, stored width is displayed height."""
 
 
 def code_digest(*modules: str) -> str:
@@ -58,12 +36,32 @@ def code_digest(*modules: str) -> str:
     return hashlib.sha256(source).hexdigest()[:8]
 
 
-DECODED_BY = f"{VERSIONS}, code {code_digest('geometry', 'levels', 'decode', 'masters')}"
+DECODED_BY = f"{VERSIONS}, code {code_digest('geometry', 'levels', 'exif', 'decode', 'masters')}"
 """What a master depends on: libraries and our own code, that which writes it too."""
 
 # A picture between one and two times Pillow's own limit would be a warning only.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
+# What Pillow warns of is in some stranger's file; it must not fill the server's error log.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+PngImagePlugin.MAX_TEXT_MEMORY = 16 * PngImagePlugin.MAX_TEXT_CHUNK
+"""Of all texts in a PNG, unpacked; one has a megabyte at most, which is Pillow's default."""
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    """The first picture of a JPEG file, or of an MPO, whatever else the latter has."""
+
+    def _read_dpi_from_exif(self) -> None:
+        """Do without: nobody asks, and Pillow's reader of EXIF data costs memory."""
+
+
+_DECODERS: dict[Kind, Callable[[BinaryIO], Image.Image]] = {
+    "JPEG": _Jpeg,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+}
+"""By name, and not by Image.open(), which looks for decoders by a file's first bytes."""
 
 
 @dataclass(frozen=True)
@@ -119,26 +117,17 @@ class Picture:
 class Opened:
     """An original whose header was read and found good; the rest may be read now, once."""
 
-    def __init__(self, image: Image.Image, facts: Facts) -> None:
+    def __init__(self, image: Image.Image, facts: Facts, inspected: Inspected) -> None:
         self._image = image
+        self._inspected = inspected
         self.facts = facts
 
     def memory_bytes(self, draft: int) -> int:
-        """Return what decoding takes at least: pixels, and for progressive JPEG all coefficients,
-        two bytes each at the full scale, because scans come one after another.
-        """
-        stored = self.facts.stored
-        full = stored.width * stored.height
-        layers = getattr(self._image, "layer", ())
-        coefficients = 0.0
-        if self._image.info.get("progressive") and layers:
-            across, down = (max(layer[side] for layer in layers) for side in (1, 2))
-            samples = sum(layer[1] * layer[2] for layer in layers) / (across * down)
-            coefficients = 2 * samples * full
-        return int(coefficients) + 4 * full // self._by_decoder(draft) ** 2
+        """Return what decoding takes."""
+        return self._inspected.memory_bytes(self._by_decoder(draft))
 
     def decode(self, draft: int) -> Image.Image:
-        """Decode at one `draft`-th of the scale; 8 bits a channel.
+        """Decode at one `draft`-th of the scale; 8 bits a channel. Of an animation its first frame.
 
         Raises:
             BrokenOriginal: it cannot be decoded.
@@ -156,35 +145,31 @@ class Opened:
 
     def _by_decoder(self, draft: int) -> int:
         """Return how much of a reduction the decoder does by itself."""
-        return min(draft, _MAX_DRAFT) if self._image.format in _DRAFTING else 1
+        return min(draft, _MAX_DRAFT) if self._inspected.kind == "JPEG" else 1
 
 
 def open_original(file: BinaryIO, limits: OriginalsSettings) -> Opened:
     """Read the header alone; decide from it whether the rest may be read at all.
 
     Raises:
-        UnsupportedOriginal: the file is in no format on the allow-list.
-        OversizedOriginal: it has too many pixels, or too long a side.
-        BrokenOriginal: its header makes no sense.
+        ImageError: as `inspect` does.
+        BrokenOriginal: its header makes no sense, or not the same to the decoder.
     """
-    head = file.read(_LONGEST_SIGNATURE)
-    file.seek(0)
-    kind = next((kind for kind, matches in _SIGNATURES if matches(head)), None)
-    if kind is None:
-        raise UnsupportedOriginal(f"begins with {head!r}")
+    inspected = inspect(file, limits)
     with _fault_of_the_original():
-        image = Image.open(file, formats=(kind,))
+        image = _DECODERS[inspected.kind](file)
     stored = Size(*image.size)
-    _check_size(stored, limits)
-    exif = _read_exif(image)
+    if stored != inspected.size:
+        raise BrokenOriginal(f"{inspected.size} to the inspection, {stored} to the decoder")
+    exif = _read_exif(image, limits)
     profile = image.info.get("icc_profile") or b""
     facts = Facts(
         stored=stored,
-        orientation=_orientation(exif),
-        profile=profile if len(profile) <= _MAX_ICC_BYTES else b"",
-        copyright=_copyright(exif),
+        orientation=exif.orientation,
+        profile=profile if len(profile) <= limits.max_icc_bytes else b"",
+        copyright=exif.copyright,
     )
-    return Opened(image, facts)
+    return Opened(image, facts, inspected)
 
 
 def at_level(image: Image.Image, stored: Size, level: Level) -> Image.Image:
@@ -193,7 +178,8 @@ def at_level(image: Image.Image, stored: Size, level: Level) -> Image.Image:
     if base is None:
         return reduced(image, level.reduce)
     # What was decoded may end in a column or row that is for less than a whole pixel.
-    box = (0, 0, stored.width / level.draft, stored.height / level.draft)
+    right = min(stored.width / level.draft, image.width)
+    box = (0, 0, right, min(stored.height / level.draft, image.height))
     with _fault_of_the_original():
         return image.resize((base.width, base.height), Image.Resampling.LANCZOS, box)
 
@@ -224,35 +210,18 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def _check_size(size: Size, limits: OriginalsSettings) -> None:
-    if max(size.width, size.height) > limits.max_side_pixels:
-        wrong = f"{size} has a side over max_side_pixels = {limits.max_side_pixels}"
-        raise OversizedOriginal(wrong)
-    if size.width * size.height > limits.max_pixels:
-        raise OversizedOriginal(f"{size} has more than max_pixels = {limits.max_pixels}")
-
-
-def _read_exif(image: Image.Image) -> Image.Exif:
-    """Read the EXIF data; broken EXIF data is no reason to refuse a good picture."""
-    try:
-        return image.getexif()
-    except Exception:  # noqa: BLE001 - Pillow raises almost anything on broken EXIF data
-        return Image.Exif()
-
-
-def _orientation(exif: Image.Exif) -> int:
-    """Return the EXIF orientation, 1 where it is absent or nonsense."""
-    value = exif.get(ExifTags.Base.Orientation)
-    if isinstance(value, int) and _UPRIGHT <= value <= _LAST_ORIENTATION:
-        return value
-    return _UPRIGHT
-
-
-def _copyright(exif: Image.Exif) -> tuple[tuple[int, str], ...]:
-    found = ((int(tag), exif.get(tag)) for tag in _KEPT_TAGS)
-    return tuple(
-        (tag, text[:_MAX_KEPT_CHARACTERS]) for tag, text in found if isinstance(text, str) and text
-    )
+def _read_exif(image: Image.Image, limits: OriginalsSettings) -> Exif:
+    """Read the EXIF data, wherever the format has it; without, XMP may know the orientation."""
+    data = image.info.get("exif") or b""
+    raw = image.info.get("Raw profile type exif", "")
+    if not data and len(raw) <= 2 * limits.max_exif_bytes:
+        # ImageMagick's way, from before PNG had a chunk for it: two lines, then hexadecimal digits.
+        with contextlib.suppress(ValueError):
+            data = bytes.fromhex("".join(raw.split("\n")[3:]))
+    xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or ""
+    if isinstance(xmp, bytes):
+        xmp = xmp.decode("latin-1")
+    return read_exif(data if len(data) <= limits.max_exif_bytes else b"", xmp)
 
 
 @contextlib.contextmanager

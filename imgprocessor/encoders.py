@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Any
 
 import PIL
-from PIL import Image, features
+from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
 
 from imgprocessor.query import Format
 
@@ -50,6 +50,12 @@ _WEBP_METHOD = 4
 _AVIF_SPEED = 9
 _JXL_EFFORT = 3
 _JXL_BEST_LOSSY = 99
+
+
+# Importing a plugin registers it, and those that are named here and in `decode` are all there are:
+# Pillow believes that it has imported its other thirty already, and goes looking for none.
+_REGISTERED = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+Image._initialized = 2  # noqa: SLF001 - there is no public way
 
 
 @dataclass(frozen=True)

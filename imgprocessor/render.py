@@ -12,6 +12,7 @@ from imgprocessor.calibration import CALIBRATION
 from imgprocessor.compression import compress, keeps_alpha
 from imgprocessor.decode import Picture, code_digest
 from imgprocessor.encoders import ENCODERS, VERSIONS
+from imgprocessor.errors import BrokenOriginal
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.plan import Plan
 from imgprocessor.query import Format
@@ -28,7 +29,16 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_Part = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
 _OPAQUE = 255
+
+_MANAGED_MODE = "RGB"
+"""What a transform to sRGB gives."""
+
+_EIGHT_BITS = {"L", "LA", "RGB", "RGBX", "RGBA", "CMYK"}
+"""Modes that pictures come in. Others are an error of ours, and not every step would notice."""
 
 _SHAPING = (
     "geometry",
@@ -38,6 +48,7 @@ _SHAPING = (
     "encoders",
     "score",
     "compression",
+    "exif",
     "decode",
     "render",
     "renditions",
@@ -121,17 +132,28 @@ def _resize(work: _Work) -> None:
     """Cut out the part and scale it, in one go."""
     image, layout = work.image, work.layout
     size = (layout.size.width, layout.size.height)
-    # Rounding may put the part a hair outside, which would be an error.
-    left, top = max(0.0, layout.part[0]), max(0.0, layout.part[1])
-    right, bottom = (
-        min(float(image.width), layout.part[2]),
-        min(float(image.height), layout.part[3]),
-    )
-    box = (left, top, right, bottom)
+    box = _inside(layout.part, image)
     if size != image.size or box != (0, 0, *image.size):
         image = image.resize(size, Image.Resampling.LANCZOS, box)
     # A master that was kept has a fourth byte that means nothing.
     work.image = image.convert("RGB") if image.mode == "RGBX" else image
+
+
+def _inside(part: _Part, image: Image.Image) -> _Part:
+    """Return the part, or as much of it as the image has: rounding may put it a hair outside.
+
+    Nothing else is ever handed to Pillow, whose own sums overflow with large boxes
+    (CVE-2026-59199), and which resizes 16 bits wrongly.
+
+    Raises:
+        BrokenOriginal: the image has nothing of it, or no channels of 8 bits.
+    """
+    left, top, right, bottom = part
+    left, top = max(0.0, left), max(0.0, top)
+    right, bottom = min(float(image.width), right), min(float(image.height), bottom)
+    if not (left < right and top < bottom) or image.mode not in _EIGHT_BITS:
+        raise BrokenOriginal(f"{part} of {image.width}x{image.height} {image.mode}")
+    return left, top, right, bottom
 
 
 def _orient(work: _Work) -> None:
@@ -195,7 +217,10 @@ def _managed(image: Image.Image, profile: bytes) -> Image.Image | None:
         transform = _transform_to_srgb(profile, opaque.mode)
         # Applied to another mode than it was built for, a transform writes out of bounds
         # (CVE-2026-59205).
-        if transform is None or transform.input_mode != opaque.mode:
+        if transform is None or (transform.input_mode, transform.output_mode) != (
+            opaque.mode,
+            _MANAGED_MODE,
+        ):
             return None
         managed = transform.apply(opaque)
     except (ImageCms.PyCMSError, ValueError, OSError):
@@ -219,4 +244,5 @@ def _transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform 
     if mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
         return None
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return ImageCms.ImageCmsTransform(source, target, mode, "RGB", ImageCms.Intent.PERCEPTUAL)
+    perceptual = ImageCms.Intent.PERCEPTUAL
+    return ImageCms.ImageCmsTransform(source, target, mode, _MANAGED_MODE, perceptual)

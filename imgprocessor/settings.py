@@ -130,6 +130,30 @@ class OriginalsSettings:
         50_000_000, _positive, "Refuse originals with more pixels: 50 megapixels decode to 200 MB."
     )
     max_side_pixels: int = setting(16_384, _positive, "Refuse originals with a longer side.")
+    max_decoded_bytes: int = setting(
+        536_870_912,
+        _positive,
+        "Refuse originals that may take more memory (512 MiB). A pixel takes 4 bytes of a JPEG, 3"
+        " to 8 more of a progressive one, 5 or 8 of a PNG, 5 of a GIF, 18 of a WebP (29 MP).",
+    )
+    max_scans: int = setting(
+        100, _positive, "Refuse JPEGs with more scans, each through all pixels. Real ones have ten."
+    )
+    max_megapixel_scans: int = setting(
+        1000, _positive, "Refuse JPEGs with more scans times megapixels: each takes 0.2 ms or more."
+    )
+    max_metadata_bytes: int = setting(
+        16_777_216, _positive, "Refuse more metadata (16 MiB). Phones keep whole pictures in it."
+    )
+    max_metadata_parts: int = setting(
+        1000, _positive, "Refuse more segments, chunks or extensions that are not pixels."
+    )
+    max_icc_bytes: int = setting(
+        1_048_576, _positive, "Ignore larger colour profiles (1 MiB): they would only cost time."
+    )
+    max_exif_bytes: int = setting(
+        1_048_576, _positive, "Ignore larger EXIF data (1 MiB). Cameras write 64 kB at most."
+    )
 
 
 @dataclass(frozen=True)

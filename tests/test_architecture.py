@@ -44,6 +44,8 @@ LAYERS = {
         "encoders",
         "score",
         "compression",
+        "exif",
+        "inspection",
         "decode",
         "masters",
         "render",

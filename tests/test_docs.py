@@ -228,7 +228,7 @@ def test_the_changelog_is_kept() -> None:
     assert "## Unreleased" in Path(ROOT / "CHANGELOG.md").read_text()
 
 
-UNITS = ("_pixels", "_bytes", "_seconds", "_quality", "_percent")
+UNITS = ("_pixels", "_bytes", "_seconds", "_quality", "_percent", "_scans", "_parts")
 
 
 def test_settings_have_units_in_their_names() -> None:

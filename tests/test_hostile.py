@@ -1,0 +1,229 @@
+"""Hostile originals, made in code and third-party ones: each is served or refused, quickly, and
+leaves nothing behind.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import hostile
+import images
+import pytest
+import servers
+import sweep
+from conftest import CORPUS, ROOT, needs_corpus
+from PIL import Image
+from servers import Server, serving
+
+MOST_SECONDS = 2
+SERVED = {"JPEG", "PNG", "WEBP", "GIF"}
+ALLOWED_PLUGINS = {
+    # Decoders.
+    "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.WebPImagePlugin", "PIL.GifImagePlugin",
+    # Encoders; the second is imported by the first.
+    "pillow_avif.AvifImagePlugin", "PIL.AvifImagePlugin", "pillow_jxl.JpegXLImagePlugin",
+}  # fmt: skip
+
+
+def _signature(file: bytes) -> str:
+    known = {b"\xff\xd8\xff": "JPEG", b"\x89PN": "PNG", b"RIF": "WEBP", b"GIF": "GIF"}
+    return known.get(file[:3], "")
+
+
+def _swept(folder: Path) -> sweep.Sweep:
+    """Sweep in a fresh process: this one's has plugins of its own, and its peak is past."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "sweep.py", folder],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    found = json.loads(done.stdout)
+    found["became"] = [sweep.Became(**one) for one in found["became"]]
+    return sweep.Sweep(**found)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The files made in code, and what is expected of each."""
+    folder = tmp_path_factory.mktemp("hostile")
+    servers.open_up(folder)
+    return folder, hostile.write(folder)
+
+
+@pytest.fixture(scope="module")
+def made_sweep(made: tuple[Path, dict[str, str]]) -> sweep.Sweep:
+    return _swept(made[0])
+
+
+@pytest.fixture(scope="module")
+def corpus_sweep() -> sweep.Sweep:
+    return _swept(CORPUS / "malformed")
+
+
+@pytest.fixture(
+    params=["made_sweep", pytest.param("corpus_sweep", marks=needs_corpus)],
+)
+def swept(request: pytest.FixtureRequest) -> sweep.Sweep:
+    """Both."""
+    found: sweep.Sweep = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_files_are_the_same_each_time() -> None:
+    first, again = ({one.name: one.make() for one in hostile.hostile_files()} for _ in range(2))
+
+    assert first == again
+    assert len(first) > 700
+
+
+def test_each_becomes_what_is_expected_of_it(
+    made: tuple[Path, dict[str, str]], made_sweep: sweep.Sweep
+) -> None:
+    expected = made[1]
+    wrong = [
+        one for one in made_sweep.became if expected[one.name] not in {hostile.ANY, one.outcome}
+    ]
+
+    assert wrong == []
+    assert len(made_sweep.became) == len(expected) * len(sweep.WIDTHS)
+
+
+def test_each_is_a_picture_or_a_refusal(swept: sweep.Sweep) -> None:
+    known = {hostile.PICTURE, hostile.UNSUPPORTED, hostile.OVERSIZED, hostile.BROKEN}
+
+    assert [one for one in swept.became if one.outcome not in known] == []
+    assert {one.outcome for one in swept.became} == known
+
+
+def test_none_takes_long(swept: sweep.Sweep) -> None:
+    slowest = max(swept.became, key=lambda one: one.seconds)
+
+    assert slowest.seconds < MOST_SECONDS, slowest
+
+
+def test_none_takes_much_memory(swept: sweep.Sweep) -> None:
+    """The budget, the interpreter, and what is made of the pixels."""
+    assert swept.peak_bytes < 750_000_000
+
+
+def test_no_decoder_is_imported_whatever_comes(swept: sweep.Sweep) -> None:
+    assert [name for name in swept.imported if name.startswith("PIL")] == []
+    assert set(swept.plugins) <= ALLOWED_PLUGINS
+
+
+def test_no_process_and_no_connection_is_begun(swept: sweep.Sweep) -> None:
+    assert swept.forbidden == []
+
+
+def test_pillow_itself_goes_looking_for_no_plugin() -> None:
+    """Not even where it is asked for a format that it does not know, which imports all thirty."""
+    script = (
+        "import io, sys, imgprocessor.app\n"
+        "from PIL import Image\n"
+        "for ask in (lambda: Image.open(io.BytesIO(b'%!PS-Adobe')),\n"
+        "            lambda: Image.new('L', (9, 9)).save(io.BytesIO(), 'EPS')):\n"
+        "    try: ask()\n"
+        "    except (OSError, KeyError): pass\n"
+        "    else: raise SystemExit('done')\n"
+        "print(*sorted(name for name in sys.modules if name.endswith('ImagePlugin')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    assert set(done.stdout.split()) <= ALLOWED_PLUGINS
+
+
+# Through real Apache.
+
+
+def _daemons(server: Server) -> set[int]:
+    return {pid for pid, command in server.processes().items() if "wsgi:imgproc" in command}
+
+
+def _memory_bytes(server: Server) -> int:
+    """Return what all processes take that are not Apache's own; shared pages count once."""
+    total = 0
+    for pid, command in server.processes().items():
+        if "apache2 -f" not in command:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += next(
+                int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
+            )
+    return total * 1024
+
+
+def _cpu_seconds(server: Server) -> float:
+    """Return what all processes and those that they waited for have computed so far."""
+    ticks = 0
+    for pid in server.processes():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the files that can be named in a URL at all."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if len(name.encode()) <= 150)
+
+
+@pytest.fixture(scope="module")
+def apache(
+    tmp_path_factory: pytest.TempPathFactory, made: tuple[Path, dict[str, str]]
+) -> Iterator[Server]:
+    folder = made[0]
+    if CORPUS.is_dir():
+        shutil.copytree(CORPUS / "malformed", folder / "corpus", dirs_exist_ok=True)
+    for number in range(8):
+        large = images.texture((750, 500), number).resize((6000, 4000), Image.Resampling.NEAREST)
+        images.save(folder / "warm" / f"{number}.jpg", large, "JPEG", progressive=True)
+    with serving(tmp_path_factory.mktemp("server"), folder) as server:
+        yield server
+
+
+@pytest.mark.apache
+def test_apache_outlives_them_all(apache: Server, made: tuple[Path, dict[str, str]]) -> None:
+    """No daemon dies, no 5xx, nothing slow, memory back to where it was."""
+    folder, expected = made
+    slow: list[str] = []
+
+    def ask(name: str, width: int) -> float:
+        begin = time.monotonic()
+        answer = apache.ask(f"/images/?name={quote(name)}&width={width}&dpr=1")
+        seconds = time.monotonic() - begin
+        if seconds > MOST_SECONDS:
+            slow.append(name)
+        outcome = answer.headers.get("image-error", hostile.PICTURE)
+        assert answer.status == (200 if outcome == hostile.PICTURE else 422), (name, answer.status)
+        assert images.decoded(answer.body).width <= width, name
+        if answer.status == 200:
+            assert _signature((folder / name).read_bytes()) in SERVED, name
+        assert expected.get(name, hostile.ANY) in {hostile.ANY, outcome}, name
+        return seconds
+
+    with ThreadPoolExecutor(2) as clients:
+        list(clients.map(ask, [f"warm/{number}.jpg" for number in range(8)] * 2, [64, 800] * 8))
+        daemons, before = _daemons(apache), _memory_bytes(apache)
+        pairs = [(name, width) for name in _names(folder) for width in sweep.WIDTHS]
+        seconds = list(clients.map(ask, *zip(*pairs, strict=True)))
+
+    assert _daemons(apache) == daemons
+    grown = _memory_bytes(apache) - before
+    print(f"slowest: {max(seconds):.2f} s; memory: {grown / 1e6:.0f} MB more")
+    assert grown < 50_000_000 * len(daemons)
+    # What else this machine does may have slowed some down: what those cost is asked of the kernel.
+    for number, name in enumerate(set(slow)):
+        shutil.copy(folder / name, folder / f"again-{number}")
+        used = _cpu_seconds(apache)
+        ask(f"again-{number}", 800)
+        assert _cpu_seconds(apache) - used < MOST_SECONDS, name
