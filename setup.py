@@ -33,11 +33,15 @@ setup(
         # With ssimulacra2, which ./run installs without the pillow that it asks for.
         "report": ["numpy==2.4.6", "scipy==1.17.1"],
         "test": [
+            # libFuzzer for Python: made for x86-64 alone; its tests are skipped without.
+            "atheris==3.0.0; platform_machine == 'x86_64'",
             "hypothesis==6.170.15",
             "mypy==2.4.1",
             "packaging==26.3",
             "pytest==9.2.0",
             "ruff==0.17.5",
+            # Requests from docs/openapi.yaml, and answers checked against it.
+            "schemathesis==4.32.5",
             "types-waitress==3.0.1.20260724",
         ],
     },

@@ -80,6 +80,8 @@ def _wanted() -> tuple[Wanted, bool]:
         given = request.values.to_dict(flat=False)
     except HTTPException as error:
         raise BadQuery([f"the body cannot be read: {error.name}"]) from error
+    except UnicodeDecodeError as error:
+        raise BadQuery(["the query must be UTF-8, percent-encoded"]) from error
     problems = [
         f"{name[:50]!r}: no such parameter; there are {', '.join(_PURGE_PARAMETERS)}"
         for name in given

@@ -22,6 +22,9 @@ MAX_PORT = 65_535
 _LABEL = "[A-Za-z0-9-]{1,63}"
 """Of a host's name, between its dots."""
 
+_UNREADABLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
+"""What no path has, and what would end a message's line or move a terminal's cursor."""
+
 
 def _text(value: str) -> str:
     if not value:
@@ -400,6 +403,11 @@ def read_ini(text: str, origin: str) -> configparser.ConfigParser:
         default_section="",  # no section lends its values to the others
         empty_lines_in_values=False,
     )
+    unreadable = _UNREADABLE.search(text)
+    if unreadable:
+        line_number = text.count("\n", 0, unreadable.start()) + 1
+        wrong = f"must have no control characters; there is {unreadable[0]!a}"
+        raise ConfigurationError(f"{origin}: line {line_number}: {wrong}")
     try:
         ini.read_string(text, origin)
     except configparser.DuplicateSectionError as error:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from flask import Flask, g, request, send_from_directory
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 from werkzeug.exceptions import MethodNotAllowed as RouteMethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
 from werkzeug.wrappers import Response
@@ -254,6 +254,8 @@ def _known(error: Exception) -> ImageError:
         return NotFound(f"no such path: {request.path!r}")
     if isinstance(error, RouteMethodNotAllowed):
         return MethodNotAllowed()
+    if isinstance(error, BadHost):
+        return BadQuery(["the header Host must be the name of a host"])
     if isinstance(error, HTTPException):
         return Internal(f"{error.code} {error.name}")
     return Internal(f"{type(error).__name__}: {error}")

@@ -20,6 +20,7 @@ from servers import Answer, Server, serving
 pytestmark = pytest.mark.apache
 
 SHARED_SECONDS = 2
+HERD = 500
 NASA = "/images/?name=nasa.jpeg"
 
 
@@ -205,10 +206,10 @@ def test_of_a_herd_one_renders(apache: Server, *, past_apaches_cache: bool) -> N
     """Over all processes, with and without Apache's help."""
     width = 701 + past_apaches_cache
     path = f"{NASA}&width={width}&bandwidth=4g&dpr=1&format=jpeg"
-    paths = [f"{path}&x={number}" if past_apaches_cache else path for number in range(60)]
+    paths = [f"{path}&x={number}" if past_apaches_cache else path for number in range(HERD)]
     answers = _ask_at_once(apache, paths)
 
-    assert [answer.status for answer in answers] == [200] * 60
+    assert [answer.status for answer in answers] == [200] * HERD
     assert len({answer.body for answer in answers}) == 1
     sources = [line["source"] for line in logged(apache, f"_{width}x_")]
     assert len([source for source in sources if source != "store"]) == 1

@@ -359,6 +359,17 @@ def test_nonsense_is_a_400_that_says_why(
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+def test_a_query_that_is_no_utf8_is_a_400(open_client: FlaskClient) -> None:
+    answer = open_client.post(
+        "/images/-/purge", headers=BEARER, environ_overrides={"QUERY_STRING": "name=\x80"}
+    )
+
+    assert (answer.status_code, answer.get_json()) == (
+        400,
+        {"error": "the query must be UTF-8, percent-encoded"},
+    )
+
+
 def test_a_body_that_is_too_long_or_broken_is_a_400(open_client: FlaskClient) -> None:
     for body, kind in ((b"x" * 70_000, "application/x-www-form-urlencoded"), (b"x", "multipart/x")):
         answer = open_client.post("/images/-/purge", data=body, content_type=kind, headers=BEARER)

@@ -69,6 +69,8 @@ def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) 
         ("[log]\nfile = a\nfile = b", "[log] file: given twice"),
         ("[log]\n[log]", "[log]: section given twice"),
         ("file = a", "line 1: a line before the first [section]"),
+        ("[log]\nfile = a\0b", "line 2: must have no control characters; there is '\\x00'"),
+        ("[lo\x85g]", "line 1: must have no control characters; there is '\\x85'"),
         ("[log]\nfile", "line 2: 'file' is not of the form 'key = value'"),
     ],
 )

@@ -524,6 +524,21 @@ def test_transparency_is_kept_where_the_format_can(client: FlaskClient, original
     )
 
 
+def test_encoders_do_not_go_looking_for_more_frames(client: FlaskClient, originals: Path) -> None:
+    """They would in the original's own file, which is closed by then, and may be broken there."""
+    frames = [Image.new("L", (30, 20), grey) for grey in (0, 255)]
+    images.save(originals / "grey.png", frames[0], "PNG", save_all=True, append_images=frames[1:])
+    second_is_broken = (
+        "4749463837610100010080ff000000000101012c000000000100010000080400010404"
+        "002c00000000000000ff0000000001003f000008b90400010404003b"
+    )
+    (originals / "grey.gif").write_bytes(bytes.fromhex(second_is_broken))
+
+    for name in ("grey.png", "grey.gif"):
+        answer = client.get(f"/images/?name={name}", headers={"Accept": CHROMIUM})
+        assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("accept", ["*/*", CHROMIUM])
 @pytest.mark.parametrize("budget", [1000, 4000, 30_000, 10_000_000])
 def test_an_answer_never_weighs_more_than_was_asked(
@@ -636,6 +651,14 @@ def test_a_redirect_is_kept_by_nobody(client: FlaskClient) -> None:
 
     assert (answer.status_code, answer.headers["Cache-Control"]) == (308, "no-store")
     assert answer.headers["Location"].endswith("/images/?name=nasa.jpeg")
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, ".", f"{'x' * 300}.example"])
+def test_a_host_that_can_be_none_is_a_400(client: FlaskClient, host: str) -> None:
+    answer = client.get(NASA, headers={"Host": host})
+
+    assert (answer.status_code, answer.headers["image-error"]) == (400, "bad-query")
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_an_original_whose_real_name_is_no_utf8(client: FlaskClient, originals: Path) -> None:

@@ -1,0 +1,74 @@
+"""The store's cap at its full size: ten times 50 MB by four writers, while others read."""
+
+import multiprocessing
+import os
+import time
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+import pytest
+from test_store import bytes_on_disk, make, put
+
+from imgprocessor.store import Store
+
+CAP = 50_000_000
+SIZE = 40_000
+WRITERS = 4
+
+
+class Timed(Store):
+    """A store that measures what its collections cost."""
+
+    collecting_seconds = 0.0
+
+    def collect(self, room_bytes: int = 0) -> None:
+        """Collect, and add the processor's time of this thread."""
+        begin = time.thread_time()
+        try:
+            super().collect(room_bytes)
+        finally:
+            self.collecting_seconds += time.thread_time() - begin
+
+
+def _write(folder: Path, seed: int, told: "Queue[tuple[float, float]]") -> None:
+    store = Timed(folder, max_bytes=CAP, min_free_percent=0, complain=pytest.fail)
+    for number in range(CAP * 10 // WRITERS // SIZE):
+        put(store, f"g{seed}-{number % 50}", str(number), bytes(SIZE))
+        time.sleep(0.005)  # rendering takes longer
+    store.settle()
+    told.put((store.collecting_seconds, time.process_time()))
+
+
+def test_the_cap_holds_and_what_is_hot_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = make(folder, pytest.fail, CAP)
+    hot = [str(number) for number in range(CAP // 10 // SIZE)]
+    for key in hot:
+        put(store, "hot", key, bytes(SIZE))
+    spawn = multiprocessing.get_context("spawn")
+    told = spawn.Queue()
+    writers = [spawn.Process(target=_write, args=(folder, seed, told)) for seed in range(WRITERS)]
+    began = time.monotonic()
+    for writer in writers:
+        writer.start()
+    hits = misses = most = 0
+    while any(writer.is_alive() for writer in writers):
+        for key in hot:
+            found = store.get("hot", key) is not None
+            hits, misses = hits + found, misses + (not found)
+            if not found:
+                put(store, "hot", key, bytes(SIZE))
+        most = max(most, bytes_on_disk(folder))
+    for writer in writers:
+        writer.join()
+    seconds = time.monotonic() - began
+    spent = [told.get() for _ in writers]
+    collecting = sum(cost for cost, _ in spent)
+
+    share = hits / (hits + misses)
+    print(f"{most / CAP:.3f} of the cap, {share:.4f} hits, {collecting:.2f} s of {seconds:.1f} s")
+    assert [writer.exitcode for writer in writers] == [0] * WRITERS
+    assert most <= 1.05 * CAP
+    assert share >= 0.95
+    # Of all processors' time while it lasted.
+    assert collecting <= 0.05 * seconds * (os.cpu_count() or 1)
