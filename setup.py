@@ -23,6 +23,8 @@ setup(
         "pillow==12.1.1; platform_machine != 'x86_64'",
         # Debian 12's own libavif is too old for Pillow's AVIF.
         "pillow-avif-plugin==1.6.0",
+        # Counters that several processes add to, in the format that Prometheus reads.
+        "prometheus-client==0.26.0",
         "rich==15.0.0",
         # Checksums of what is kept on disk, seven times faster than CRC-32.
         "xxhash==4.1.0",

@@ -7,18 +7,21 @@ import os
 import re
 import stat
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 from flask import Flask
 
 from imgprocessor.allowed import Allowed
-from imgprocessor.encoders import ENCODERS, VERSIONS
+from imgprocessor.encoders import ENCODERS, PILLOW, PILLOW_VERSION, VERSIONS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.foreman import Foreman
 from imgprocessor.gate import Gate
+from imgprocessor.holes import closed_holes
 from imgprocessor.log import Complaints, RequestLog, report_unexpected, utc_now
 from imgprocessor.masters import Masters
-from imgprocessor.operations import add_health, add_purge
+from imgprocessor.metrics import Metrics, Watched
+from imgprocessor.operations import add_health, add_metrics, add_purge
 from imgprocessor.originals import Originals
 from imgprocessor.placeholder import Placeholder
 from imgprocessor.places import Places
@@ -106,15 +109,58 @@ def make_web(settings: Settings, renderers: Renderers | None = None) -> Flask:
     )
     log = RequestLog(Path(settings.log.file))
     # Two Pillows can lie over each other: which one is loaded is worth a line.
-    log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
-    signing = make_signing(settings)
-    web = create_web(service, placeholder, settings.freshness, log, signing=signing)
+    begin = {"time": utc_now(), "pid": os.getpid(), "started": VERSIONS}
+    log.write(begin | {"closed_holes": closed_holes(PILLOW_VERSION)})
+    metrics = make_metrics(settings) if settings.metrics.enabled else None
+    web = create_web(
+        service,
+        placeholder,
+        settings.freshness,
+        log,
+        metrics=metrics,
+        signing=make_signing(settings),
+    )
     root, store = Path(settings.originals.root), Path(settings.store.folder)
     add_health(web, Readiness(root, store, renderers), digest(settings))
+    if metrics is not None:
+        add_metrics(web, metrics)
     purging = make_purging(settings, service)
     if purging.by_http:
         add_purge(web, purging)
     return web
+
+
+def make_metrics(settings: Settings) -> Metrics:
+    """Make the part that counts.
+
+    Raises:
+        ConfigurationError: as `load_policy` does.
+    """
+    folder = Path(settings.store.folder)
+    metrics = Metrics(folder / "metrics", load_policy(settings), Complaints())
+    caps = {
+        "renditions": settings.store.max_renditions_bytes,
+        "masters": settings.store.max_masters_bytes,
+    }
+    stores = {name: _store(settings.store, name, cap) for name, cap in caps.items()}
+
+    def kept() -> dict[tuple[str, ...], float]:
+        known = {(name,): store.kept_bytes() for name, store in stores.items()}
+        return {labels: number for labels, number in known.items() if number is not None}
+
+    metrics.watch(Watched("imgprocessor_store_bytes", "Kept.", kept, ("store",)))
+    metrics.watch(
+        Watched(
+            "imgprocessor_store_max_bytes",
+            "No more is ever kept.",
+            lambda: {(name,): cap for name, cap in caps.items()},
+            ("store",),
+        )
+    )
+    about = (metadata.version("imgprocessor"), PILLOW, digest(settings))
+    labels = ("version", "pillow", "policy")
+    metrics.watch(Watched("imgprocessor_build_info", "What runs here.", lambda: {about: 1}, labels))
+    return metrics
 
 
 def make_purging(settings: Settings, service: Service) -> Purging:

@@ -172,6 +172,8 @@ ENCODERS = _installed()
 PILLOW = f"{'Pillow-SIMD' if '.post' in PIL.__version__ else 'Pillow'} {PIL.__version__}"
 """Which of the two Pillows is loaded. Both install as PIL, and the later lies over the earlier."""
 
+PILLOW_VERSION: str = PIL.__version__
+
 VERSIONS = ", ".join(
     (
         PILLOW,

@@ -5,15 +5,20 @@ from collections.abc import Callable
 
 from flask import Flask, g, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import NotFound as RouteNotFound
 from werkzeug.wrappers import Response
 
 from imgprocessor.errors import BadQuery
+from imgprocessor.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 from imgprocessor.purging import PURGE_PATH, Purging, Wanted
 from imgprocessor.readiness import OK, Readiness
 
-_HEALTH, _READY = "health", "ready"
+_HEALTH, _READY, _METRICS = "health", "ready", "metrics"
 
-UNLOGGED = {_HEALTH, _READY}
+_BY_PROXY = {"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA"}
+"""What proxies say who they ask for: a client of this machine's own sends none of it."""
+
+UNLOGGED = {_HEALTH, _READY, _METRICS}
 """Endpoints that machines ask for every other second."""
 
 _PURGE_PARAMETERS = ("name", "imagekey", "all", "local")
@@ -47,6 +52,19 @@ def add_health(web: Flask, readiness: Readiness, policy_digest: str) -> None:
 
     route(_HEALTH, health)
     route(_READY, ready)
+
+
+def add_metrics(web: Flask, metrics: Metrics) -> None:
+    """Show what was counted, but to nobody who came by way of a proxy."""
+
+    @web.route(
+        METRICS_PATH, endpoint=_METRICS, methods=["GET", "HEAD"], provide_automatic_options=False
+    )
+    def show() -> Response:
+        if _BY_PROXY & request.environ.keys():
+            raise RouteNotFound  # whoever asked the proxy may be anybody
+        headers = {"Cache-Control": "no-store"}
+        return Response(metrics.text(), headers=headers, content_type=CONTENT_TYPE)
 
 
 def add_purge(web: Flask, purging: Purging) -> None:

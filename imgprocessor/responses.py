@@ -93,7 +93,6 @@ def _response(
             response.mimetype = f"image/{planned.plan.formats[0]}"
         response.automatically_set_content_length = False
         return response
-    described["X-Content-Type-Options"] = "nosniff"
     if rendition.density is not None:
         described["Content-DPR"] = rendition.density
     return Response(rendition.body, headers=described, content_type=rendition.mime)

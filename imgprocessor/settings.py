@@ -353,6 +353,18 @@ class SigningSettings:
 
 
 @dataclass(frozen=True)
+class MetricsSettings:
+    """What Prometheus may know."""
+
+    enabled: bool = setting(
+        True,
+        _switch,
+        "Count answers, in [store] folder, and show the counts at /images/-/metrics to whom the"
+        " virtual host lets in: this machine, but for what comes by way of a proxy.",
+    )
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """What is written down."""
 
@@ -372,6 +384,7 @@ class Settings:
     freshness: FreshnessSettings = FreshnessSettings()
     purge: PurgeSettings = PurgeSettings()
     signing: SigningSettings = SigningSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
 

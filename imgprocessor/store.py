@@ -83,6 +83,15 @@ class Store:
         """Whether anything is ever kept here."""
         return self._max_bytes > 0
 
+    def kept_bytes(self) -> int | None:
+        """Return what is counted as kept; None where nobody knows.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self._totals.locked() as (total, _):
+            return total
+
     def get(self, group: str, key: str, scratch: Scratch | None = None) -> memoryview | None:
         """Return what was put; None where nothing was, or what is there is damaged.
 

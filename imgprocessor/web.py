@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 from flask import Flask, g, request, send_from_directory
@@ -15,6 +16,7 @@ from werkzeug.wrappers import Response
 
 from imgprocessor.client import ACCEPT_CH, HEADERS
 from imgprocessor.errors import (
+    BadQuery,
     ImageError,
     Internal,
     MethodNotAllowed,
@@ -22,6 +24,7 @@ from imgprocessor.errors import (
     Overloaded,
 )
 from imgprocessor.log import Entry, RequestLog, report_unexpected, utc_now
+from imgprocessor.metrics import Metrics
 from imgprocessor.operations import UNLOGGED
 from imgprocessor.placeholder import Placeholder
 from imgprocessor.purging import PURGE_PATH
@@ -44,6 +47,25 @@ _QUERY = "IMG_QUERY"
 Not a header, so no client can send it.
 """
 
+_QUEUED, _TAKEN = "mod_wsgi.queue_start", "mod_wsgi.daemon_start"
+"""When Apache handed the request on, and when a daemon took it, in seconds."""
+
+_SECURE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Referrer-Policy": "no-referrer",
+}
+"""On all answers: whatever one is taken for, it runs nothing and loads nothing; other sites' pages
+may show it. The same for everybody, so that caches have nothing to tell apart.
+"""
+
+PAGE_SECURITY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""`Content-Security-Policy` of the demonstration page, which has scripts."""
+
 _CONDITIONS = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
 
 _TRIALS = 3
@@ -59,10 +81,11 @@ def create_web(
     freshness: FreshnessSettings,
     log: RequestLog,
     *,
+    metrics: Metrics | None = None,
     signing: Signing | None = None,
 ) -> Flask:
-    """Join the parts into a WSGI application that answers `/images/`. With `signing`, links must be
-    signed.
+    """Join the parts into a WSGI application that answers `/images/`. Without `metrics` nothing is
+    counted; with `signing`, links must be signed.
     """
     web = Flask("imgprocessor", static_folder=None)
 
@@ -103,21 +126,24 @@ def create_web(
 
     @web.after_request
     def write_down(response: Response) -> Response:
+        _secure(response)
         if request.endpoint in UNLOGGED:
             return response
         _restrain_caches(service, signing, response)
-        log.write(
-            {
-                "time": utc_now(),
-                "pid": os.getpid(),
-                "method": request.method,
-                "status": response.status_code,
-                "bytes": 0 if request.method == "HEAD" else response.content_length or 0,
-                "imagekey": response.headers.get(IMAGEKEY),
-                **g.entry,
-                "total_ms": round((time.perf_counter() - g.began) * 1000, 2),
-            }
-        )
+        seconds = time.perf_counter() - g.began
+        entry = {
+            "time": utc_now(),
+            "pid": os.getpid(),
+            "method": request.method,
+            "status": response.status_code,
+            "bytes": 0 if request.method == "HEAD" else response.content_length or 0,
+            "imagekey": response.headers.get(IMAGEKEY),
+            **g.entry,
+            "total_ms": round(seconds * 1000, 2),
+        }
+        log.write(entry)
+        if metrics is not None:
+            metrics.count(entry, seconds, _queue_seconds())
         return response
 
     return web
@@ -172,6 +198,7 @@ def add_page(web: Flask, folder: Path) -> None:
         response = send_from_directory(folder, file)
         if response.mimetype == "text/html":
             response.headers["Accept-CH"] = ACCEPT_CH
+            response.headers["Content-Security-Policy"] = PAGE_SECURITY
         return response
 
 
@@ -180,6 +207,19 @@ def _incoming() -> Request:
     headers = {name: environ[key] for name, key in _HEADERS.items() if key in environ}
     query_string: str = environ.get(_QUERY) or environ.get("QUERY_STRING", "")
     return Request(query_string, headers)
+
+
+def _secure(response: Response) -> None:
+    """Set the headers that every answer has; a 304 leaves those of the copy as they are."""
+    if response.status_code != HTTPStatus.NOT_MODIFIED:
+        for name, value in _SECURE.items():
+            response.headers.setdefault(name, value)
+
+
+def _queue_seconds() -> float | None:
+    """Return how long the request waited for a daemon; None without Apache."""
+    queued, taken = request.environ.get(_QUEUED), request.environ.get(_TAKEN)
+    return None if queued is None or taken is None else taken - queued
 
 
 def _require_signature(signing: Signing | None) -> int | None:

@@ -31,8 +31,9 @@ from imgprocessor.app import (
     make_service,
 )
 from imgprocessor.edge import Site, configuration
-from imgprocessor.encoders import VERSIONS
+from imgprocessor.encoders import PILLOW_VERSION, VERSIONS
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.holes import closed_holes
 from imgprocessor.settings import Settings, describe_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,8 +57,8 @@ ErrorLog "{logs}/error.log"
 TypesConfig /etc/mime.types
 """
 HTTPD_MODULES = (
-    "mpm_event", "authz_core", "alias", "cache", "cache_disk", "dir", "headers", "mime",
-    "reqtimeout", "rewrite", "setenvif",
+    "mpm_event", "authz_core", "authz_host", "alias", "cache", "cache_disk", "dir", "headers",
+    "mime", "reqtimeout", "rewrite", "setenvif",
 )  # fmt: skip
 
 
@@ -314,7 +315,8 @@ def _await_first_answer(
     print(f"  {base}{'/' if sampled else page}")
     print(f"  {first}&width=340&height=400")
     print(f"  {first}&bandwidth=2g&screen=phone")
-    print(f"with {VERSIONS}")
+    closed = len(closed_holes(PILLOW_VERSION))
+    print(f"with {VERSIONS}" + (f"; {closed} known holes of this Pillow closed" if closed else ""))
     print(f"ready on {base}", flush=True)
 
 

@@ -40,8 +40,10 @@ LAYERS = {
         "files",
         "totals",
         "store",
+        "tally",
         "calibration",
         "encoders",
+        "holes",
         "score",
         "compression",
         "exif",
@@ -58,7 +60,7 @@ LAYERS = {
         "diskcache",
     ],
     "the line": ["service", "placeholder", "purging", "readiness"],
-    "HTTP": ["log", "responses", "operations", "web"],
+    "HTTP": ["log", "metrics", "responses", "operations", "web"],
     "wiring": [
         "app",
         "rendering",
@@ -79,6 +81,7 @@ THIRD_PARTY = {
     "flask": {"operations", "web", "app"},
     "werkzeug": {"responses", "operations", "web", "app"},
     "waitress": {"__main__"},
+    "prometheus_client": {"tally", "metrics"},
     "xxhash": {"entry", "totals"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"table", "__main__"},
