@@ -29,6 +29,8 @@ setup(
         # Checksums of what is kept on disk, seven times faster than CRC-32.
         "xxhash==4.1.0",
         "waitress==3.0.2",
+        # Originals from elsewhere: an HTTP client whose connections a backend of our own may open.
+        "httpcore==1.0.9",
     ],
     extras_require={
         "apache": ["mod_wsgi==6.1.1"],
@@ -44,6 +46,8 @@ setup(
             "ruff==0.17.5",
             # Requests from docs/openapi.yaml, and answers checked against it.
             "schemathesis==4.32.5",
+            # Certificates, for origins that originals are fetched from.
+            "trustme==1.2.1",
             "types-waitress==3.0.1.20260724",
         ],
     },

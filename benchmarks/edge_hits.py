@@ -32,9 +32,10 @@ from edge_visitors import ORIGINALS, Ask, Visitors
 from rich.console import Console
 from rich.progress import Progress, track
 
-from imgprocessor.app import load_settings, make_service
+from imgprocessor.app import make_service
 from imgprocessor.client import HEADERS
 from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.loading import load_settings
 from imgprocessor.service import Planned, Request
 from imgprocessor.settings import Settings
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from edge_varnish import varnish
 from rich.progress import track
 
-from imgprocessor.app import load_settings
 from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.loading import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 BODY = bytes(range(256)) * 215

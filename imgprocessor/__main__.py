@@ -10,41 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from rich.console import Console
-from rich.progress import track
 from waitress.server import create_server
 
-from imgprocessor.app import (
-    DEFAULT_CONF,
-    Overrides,
-    create_app,
-    digest,
-    load_policy,
-    load_settings,
-    make_purging,
-    make_service,
-)
-from imgprocessor.doubts import doubts
+from imgprocessor.app import create_app, make_purging, make_service
+from imgprocessor.arguments import add_configuration, add_files, add_headers, overrides
 from imgprocessor.edge import CACHES, Backend, Site, configuration
 from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError, ImageError
-from imgprocessor.explanation import explain
+from imgprocessor.loading import Overrides, load_settings
+from imgprocessor.policycommand import add_policy
 from imgprocessor.purging import Wanted
 from imgprocessor.query import PARAMETERS
+from imgprocessor.readers import MAX_PORT, read_address
 from imgprocessor.reload import PID_FILE, reload
-from imgprocessor.report import (
-    CHROMIUM_ACCEPT,
-    as_html,
-    as_text,
-    measure,
-    originals_in,
-    require_metric,
-    summarise,
-)
 from imgprocessor.service import Request
-from imgprocessor.settings import MAX_PORT, describe_settings, read_address
+from imgprocessor.settingsfile import describe_settings
 from imgprocessor.signcommand import add_sign
-from imgprocessor.table import print_table
 from imgprocessor.web import add_page
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -70,47 +51,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_render(commands)
-    _add_policy(commands)
+    add_policy(commands.add_parser("policy", help="check, show, explain or measure the policy"))
     _add_purge(commands)
     _add_edge(commands)
     _add_settings(commands)
     _add_reload(commands)
     sign = commands.add_parser("sign", help="sign a link, where links must be signed")
     add_sign(sign)
-    _add_files(sign)
+    add_files(sign)
     return parser
-
-
-def _add_configuration(parser: argparse.ArgumentParser) -> None:
-    _add_files(parser)
-    parser.add_argument("--originals", type=Path, help="folder of originals, instead of the file's")
-
-
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
-    parser.add_argument("--policy", type=Path, help="the policy, instead of the file's")
-
-
-def _add_headers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-H", "--header", action="append", default=[], type=_header, help="such as 'ECT: 3g'"
-    )
-
-
-def _overrides(options: argparse.Namespace) -> Overrides:
-    return Overrides(originals=options.originals, policy=options.policy)
 
 
 def _add_serve(commands: "Commands") -> None:
     parser = commands.add_parser("serve", help="serve by Waitress, for machines without Apache")
-    _add_configuration(parser)
+    add_configuration(parser)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=port_number, default=8000)
     parser.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
-    web = create_app(options.conf, _overrides(options))
+    web = create_app(options.conf, overrides(options))
     add_page(web, STATIC)
     try:
         server = create_server(web, host=options.host, port=options.port, ident="imgprocessor")
@@ -148,11 +109,11 @@ def _add_render(commands: "Commands") -> None:
         type=Path,
         help="where to; its name has no say in the format",
     )
-    _add_headers(parser)
+    add_headers(parser)
     for parameter in PARAMETERS:
         if parameter != "name":
             parser.add_argument(f"--{parameter}", help="as in the URL")
-    _add_files(parser)
+    add_files(parser)
     parser.set_defaults(run=_render)
 
 
@@ -188,12 +149,12 @@ def _add_purge(commands: "Commands") -> None:
         "--imagekey", nargs="+", action="extend", default=[], help="one rendition's"
     )
     parser.add_argument("--all", action="store_true", help="everything")
-    _add_configuration(parser)
+    add_configuration(parser)
     parser.set_defaults(run=_purge)
 
 
 def _purge(options: argparse.Namespace) -> int:
-    settings = load_settings(options.conf, _overrides(options))
+    settings = load_settings(options.conf, overrides(options))
     purging = make_purging(settings, make_service(settings, keeps=True))
     purged = purging.purge(Wanted(options.name, options.imagekey, options.all))
     for what, count in purged.removed.items():
@@ -230,7 +191,7 @@ def _add_edge(commands: "Commands") -> None:
     parser.add_argument(
         "--cache-megabytes", type=_size, default=Site.max_megabytes, help="how much nginx keeps"
     )
-    _add_files(parser)
+    add_files(parser)
     parser.set_defaults(run=_edge)
 
 
@@ -283,117 +244,20 @@ def _size(text: str) -> int:
     return int(text)
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise argparse.ArgumentTypeError("must be of the form 'Name: value'")
-    return name.strip().lower(), value.strip()
-
-
-def _add_policy(commands: "Commands") -> None:
-    parser = commands.add_parser("policy", help="check, show, explain or measure the policy")
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    check = actions.add_parser("check", help="check settings and policy, as a start would")
-    check.set_defaults(run=_check_policy)
-    show = actions.add_parser("show", help="print the table")
-    show.set_defaults(run=_show_policy)
-    explain = actions.add_parser("explain", help="tell how one request is answered, and why")
-    explain.add_argument("url", metavar="URL", help="or its query string alone")
-    _add_headers(explain)
-    explain.set_defaults(run=_explain_policy)
-    digest = actions.add_parser("digest", help="print what changes with the policy or this program")
-    digest.set_defaults(run=_digest_policy)
-    report = actions.add_parser("report", help="weigh, score and time every cell over a folder")
-    report.add_argument("folder", type=Path, metavar="DIR", help="of originals")
-    report.add_argument("-o", "--output", type=Path, default=Path("report.html"))
-    report.add_argument("--accept", default=CHROMIUM_ACCEPT, help="the Accept header to send")
-    report.add_argument(
-        "--pictures", type=int, default=3, help="so many originals are shown side by side"
-    )
-    report.add_argument("--text", action="store_true", help="print the main table as Markdown")
-    report.set_defaults(run=_report_policy)
-    for action in (check, show, explain, digest):
-        _add_configuration(action)
-    _add_files(report)
-
-
-def _check_policy(options: argparse.Namespace) -> int:
-    settings = load_settings(options.conf, _overrides(options))
-    policy = load_policy(settings)
-    for doubt in doubts(policy):
-        print(f"{settings.policy.file}: warning: {doubt}")
-    if not Path(settings.placeholder.file).is_file():
-        wrong = f"[placeholder] file: {settings.placeholder.file} is not there"
-        print(f"{options.conf}: warning: {wrong}: failures will be answered with text")
-    make_service(settings)
-    size = f"{len(policy.screens)} screens, {len(policy.bandwidths)} bandwidths"
-    print(f"{settings.policy.file}: can be used: {size}")
-    return 0
-
-
-def _show_policy(options: argparse.Namespace) -> int:
-    print_table(load_policy(load_settings(options.conf, _overrides(options))), Console())
-    return 0
-
-
-def _digest_policy(options: argparse.Namespace) -> int:
-    print(digest(load_settings(options.conf, _overrides(options))))
-    return 0
-
-
-def _explain_policy(options: argparse.Namespace) -> int:
-    settings = load_settings(options.conf, _overrides(options))
-    service = make_service(settings)
-    for told, telling in explain(options.url, dict(options.header), service, settings.pixels):
-        print(f"{told + ':':<11}{telling}")
-    return 0
-
-
-def _report_policy(options: argparse.Namespace) -> int:
-    require_metric()
-    if not options.output.resolve().parent.is_dir():
-        raise ConfigurationError(f"{options.output}: there is no such folder to write to")
-    settings = load_settings(options.conf, Overrides(options.folder, options.policy))
-    policy = load_policy(settings)
-    names = originals_in(Path(settings.originals.root))
-    samples = []
-    console = Console(stderr=True)
-    for name, found in track(
-        measure(settings, names, options.accept),
-        "rendering and scoring",
-        total=len(names),
-        console=console,
-    ):
-        if isinstance(found, str):
-            console.print(f"{name} is left out: {found}")
-        else:
-            samples += found
-    summaries = summarise(samples, policy)
-    if not summaries:
-        raise ConfigurationError(f"{options.folder}: none of its pictures can be rendered")
-    known = sorted({sample.original for sample in samples})
-    shown = known[:: max(1, len(known) // max(1, options.pictures))][: options.pictures]
-    options.output.write_text(as_html(summaries, shown, options.accept), encoding="utf-8")
-    if options.text:
-        print(as_text(summaries))
-    console.print(f"written: {options.output}")
-    return 0
-
-
 def _add_settings(commands: "Commands") -> None:
     parser = commands.add_parser("settings", help="print every setting as it is in force")
-    _add_configuration(parser)
+    add_configuration(parser)
     parser.set_defaults(run=_settings)
 
 
 def _settings(options: argparse.Namespace) -> int:
-    print(describe_settings(load_settings(options.conf, _overrides(options))))
+    print(describe_settings(load_settings(options.conf, overrides(options))))
     return 0
 
 
 def _add_reload(commands: "Commands") -> None:
     parser = commands.add_parser("reload", help="have Apache's daemons start anew, losing nothing")
-    _add_configuration(parser)
+    add_configuration(parser)
     parser.add_argument("--pid-file", type=Path, default=PID_FILE, help="Apache's")
     parser.add_argument(
         "--wait", type=float, default=90.0, metavar="SECONDS", help="for each daemon; default 90"
@@ -402,7 +266,7 @@ def _add_reload(commands: "Commands") -> None:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    settings = load_settings(options.conf, _overrides(options))
+    settings = load_settings(options.conf, overrides(options))
     make_purging(settings, make_service(settings))  # what cannot start must not replace what runs
     reload(options.pid_file, options.wait, print)
     return 0

@@ -2,22 +2,26 @@
 
 import contextlib
 import ctypes
-import hashlib
 import os
-import re
-import stat
-from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 from flask import Flask
 
-from imgprocessor.allowed import Allowed
-from imgprocessor.encoders import ENCODERS, PILLOW, PILLOW_VERSION, VERSIONS
+from imgprocessor.download import Downloader
+from imgprocessor.encoders import PILLOW, PILLOW_VERSION, VERSIONS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.foreman import Foreman
 from imgprocessor.gate import Gate
 from imgprocessor.holes import closed_holes
+from imgprocessor.loading import (
+    Overrides,
+    digest,
+    load_policy,
+    load_settings,
+    purge_token,
+    signing_keys,
+)
 from imgprocessor.log import Complaints, RequestLog, report_unexpected, utc_now
 from imgprocessor.masters import Masters
 from imgprocessor.metrics import Metrics, Watched
@@ -25,26 +29,19 @@ from imgprocessor.operations import add_health, add_metrics, add_purge
 from imgprocessor.originals import Originals
 from imgprocessor.placeholder import Placeholder
 from imgprocessor.places import Places
-from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.purges import Purges
 from imgprocessor.purging import Purging
 from imgprocessor.quarantine import Quarantine
 from imgprocessor.readiness import Readiness
-from imgprocessor.render import SHAPED_BY
+from imgprocessor.remote import Remote
 from imgprocessor.renderer import Maker, Renderer
 from imgprocessor.renderers import Renderers, own_folder
 from imgprocessor.renditions import Renditions
 from imgprocessor.service import Service
 from imgprocessor.settings import (
-    LogSettings,
     OriginalsSettings,
-    PlaceholderSettings,
-    PolicySettings,
-    PurgeSettings,
     Settings,
-    SigningSettings,
     StoreSettings,
-    parse_settings,
 )
 from imgprocessor.signing import Signing
 from imgprocessor.store import Store
@@ -54,20 +51,6 @@ from imgprocessor.web import create_web
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-
-_MIN_TOKEN_CHARACTERS = 16
-_MIN_KEY_CHARACTERS = 32
-"""128 bits, where somebody writes hexadecimal digits."""
-
-DEFAULT_CONF = Path(__file__).resolve().parent.parent / "conf" / "imgprocessor.ini"
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What a command line may say instead of the settings file; relative to where it is typed."""
-
-    originals: Path | None = None
-    policy: Path | None = None
 
 
 def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
@@ -96,14 +79,18 @@ def keep_memory() -> None:
         library.mallopt(_M_ARENA_MAX, 1)  # or every thread would keep as much for itself
 
 
-def make_web(settings: Settings, renderers: Renderers | None = None) -> Flask:
+def make_web(
+    settings: Settings,
+    renderers: Renderers | None = None,
+    downloader: Downloader | None = None,
+) -> Flask:
     """Make the WSGI application from settings whose paths are absolute; without renderers,
-    renditions are made in this process.
+    renditions are made in this process. Tests have a downloader of their own.
 
     Raises:
         ConfigurationError: the policy is wrong, or something that must be there is not.
     """
-    service = make_service(settings, keeps=True, maker=renderers)
+    service = make_service(settings, keeps=True, maker=renderers, downloader=downloader)
     placeholder = Placeholder(
         Path(settings.placeholder.file), service, settings.pixels, settings.originals
     )
@@ -169,7 +156,7 @@ def make_purging(settings: Settings, service: Service) -> Purging:
     Raises:
         ConfigurationError: the token cannot be read, or is wrong.
     """
-    return Purging(service, settings.purge, _token(settings.purge))
+    return Purging(service, settings.purge, purge_token(settings.purge))
 
 
 def make_signing(settings: Settings) -> Signing | None:
@@ -182,93 +169,20 @@ def make_signing(settings: Settings) -> Signing | None:
     return Signing(keys, settings.pixels.max_output_side_pixels) if keys else None
 
 
-def signing_keys(settings: SigningSettings) -> tuple[str, ...]:
-    """Read the keys that links are signed with, the one that signs first; none if no file is named.
-
-    Raises:
-        ConfigurationError: they cannot be read, or are wrong.
-    """
-    if settings.keys_file is None:
-        return ()
-    file = Path(settings.keys_file)
-    where = f"[signing] keys_file: {file}"
-    keys = []
-    for number, line in enumerate(_secret(file, where).splitlines(), 1):
-        key = line.strip()
-        if key and not key.startswith("#"):
-            keys.append(_word(key, _MIN_KEY_CHARACTERS, f"{where}: line {number}"))
-    if not keys:
-        raise ConfigurationError(
-            f"{where} has no key: put one there, as `openssl rand -hex 32` does"
-        )
-    return tuple(keys)
-
-
-def _token(settings: PurgeSettings) -> str | None:
-    if settings.token_file is None:
-        return None
-    file = Path(settings.token_file)
-    where = f"[purge] token_file: {file}"
-    return _word(_secret(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
-
-
-def _secret(file: Path, where: str) -> str:
-    """Read a file that not everybody may read."""
-    text = _read(file)
-    if file.stat().st_mode & stat.S_IRWXO:
-        raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")
-    return text
-
-
-def _word(text: str, min_characters: int, where: str) -> str:
-    """Check what is as good as a password; the message never has it."""
-    if not re.fullmatch(rf"[!-~]{{{min_characters},200}}", text):
-        wrong = f"must hold one word of {min_characters} to 200 ASCII characters"
-        raise ConfigurationError(f"{where} {wrong}, such as `openssl rand -hex 32` prints")
-    return text
-
-
-def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
-    """Read the settings file; make its paths, which are relative to it, absolute.
-
-    Raises:
-        ConfigurationError: it cannot be read, or is wrong.
-    """
-    settings = parse_settings(_read(conf), str(conf))
-    folder = conf.resolve().parent
-
-    def known(path: str | None) -> str | None:
-        return None if path is None else absolute(path)
-
-    def absolute(path: str, override: Path | None = None) -> str:
-        return os.path.normpath(Path.cwd() / override if override else folder / path)
-
-    return replace(
-        settings,
-        originals=replace(
-            settings.originals, root=absolute(settings.originals.root, overrides.originals)
-        ),
-        store=replace(settings.store, folder=absolute(settings.store.folder)),
-        renderers=replace(settings.renderers, run_folder=absolute(settings.renderers.run_folder)),
-        policy=PolicySettings(absolute(settings.policy.file, overrides.policy)),
-        placeholder=PlaceholderSettings(absolute(settings.placeholder.file)),
-        purge=replace(
-            settings.purge,
-            token_file=known(settings.purge.token_file),
-            disk_caches=tuple(map(absolute, settings.purge.disk_caches)),
-        ),
-        signing=SigningSettings(known(settings.signing.keys_file)),
-        log=LogSettings(absolute(settings.log.file)),
-    )
-
-
-def make_service(settings: Settings, *, keeps: bool = False, maker: Maker | None = None) -> Service:
+def make_service(
+    settings: Settings,
+    *,
+    keeps: bool = False,
+    maker: Maker | None = None,
+    downloader: Downloader | None = None,
+) -> Service:
     """Make the part that answers requests, without the web.
 
     Args:
         settings: with absolute paths.
         keeps: whether what is made is kept on disk; a command that runs once has no use for it.
         maker: who makes renditions; this process itself, where nobody is named.
+        downloader: what fetches originals from elsewhere, where it is not the usual.
 
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.
@@ -276,14 +190,16 @@ def make_service(settings: Settings, *, keeps: bool = False, maker: Maker | None
     policy, store = load_policy(settings), settings.store
     masters = _masters(settings, keeps=keeps)
     renditions = _store(store, "renditions", store.max_renditions_bytes if keeps else 0)
+    purges = Purges(Path(store.folder))
     return Service(
         policy=policy,
         originals=_originals(settings.originals),
+        remote=_remote(settings, purges, downloader, keeps=keeps),
         pixels=settings.pixels,
         masters=masters,
         maker=maker or Renderer(masters),
         renditions=Renditions(renditions),
-        purges=Purges(Path(store.folder)),
+        purges=purges,
         gate=_gate(store),
         cheaper_when_overloaded=settings.renderers.cheaper_when_overloaded,
         max_wait_seconds=store.max_wait_seconds,
@@ -354,38 +270,6 @@ def _store(settings: StoreSettings, name: str, max_bytes: int) -> Store:
     )
 
 
-def load_policy(settings: Settings) -> Policy:
-    """Read the policy.
-
-    Raises:
-        ConfigurationError: it cannot be read, is wrong, or offers what cannot be encoded here.
-    """
-    file = settings.policy.file
-    policy = parse_policy(_read(Path(file)), file)
-    for known in policy.formats:
-        if known not in ENCODERS:
-            wrong = f"{known!r} cannot be written here: its Pillow plugin is not installed"
-            raise ConfigurationError(f"{file}: [formats] offer: {wrong}")
-    return policy
-
-
-def digest(settings: Settings) -> str:
-    """Return eight characters that change with whatever can change an answer to one request, but
-    for the originals: a cache in front that has them in its keys forgets all when they change.
-
-    Raises:
-        ConfigurationError: as `load_policy` does.
-    """
-    policy = load_policy(settings)
-    parts: list[object] = [policy, settings.pixels, settings.freshness, SHAPED_BY]
-    # What was not always there counts where it is used: the digests of others stay as they were.
-    if policy.allowed != Allowed():
-        parts.append(policy.allowed)
-    if settings.signing.keys_file is not None:
-        parts.append("signed")
-    return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:8]
-
-
 def _originals(settings: OriginalsSettings) -> Originals:
     root = Path(settings.root)
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
@@ -394,10 +278,27 @@ def _originals(settings: OriginalsSettings) -> Originals:
     return Originals(root, settings)
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file}: must be UTF-8 text") from error
+def _remote(
+    settings: Settings, purges: Purges, downloader: Downloader | None, *, keeps: bool
+) -> Remote | None:
+    remote = settings.remote
+    if not remote.hosts:
+        return None
+    if remote.max_kept_bytes < 10 * remote.max_bytes:
+        wrong = f"[remote] max_kept_bytes must be at least ten times max_bytes: {remote.max_bytes}"
+        raise ConfigurationError(f"{wrong}; no original takes more than a tenth")
+    store = Store(
+        Path(remote.folder),
+        max_bytes=remote.max_kept_bytes if keeps else 0,
+        min_free_percent=settings.store.min_free_percent,
+        complain=Complaints(),
+        whole_groups=True,
+    )
+    return Remote(
+        remote,
+        settings.originals,
+        store=store,
+        purges=purges,
+        downloader=downloader or Downloader(remote),
+        complain=Complaints(),
+    )

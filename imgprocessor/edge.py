@@ -15,10 +15,10 @@ from typing import Literal, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from imgprocessor.app import digest, load_policy
 from imgprocessor.client import HEADERS as HINTS
 from imgprocessor.imagekey import FIELDS
 from imgprocessor.keyrules import KEY, VARY, key_steps
+from imgprocessor.loading import digest, load_policy
 from imgprocessor.queryrules import PROOF
 from imgprocessor.render import SHAPED_BY
 from imgprocessor.settings import Settings
@@ -88,8 +88,8 @@ def configuration(cache: Cache, settings: Settings, site: Site) -> str:
         keep_trailing_newline=True,
     )
     policy = load_policy(settings)
-    signed = settings.signing.keys_file is not None
-    steps = key_steps(policy, settings.pixels, SHAPED_BY, signed=signed)
+    signed, hosts = settings.signing.keys_file is not None, settings.remote.hosts
+    steps = key_steps(policy, settings.pixels, SHAPED_BY, hosts, signed=signed)
     return environment.get_template(_TEMPLATES[cache]).render(
         site=site,
         freshness=settings.freshness,

@@ -38,6 +38,24 @@ def write_entry(descriptor: int, name: bytes, parts: Iterable[bytes]) -> None:
     os.pwrite(descriptor, _MAGIC + checksum.digest(), 0)
 
 
+def write_plain(descriptor: int, parts: Iterable[bytes]) -> None:
+    """Write a body alone to an empty file; its checksum is kept elsewhere.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for part in parts:
+        _write(descriptor, part)
+
+
+def checksum_of(parts: Iterable[bytes]) -> str:
+    """Return the checksum of a body that is kept plain, as 32 hexadecimal digits."""
+    checksum = xxhash.xxh3_128()
+    for part in parts:
+        checksum.update(part)
+    return checksum.hexdigest()
+
+
 def _write(descriptor: int, part: bytes) -> None:
     left = memoryview(part)
     while left:

@@ -123,6 +123,40 @@ class Overloaded(ImageError):
     is_passing = True
 
 
+class OriginForbidden(ImageError):
+    """An original from elsewhere that this server may not fetch. Whichever the reason, strangers
+    read the same: they must not learn what addresses a name has.
+    """
+
+    code = "origin-forbidden"
+    status = 403
+    public = "This server may not fetch that original."
+
+
+class OriginFailed(ImageError):
+    """Another host did not give the original that it was asked for."""
+
+    code = "origin-failed"
+    status = 502
+    public = "The original could not be fetched from its host."
+
+
+class OriginTimeout(ImageError):
+    """Another host takes too long."""
+
+    code = "origin-timeout"
+    status = 504
+    public = "The original's host takes too long."
+
+
+class OriginBusy(Busy):
+    """As many originals are being fetched as may be at once, or that one takes too long."""
+
+    code = "origin-busy"
+    status = 503
+    public = "Too many originals are being fetched. Try again in a moment."
+
+
 class Internal(ImageError):
     """Something that should not happen; the log has the traceback."""
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ _BLOCK_BYTES = 4096
 
 TOUCH_SECONDS = 0.1
 """An entry's time stamp says when it was last used, so nearly: no write for each use."""
+
+_MOVES = 5
+"""Attempts to put an entry in its place: the collector may remove its folder, empty as yet, between
+making it and moving there.
+"""
 
 
 class File(NamedTuple):
@@ -66,3 +72,19 @@ def scanned(folder: str | Path) -> list[os.DirEntry[str]]:
 def cost_of(size: int) -> int:
     """Return how many bytes a file of a size takes on the disk."""
     return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+def move(incoming: Path, path: Path) -> None:
+    """Put a file in its place, whatever is there; its folder may vanish at any time.
+
+    Raises:
+        OSError: it cannot be put there.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    for _ in range(_MOVES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            incoming.replace(path)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+    incoming.replace(path)

@@ -5,7 +5,7 @@ out from one policy; `edge` only spells them in each cache's language. What the 
 `query`, `client`, `decision` and `plan` do; tests hold them together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from imgprocessor.client import Uses, vary
@@ -24,15 +24,20 @@ such a request with an error, or under a name of its own; it must not be kept.
 
 
 def key_steps(
-    policy: Policy, pixels: PixelsSettings, encoders: str, *, signed: bool = False
+    policy: Policy,
+    pixels: PixelsSettings,
+    encoders: str,
+    hosts: Sequence[str] = (),
+    *,
+    signed: bool = False,
 ) -> tuple[Step, ...]:
     """Return the steps from a request to its imagekey and its `Vary`, in order.
 
-    Where links must be signed, those that are not have no key, and of the others a step says by
-    what: `queryrules.PROOF`.
+    Originals come from these hosts, too. Where links must be signed, those that are not have no
+    key, and of the others a step says by what: `queryrules.PROOF`.
     """
     return (
-        *query_steps(policy, pixels, signed=signed),
+        *query_steps(policy, pixels, hosts, signed=signed),
         *bandwidth_steps(policy),
         *screen_steps(policy),
         *density_steps(policy, pixels),

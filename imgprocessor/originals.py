@@ -92,6 +92,20 @@ class Originals:
             raise NotFound(f"{name!r} leads outside {self._root}")
         return str(path)
 
+    def forget(self, name: str) -> int:  # noqa: ARG002 - the name
+        """Remove an original that is here only because it was asked for: of the operator's, none.
+        Return how many files that were.
+        """
+        return 0
+
+    def for_another_process(self, original: Original) -> "Originals":  # noqa: ARG002 - some look
+        """Return where another process can open an original.
+
+        Raises:
+            ImageError: it is known already that it cannot.
+        """
+        return self
+
     @contextlib.contextmanager
     def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
         """Open what `find` found; yield the file and the original as it is by now.

@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from imgprocessor.allowed import ALLOWED, BYTES_A_KILOBYTE, Allowed, read_allowed
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.ini import read_ini
 from imgprocessor.query import FORMATS, PLAINEST, Format, parse_number
-from imgprocessor.settings import read_ini
 
 DENSITIES = (Decimal(1), Decimal("1.5"), Decimal(2), Decimal(3))
 """A device-pixel ratio is rounded up to one of these, so that imagekeys stay few."""

@@ -6,14 +6,15 @@ browsers fill in (bandwidth, screen, dpr) counts as not given when it makes no s
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from string import ascii_lowercase, ascii_uppercase
 from typing import Literal, TypeVar, get_args
 from urllib.parse import quote, unquote_to_bytes
 
-from imgprocessor.errors import BadQuery
+from imgprocessor.addresses import is_allowed, is_url, read_url, spelled_url
+from imgprocessor.errors import BadQuery, OriginForbidden
 from imgprocessor.geometry import Box, Fit
 
 T = TypeVar("T")
@@ -31,6 +32,9 @@ PLAINEST: Format = FORMATS[-1]
 MAX_NAME_BYTES = 150
 """So that no name makes an imagekey, a header or a file name too long."""
 
+MAX_URL_BYTES = 500
+"""The same; URLs are longer, and become no file's name."""
+
 MAX_QUALITY = 100
 
 MIN_BUDGET_BYTES = 1000
@@ -41,6 +45,7 @@ _MAX_QUOTED = 40
 
 PARAMETERS = (
     "name",
+    "url",
     "width",
     "height",
     "fit",
@@ -61,7 +66,7 @@ class ImageQuery:
     """A request's query string, understood. None is what was not given."""
 
     name: str
-    """Path of the original under the root, `/` between folders."""
+    """Path of the original under the root, `/` between folders; or a URL: see `is_url`."""
     spelled_name: str
     """The name as it is spelled in the URL; printable ASCII."""
     box: Box | None = None
@@ -117,30 +122,49 @@ def spell(name: str) -> str:
 
 
 def decoded_name(spelled: str) -> str:
-    """Return the name of a file that is spelled so in a URL.
+    """Return the name of a file, or the URL, that is spelled so in a URL.
 
     Raises:
-        BadQuery: no file may be called so.
+        BadQuery: no original may be called so.
     """
     try:
-        return _read_name(spelled)
+        return _read_url(spelled) if _is_spelled_url(spelled) else _read_name(spelled)
     except _Wrong as error:
         raise BadQuery([f"name={_printable(spelled)[:_MAX_QUOTED]}: {error}"]) from error
 
 
 def require_name(name: str) -> None:
-    """Check a file's name that is decoded already.
+    """Check a file's name, or a URL, that is decoded already.
 
     Raises:
-        BadQuery: no file may be called so.
+        BadQuery: no original may be called so.
     """
     try:
         name.encode()
-        _checked(name)
+        if is_url(name):
+            _checked_url(name)
+        else:
+            _checked(name)
     except UnicodeEncodeError as error:
         raise BadQuery(["name: must be UTF-8"]) from error
     except _Wrong as error:
         raise BadQuery([f"name={spell(name)[:_MAX_QUOTED]}: {error}"]) from error
+
+
+def require_allowed(query: ImageQuery, hosts: Sequence[str]) -> None:
+    """Check that an original from elsewhere may be fetched, from one of these hosts.
+
+    Raises:
+        BadQuery: none may be, from whichever host.
+        OriginForbidden: its host is not among them.
+    """
+    if not is_url(query.name):
+        return
+    if not hosts:
+        raise BadQuery(["url: this server takes no originals from elsewhere ([remote] hosts)"])
+    host = read_url(query.name).host
+    if not is_allowed(host, hosts):
+        raise OriginForbidden(f"{host} is not among [remote] hosts")
 
 
 class _Wrong(ValueError):
@@ -163,13 +187,15 @@ def _read(query_string: str, max_side: int) -> tuple[ImageQuery, list[str]]:
     def read_side(spelled: str) -> int | None:
         return _read_side(spelled, max_side)
 
-    if not values.get("name"):
+    if values.get("name") and values.get("url"):
+        problems.append("url: given beside name; one of them says which picture")
+    elif not values.get("name") and not values.get("url"):
         problems.append("name: must be given, such as name=nasa.jpeg")
     width = read("width", read_side, None)
     height = read("height", read_side, None)
     query = ImageQuery(
-        name=read("name", _read_name, ""),
-        spelled_name=_printable(values.get("name", "")),
+        name=read("name", _read_name, "") or read("url", _read_url, ""),
+        spelled_name=_printable(values.get("name") or values.get("url", "")),
         box=None if width is None and height is None else Box(width, height),
         fit=read("fit", _read_fit, Fit.INSIDE),
         bandwidth=read("bandwidth", _read_class, None),
@@ -209,6 +235,34 @@ def _read_name(spelled: str) -> str:
         return _checked(octets.decode())
     except UnicodeDecodeError as error:
         raise _Wrong("must be UTF-8") from error
+
+
+def _is_spelled_url(spelled: str) -> bool:
+    return re.fullmatch(spelled_url(), spelled) is not None
+
+
+def _read_url(spelled: str) -> str:
+    if len(_printable(spelled)) > MAX_URL_BYTES:
+        raise _Wrong(f"must be at most {MAX_URL_BYTES} bytes long, as spelled in the URL")
+    octets = unquote_to_bytes(spelled.replace("+", " ").encode("latin-1"))
+    try:
+        url = _checked_url(octets.decode())
+    except UnicodeDecodeError as error:
+        raise _Wrong("must be UTF-8") from error
+    if not _is_spelled_url(spelled):
+        raise _Wrong(
+            "must be escaped as encodeURIComponent does, and its scheme, host and port not at all"
+            " but for : and /"
+        )
+    return url
+
+
+def _checked_url(url: str) -> str:
+    try:
+        read_url(url)
+    except ValueError as error:
+        raise _Wrong(str(error)) from error
+    return url
 
 
 def _checked(name: str) -> str:

@@ -1,7 +1,8 @@
 """The query string as steps for caches: what `query` and `plan` make of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from imgprocessor.addresses import CHARACTER, spelled_url
 from imgprocessor.decision import on_request
 from imgprocessor.geometry import Fit
 from imgprocessor.imagekey import NONE
@@ -9,6 +10,7 @@ from imgprocessor.policy import Policy
 from imgprocessor.query import (
     MAX_NAME_BYTES,
     MAX_QUALITY,
+    MAX_URL_BYTES,
     MIN_BUDGET_BYTES,
     OLD_SPELLINGS,
     PARAMETERS,
@@ -21,8 +23,7 @@ from imgprocessor.steps import BEGIN, END, QUERY, Rule, Step, asked, step
 _REFUSED = "!"
 """What a step says of a value that is answered with a 400."""
 
-_NAME = r"[A-Za-z0-9._~!$'()*+,;:@/?=%-]"
-"""What may stand in a query string unescaped (RFC 3986, 3.4), but for `&`, which ends a value."""
+_ALL = Rule("^(.+)$", r"\1")
 
 PROOFS = (SIGNATURE, EXPIRES)
 
@@ -34,9 +35,12 @@ PROOF = "proof"
 """The step that says by what a link is signed; where links must be."""
 
 
-def query_steps(policy: Policy, pixels: PixelsSettings, *, signed: bool) -> Iterator[Step]:
-    """Yield the steps from the query string to what it asks for, in the imagekey's words; `signed`:
-    a link must be signed, or it has no key.
+def query_steps(
+    policy: Policy, pixels: PixelsSettings, hosts: Sequence[str] = (), *, signed: bool = False
+) -> Iterator[Step]:
+    """Yield the steps from the query string to what it asks for, in the imagekey's words.
+
+    Originals come from these hosts, too. `signed`: a link must be signed, or it has no key.
     """
     spellings = {name: [name] for name in (*PARAMETERS, *(PROOFS if signed else ()))}
     for old, name in OLD_SPELLINGS.items():
@@ -46,12 +50,10 @@ def query_steps(policy: Policy, pixels: PixelsSettings, *, signed: bool) -> Iter
     pairs = "|".join(f"(?:{names})(?:=[^&]*)?&(?:.*&)?(?:{names})" for names in either)
     twice = Rule(f"{BEGIN}(?:{pairs})(?:[=&]|$)", _REFUSED)
     yield asked("twice", twice, why="a parameter given twice is a 400")
-    spelled = Rule(f"{BEGIN}name=({_NAME}{{1,{MAX_NAME_BYTES}}}){END}", r"\1")
-    yield step("spelled_name", QUERY, spelled, why="as it is spelled in the URL")
-    outside = Rule("(?:^|/)[.]{0,2}(?:/|$)", "")
-    yield step(
-        "name", "spelled_name", outside, Rule("^(.+)$", r"\1"), why="no path out of the folder"
-    )
+    wrong = f"{BEGIN}(?:name=[^&].*&url=[^&]|url=[^&].*&name=[^&])" if hosts else f"{BEGIN}url=[^&]"
+    why = "a name and a URL are a 400" if hosts else "originals from elsewhere are a 400"
+    yield asked("elsewhere", Rule(wrong, _REFUSED), why=why)
+    yield from _url_steps(hosts) if hosts else _name_steps()
     for side in ("width", "height"):
         limit = side_pattern(policy, pixels.max_output_side_pixels)
         yield asked(
@@ -92,7 +94,7 @@ def query_steps(policy: Policy, pixels: PixelsSettings, *, signed: bool) -> Iter
         yield from _proof_steps()
     yield Step(
         "refused",
-        "{twice}{width}{height}{asked_fit}{quality}{max_bytes}{format}"
+        "{twice}{elsewhere}{width}{height}{asked_fit}{quality}{max_bytes}{format}"
         f"{''.join(f'{{{name}}}' for name in PROOFS) if signed else ''}|{{name}}",
         (Rule(_REFUSED + ".*[|]|[|]$", _REFUSED),),
         why="what is answered with a 400 has no key",
@@ -149,3 +151,36 @@ def _proof_steps() -> Iterator[Step]:
         (Rule("^(.+)$", r"\1"),),
         why="kept by this, too: who has another gets nothing that is kept",
     )
+
+
+def _name_steps() -> Iterator[Step]:
+    yield _spelled_name()
+    yield step("name", "spelled_name", _outside("/", "[.]"), _ALL, why="no path out of the folder")
+
+
+def _url_steps(hosts: Sequence[str]) -> Iterator[Step]:
+    """Yield the steps to a name or a URL. What is a URL however it is escaped is no name, so that
+    neither is taken for the other.
+    """
+    yield _spelled_name()
+    yield step(
+        "named",
+        "spelled_name",
+        _outside("(?:/|%2[Ff])", "(?:[.]|%2[Ee])"),
+        _ALL,
+        why="no path out of the folder",
+    )
+    url = f"(?={CHARACTER}{{1,{MAX_URL_BYTES}}}{END}){spelled_url(hosts)}"
+    yield step(
+        "url", QUERY, Rule(f"{BEGIN}url=({url}){END}", r"\1"), why="as it is spelled in the URL"
+    )
+    yield Step("name", "{named}{url}", (_ALL,), why="whichever is given")
+
+
+def _spelled_name() -> Step:
+    spelled = Rule(f"{BEGIN}name=({CHARACTER}{{1,{MAX_NAME_BYTES}}}){END}", r"\1")
+    return step("spelled_name", QUERY, spelled, why="as it is spelled in the URL")
+
+
+def _outside(slash: str, dot: str) -> Rule:
+    return Rule(f"(?:^|{slash}){dot}{{0,2}}(?:{slash}|$)", "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from imgprocessor.errors import ConfigurationError
 
-DAEMON = "(wsgi:imgproc"
+DAEMON = "(wsgi:img"
 """How `display-name` in the virtual host has daemons called; there may be no room for all of it."""
 
 PID_FILE = Path("/run/apache2/apache2.pid")

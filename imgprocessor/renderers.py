@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from imgprocessor.errors import Busy, ConfigurationError, DeadlyOriginal, ImageError
@@ -60,6 +61,7 @@ class Renderers:
             ImageError: as `Renderer.make` does.
         """
         self._quarantine.check(job.original)
+        job = replace(job, originals=job.originals.for_another_process(job.original))
         with self._places.taken():
             while True:
                 made = self._tried(job)

@@ -14,11 +14,12 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from imgprocessor.app import load_policy, make_service
+from imgprocessor.app import make_service
 from imgprocessor.encoders import VERSIONS
 from imgprocessor.errors import ConfigurationError, ImageError
 from imgprocessor.geometry import Size
 from imgprocessor.link import Link, link_of
+from imgprocessor.loading import load_policy
 from imgprocessor.policy import Cell, Policy
 from imgprocessor.render import Rendition
 from imgprocessor.service import Request, Service

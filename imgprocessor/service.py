@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Literal
 
+from imgprocessor.addresses import is_url
 from imgprocessor.allowed import permitted_part
 from imgprocessor.client import HEADERS, resolve_client, vary
 from imgprocessor.decision import Decision, decide, require_offered, uses
-from imgprocessor.errors import Busy
+from imgprocessor.errors import Busy, NotFound
 from imgprocessor.gate import Gate
 from imgprocessor.imagekey import etag, imagekey, name_in, tags
 from imgprocessor.masters import Masters
@@ -20,7 +21,8 @@ from imgprocessor.originals import Original, Originals
 from imgprocessor.plan import Plan, make_plan
 from imgprocessor.policy import Policy
 from imgprocessor.purges import Mark, Purges
-from imgprocessor.query import ImageQuery, parse_query
+from imgprocessor.query import ImageQuery, parse_query, require_allowed
+from imgprocessor.remote import Remote
 from imgprocessor.render import SHAPED_BY, Rendition
 from imgprocessor.renderer import Job, Maker
 from imgprocessor.renditions import Renditions
@@ -49,7 +51,7 @@ class Planned:
     """All of an answer that the request, the settings and the policy decide."""
 
     name: str
-    """The original's, as a path under the root."""
+    """The original's, as a path under the root, or its URL."""
     decision: Decision
     plan: Plan
     imagekey: str
@@ -105,7 +107,10 @@ class Service:
         gate: Gate,
         cheaper_when_overloaded: bool,
         max_wait_seconds: float,
+        remote: Remote | None = None,
     ) -> None:
+        self._remote = remote
+        self._hosts = () if remote is None else remote.hosts
         self._policy = policy
         self._originals = originals
         self._pixels = pixels
@@ -122,13 +127,22 @@ class Service:
         """Do all that needs no pixels: enough for a HEAD or a 304.
 
         Raises:
-            ImageError: as `parse_query` and `Originals.find` do.
+            ImageError: as `parse_query`, `require_allowed` and `Originals.find` do.
         """
         timings, began = Timings(), self.mark()
         with timings.timed("find"):
             planned = self.understand(request)
-            original = self._originals.find(planned.name)
-        return Found(planned, self._originals, original, timings, began)
+            originals = self._home(planned.name)
+            original = originals.find(planned.name)
+        return Found(planned, originals, original, timings, began)
+
+    def _home(self, name: str) -> Originals:
+        """Return where an original lives."""
+        if not is_url(name):
+            return self._originals
+        if self._remote is None:
+            raise NotFound(f"{name}: there are no originals from elsewhere here")
+        return self._remote
 
     def mark(self) -> Mark:
         """Return this moment, to know later whether something was purged since."""
@@ -139,6 +153,7 @@ class Service:
 
         Raises:
             BadQuery: as `parse_query` does.
+            OriginForbidden: as `require_allowed` does.
         """
         hints = tuple(request.headers.get(name) for name in HEADERS)
         size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
@@ -149,6 +164,7 @@ class Service:
     def _understand(self, query_string: str, hints: tuple[str | None, ...]) -> Planned:
         query = parse_query(query_string, self._pixels.max_output_side_pixels)
         require_offered(query, self._policy)
+        require_allowed(query, self._hosts)
         pairs = zip(HEADERS, hints, strict=True)
         return self.plan(query, {name: hint for name, hint in pairs if hint})
 
@@ -235,9 +251,12 @@ class Service:
             NotFound: the name leads outside the folder of originals.
             OSError: something cannot be removed.
         """
-        group = self._originals.group(name)
+        home = self._home(name)
+        group = home.group(name)
         return self._forget(
-            partial(self._masters.purge, group), partial(self._renditions.purge, group)
+            partial(home.forget, name),
+            partial(self._masters.purge, group),
+            partial(self._renditions.purge, group),
         )
 
     def purge_imagekey(self, key: str) -> int:
@@ -248,7 +267,8 @@ class Service:
             BadQuery: no imagekey is like that.
             NotFound, OSError: as `purge` does.
         """
-        group = self._originals.group(name_in(key))
+        name = name_in(key)
+        group = self._home(name).group(name)
         return self._forget(partial(self._renditions.purge_imagekey, group, key))
 
     def purge_all(self) -> int:
@@ -257,10 +277,13 @@ class Service:
         Raises:
             OSError: something cannot be removed; everything else is.
         """
-        return self._forget(self._masters.purge_all, self._renditions.purge_all)
+        removals = [self._masters.purge_all, self._renditions.purge_all]
+        if self._remote is not None:
+            removals.insert(0, self._remote.forget_all)
+        return self._forget(*removals)
 
     def _forget(self, *removals: Callable[[], int]) -> int:
-        """Remove; masters first, because renditions are made from them.
+        """Remove; whatever others are made from first: originals from elsewhere, then masters.
 
         Whoever begins during a removal may still find what is about to go, so each is followed by
         a purge anew: what was made of old masters is not kept after that, and if it was before, it

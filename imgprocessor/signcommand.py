@@ -5,8 +5,8 @@ import re
 import time
 from pathlib import Path
 
-from imgprocessor.app import load_settings, signing_keys
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.loading import load_settings, signing_keys
 from imgprocessor.settings import SigningSettings
 from imgprocessor.signing import EXPIRES_PATTERN, sign
 

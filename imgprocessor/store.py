@@ -11,14 +11,13 @@ import hashlib
 import itertools
 import math
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from imgprocessor.entry import checked, entry_bytes, name_of, write_entry
-from imgprocessor.files import TOUCH_SECONDS, File, cost_of, files_in, folders_in, scanned
+from imgprocessor.entry import checked, entry_bytes, name_of, write_entry, write_plain
+from imgprocessor.files import TOUCH_SECONDS, File, cost_of, files_in, folders_in, move, scanned
 from imgprocessor.gate import Gate
 from imgprocessor.purges import Mark
 from imgprocessor.totals import Totals
@@ -32,11 +31,6 @@ _LARGEST_SHARE = 0.1
 
 _NEW_SECONDS = 1.0
 """So long an empty folder stays."""
-
-_MOVES = 5
-"""Attempts to put an entry in its place: the collector may remove its folder, empty as yet, between
-making it and moving there.
-"""
 
 _ORPHAN_SECONDS = 60.0
 """What has been on its way in for so long was left behind by a process that was killed."""
@@ -65,8 +59,12 @@ class Store:
         max_bytes: int,
         min_free_percent: int,
         complain: Callable[[str], None],
+        whole_groups: bool = False,
     ) -> None:
-        """Use a folder, which is made when first needed. With `max_bytes` 0 nothing is kept."""
+        """Use a folder, which is made when first needed. With `max_bytes` 0 nothing is kept. With
+        `whole_groups` all entries of a group are as old as the one that was used last.
+        """
+        self._whole_groups = whole_groups
         self._folder = folder
         self._max_bytes = max_bytes
         self._min_free_percent = min_free_percent
@@ -99,7 +97,7 @@ class Store:
         """
         if not self.keeps:
             return None
-        path = self._path(group, key)
+        path = self.path(group, key)
         try:
             # Not Path.open() with a buffer: this is what a repeat mostly costs.
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
@@ -131,16 +129,19 @@ class Store:
         body_bytes: int,
         parts: Iterable[bytes],
         began: Mark | None = None,
+        *,
+        plain: bool = False,
     ) -> bool:
         """Keep an entry, instead of one with the same key; return whether there was room for it.
 
         Its body is `body_bytes` long, and comes in parts, which are not asked for without room.
-        Nothing is kept where a purge came after the work for it `began`.
+        Nothing is kept where a purge came after the work for it `began`. With `plain` the file is
+        the body and nothing else: not for `get`, but for whoever knows how to check it.
         """
         if began is not None and not began.holds:
             return False
         name = _name(group, key)
-        size = entry_bytes(name, body_bytes)
+        size = body_bytes if plain else entry_bytes(name, body_bytes)
         if cost_of(size) > self._max_bytes * _LARGEST_SHARE:
             return False
         incoming = self._incoming / f"{os.getpid()}-{threading.get_ident()}-{next(self._serial)}"
@@ -150,14 +151,17 @@ class Store:
                     if not self._reserve(descriptor, size):
                         incoming.unlink()
                         return False
-                    write_entry(descriptor, name, parts)
+                    if plain:
+                        write_plain(descriptor, parts)
+                    else:
+                        write_entry(descriptor, name, parts)
                     with (
                         began.held() if began is not None else contextlib.nullcontext(True) as holds
                     ):
                         if not holds:
                             incoming.unlink()  # and stays counted until all is counted anew
                             return False
-                        self._publish(incoming, Path(self._path(group, key)))
+                        self._publish(incoming, Path(self.path(group, key)))
                 except BaseException:
                     incoming.unlink(missing_ok=True)
                     raise
@@ -173,7 +177,7 @@ class Store:
             OSError: one of them cannot be removed.
         """
         end = os.fsencode(key_end)
-        files = files_in(os.path.dirname(self._path(group, "")))  # noqa: PTH120
+        files = files_in(os.path.dirname(self.path(group, "")))  # noqa: PTH120
         return self._purge(
             file for file in files if not end or (name_of(file.path) or b"").endswith(end)
         )
@@ -237,10 +241,12 @@ class Store:
         if kept > self._max_bytes * _COLLECT_FROM or room_bytes:
             excess = kept - min(kept - room_bytes, int(self._max_bytes * _COLLECT_TO))
             oldest = _age_to_remove(ages, excess)
+            age = math.nan
             for file in self._all():
-                if excess <= 0:
+                if excess <= 0 and file.age != age:  # what is left of a group goes with it
                     break
                 if file.age >= oldest and self._removed(file):
+                    age = file.age
                     excess -= file.cost_bytes
                     kept -= file.cost_bytes
         with self._totals.locked() as (total, added):
@@ -282,13 +288,21 @@ class Store:
     def _all(self) -> Iterator[File]:
         for folder in folders_in(self._entries):
             for group in folders_in(folder):
-                yield from files_in(group)
+                yield from self._aged(files_in(group))
                 with contextlib.suppress(OSError):
                     # Whoever has just made it is about to put something there.
                     if time.time() - os.stat(group).st_mtime > _NEW_SECONDS:  # noqa: PTH116
                         os.rmdir(group)  # noqa: PTH106 - where it is empty
 
-    def _path(self, group: str, key: str) -> str:
+    def _aged(self, group: Iterable[File]) -> Iterable[File]:
+        if not self._whole_groups:
+            return group
+        files = list(group)
+        age = min((file.age for file in files), default=0.0)
+        return [file._replace(age=age) for file in files]
+
+    def path(self, group: str, key: str) -> str:
+        """Return where an entry's file is, or would be."""
         group_name = hashlib.sha256(os.fsencode(group)).hexdigest()[:32]
         key_name = hashlib.sha256(os.fsencode(key)).hexdigest()[:32]
         return f"{self._entries}/{group_name[:2]}/{group_name}/{key_name}"
@@ -339,11 +353,11 @@ class Store:
         counts anew at this moment.
         """
         if not path.exists():
-            _move(incoming, path)
+            move(incoming, path)
             return
         with self._gate.held("collector", wait_seconds=0) as mine:
             cost = cost_of(path.lstat().st_size) if mine and path.is_file() else 0
-            _move(incoming, path)
+            move(incoming, path)
             with contextlib.suppress(OSError):
                 self._totals.subtract(cost)
 
@@ -352,17 +366,6 @@ def _drop(path: str) -> None:
     """Remove what is damaged. It stays counted until all is counted anew."""
     with contextlib.suppress(OSError):
         os.unlink(path)  # noqa: PTH108 - not worth a Path
-
-
-def _move(incoming: Path, path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    for _ in range(_MOVES - 1):
-        with contextlib.suppress(FileNotFoundError):
-            incoming.replace(path)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-    incoming.replace(path)
 
 
 def _age_to_remove(ages: list[tuple[float, int]], excess: int) -> float:

@@ -19,10 +19,11 @@ from pathlib import Path
 from serve import CannotServe, Stop, free_port, settings_of
 
 from imgprocessor.__main__ import port_number
-from imgprocessor.app import DEFAULT_CONF
 from imgprocessor.edge import Backend, Site, configuration
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.settings import Settings, describe_settings
+from imgprocessor.loading import DEFAULT_CONF
+from imgprocessor.settings import Settings
+from imgprocessor.settingsfile import describe_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 VARNISHD = Path("/usr/sbin/varnishd")

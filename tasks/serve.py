@@ -22,19 +22,14 @@ from urllib.parse import quote
 from samples import SAMPLES
 
 from imgprocessor.__main__ import port_number
-from imgprocessor.app import (
-    DEFAULT_CONF,
-    Overrides,
-    digest,
-    load_settings,
-    make_purging,
-    make_service,
-)
+from imgprocessor.app import make_purging, make_service
 from imgprocessor.edge import Site, configuration
 from imgprocessor.encoders import PILLOW_VERSION, VERSIONS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.holes import closed_holes
-from imgprocessor.settings import Settings, describe_settings
+from imgprocessor.loading import DEFAULT_CONF, Overrides, digest, load_settings
+from imgprocessor.settings import Settings
+from imgprocessor.settingsfile import describe_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HTTPD = Path("/usr/sbin/apache2")

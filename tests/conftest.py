@@ -8,7 +8,8 @@ import images
 import pytest
 from flask.testing import FlaskClient
 
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service, make_web
+from imgprocessor.app import make_service, make_web
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.service import Service
 from imgprocessor.settings import LogSettings, OriginalsSettings, Settings

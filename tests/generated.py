@@ -3,6 +3,7 @@ read by caches as by the application.
 """
 
 import random
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from imgprocessor.query import FORMATS
 
 PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
 ODD_NAMES = (
+    *("https%3A%2F%2Fimages.example.org/a.jpg", "https://images.example.org", "%2e%2F%2e./a"),
     *(
         "",
         "..",
@@ -37,6 +39,49 @@ ODD_NAMES = (
     *("a%", "%6easa.jpeg", "a%7Cb", "a%26b", "a%3fb.jpg", "a%25.jpg"),
     *("a[b].jpg", "a|b", "a^b", "{a}", 'a"b', "a<b>", "\xc3\xbc.jpg", "\xff.jpg", "a;b", "?a"),
 )
+URLS = (
+    "https://images.example.org/a.jpg",
+    "http://images.example.org",
+    "https%3A%2F%2Fimages.example.org%2Fa%20b.jpg%3Fx%3D1%26y",
+    "https://a.cdn.example/x?y=1",
+    "https://IMAGES.Example.org:80/",
+    "http://images.example.org%3a443/a_b_c",
+    "https://images.example.org/" + "n" * 473,
+    "https://images.example.org?a",
+)
+ODD_URLS = (
+    "",
+    "x",
+    "https://images.example.org/" + "n" * 474,
+    "ftp://images.example.org/",
+    "https://images.example.org:8080/a",
+    "https://images.example.org.evil.example/",
+    "https://evil.example/images.example.org",
+    "https://user@images.example.org/",
+    "https://cdn.example/",
+    "https://a.cdn.example.evil.example/",
+    "https://xcdn.example/",
+    "https:/images.example.org/",
+    "https:///images.example.org/",
+    "//images.example.org/",
+    "%68ttps://images.example.org/",
+    "https://images%2Eexample.org/",
+    "https://images.example.org%5Ca",
+    "https://images.example.org/%00",
+    "https://images.example.org/%23a",
+    "https://images.example.org/%FF",
+    "https://images.example.org/a[b]",
+    "https://images.example.org/\xfc",
+    "HTTPS://images.example.org/",
+    "https://127.0.0.1/",
+    "https://[::1]/",
+    "https://.cdn.example/",
+    "https://a..cdn.example/",
+    "https://images.example.org./",
+)
+URL_HOSTS = ("images.example.org", "*.cdn.example")
+"""The hosts that are allowed, where originals from elsewhere are."""
+
 ODD_NAME = r"name=[^&]*[^A-Za-z0-9._~!$'()*+,;:@/?=%&-]"
 """Where the name has characters that stand in no URL unescaped (RFC 3986)."""
 
@@ -74,14 +119,17 @@ SAID = ("on", "On", "ON", "off", "1", "", "on, off", "off,on", " on ", "on;x", "
 
 
 def made_up(
-    policy: Policy, max_side: int, count: int, seed: int = 1
+    policy: Policy, max_side: int, count: int, seed: int = 1, *, elsewhere: float = 0.02
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield query strings, and headers whose names are in lower case."""
+    """Yield query strings, and headers whose names are in lower case; that share of them names an
+    original from elsewhere.
+    """
     chance = random.Random(seed)
     spellings_of, headers = values(policy, max_side), hints(policy)
     for _ in range(count):
         if chance.random() < 0.5:
-            yield _nearly_usual(chance, policy, spellings_of, headers)
+            query_string, found = _nearly_usual(chance, policy, spellings_of, headers)
+            yield _elsewhere(chance, query_string, elsewhere), found
             continue
         names = PLAIN_NAMES if chance.random() < 0.8 else ODD_NAMES
         parts = [f"name={chance.choice(names)}"] if chance.random() < 0.97 else []
@@ -107,9 +155,19 @@ def made_up(
         chance.shuffle(parts)
         often = chance.choice((0.0, 0.2, 0.6))
         yield (
-            "&".join(parts),
+            _elsewhere(chance, "&".join(parts), elsewhere),
             {name: chance.choice(headers[name]) for name in HEADERS if chance.random() < often},
         )
+
+
+def _elsewhere(chance: random.Random, query_string: str, share: float) -> str:
+    """Put a URL in the name's place, or beside it, in some query strings."""
+    if chance.random() >= share:
+        return query_string
+    url = f"url={chance.choice(URLS if chance.random() < 0.7 else ODD_URLS)}"
+    if chance.random() < 0.1:
+        return f"{query_string}&{url}"
+    return re.sub("(?:^|(?<=&))name=[^&]*", lambda _: url, query_string)
 
 
 def _nearly_usual(

@@ -13,8 +13,9 @@ from typing import Any
 
 import images
 
-from imgprocessor.app import DEFAULT_CONF, Overrides, keep_memory, load_settings, make_service
+from imgprocessor.app import keep_memory, make_service
 from imgprocessor.errors import ImageError
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.plan import Plan
 from imgprocessor.service import Request
 from imgprocessor.timing import Timings

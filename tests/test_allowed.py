@@ -10,8 +10,9 @@ from flask.testing import FlaskClient
 
 from imgprocessor.__main__ import main
 from imgprocessor.allowed import Allowed, permitted_part, refused
-from imgprocessor.app import digest, make_web
+from imgprocessor.app import make_web
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.loading import digest
 from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.query import parse_query
 from imgprocessor.settings import PolicySettings, Settings

@@ -502,3 +502,24 @@ def test_a_daemon_that_cannot_start_says_why_in_one_line(tmp_path: Path, picture
     assert answer.status == 500
     errors = (tmp_path / "logs" / "error.log").read_text()
     assert "imgprocessor.ini: [nonsense]: no such section" in errors
+
+
+def test_originals_from_elsewhere_have_a_process_of_their_own(
+    tmp_path: Path, pictures: Path
+) -> None:
+    """So that none of the others ever waits for another host; what is kept at home is not moved."""
+    servers.open_up(tmp_path)
+    settings = "[remote]\nhosts = localhost\nfolder = remote\n"
+    with serving(tmp_path, pictures, settings=settings) as server:
+        for number in range(6):
+            url = f"/images/?width={number + 1}&url=http://localhost/"
+            refused = server.ask(url)
+            assert (refused.status, refused.headers["image-error"]) == (403, "origin-forbidden")
+            for query in ("", "&xurl=1", "&url=", "&x=url=1"):
+                assert server.ask(f"{NASA}&width={number + 1}{query}").status == 200, query
+        lines = (server.logs / "requests.log").read_text().splitlines()
+    asked = [line for line in map(json.loads, lines) if "status" in line]
+    elsewhere = {line["pid"] for line in asked if line["status"] == 403}
+    at_home = {line["pid"] for line in asked if line["status"] == 200}
+    assert len(elsewhere) == 1
+    assert not elsewhere & at_home

@@ -14,7 +14,7 @@ from conftest import ROOT
 from servers import ask
 
 from imgprocessor.__main__ import main
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 
 
 def _conf(folder: Path, text: str = "") -> Path:

@@ -10,8 +10,9 @@ from conftest import ROOT
 PACKAGE = ROOT / "imgprocessor"
 
 LAYERS = {
-    "words": ["errors", "geometry", "settings"],
+    "words": ["errors", "geometry", "ini", "readers", "settings", "settingsfile"],
     "decisions": [
+        "addresses",
         "query",
         "signing",
         "client",
@@ -29,6 +30,7 @@ LAYERS = {
         "usual",
         "ladder",
         "levels",
+        "freshness",
     ],
     "doing": [
         "timing",
@@ -41,6 +43,10 @@ LAYERS = {
         "totals",
         "store",
         "tally",
+        "connection",
+        "download",
+        "copies",
+        "remote",
         "calibration",
         "encoders",
         "holes",
@@ -62,6 +68,7 @@ LAYERS = {
     "the line": ["service", "placeholder", "purging", "readiness"],
     "HTTP": ["log", "metrics", "responses", "operations", "web"],
     "wiring": [
+        "loading",
         "app",
         "rendering",
         "edge",
@@ -69,6 +76,8 @@ LAYERS = {
         "table",
         "explanation",
         "report",
+        "arguments",
+        "policycommand",
         "signcommand",
         "reload",
         "__main__",
@@ -83,8 +92,9 @@ THIRD_PARTY = {
     "waitress": {"__main__"},
     "prometheus_client": {"tally", "metrics"},
     "xxhash": {"entry", "totals"},
+    "httpcore": {"connection", "download"},
     # Heavy, and for operators alone: never on the way of a request.
-    "rich": {"table", "__main__"},
+    "rich": {"table", "policycommand"},
     "jinja2": {"edge", "report"},
     "ssimulacra2": {"report"},
 }

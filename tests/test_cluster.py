@@ -19,8 +19,8 @@ import servers
 from caches import connection
 from servers import Server
 
-from imgprocessor.app import load_settings
 from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.loading import load_settings
 
 pytestmark = pytest.mark.apache
 

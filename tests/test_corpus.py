@@ -8,7 +8,8 @@ import images
 import pytest
 from conftest import CORPUS, needs_corpus
 
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
+from imgprocessor.app import make_service
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.service import Request, Service
 
 pytestmark = needs_corpus

@@ -17,7 +17,8 @@ from test_architecture import LAYERS
 from imgprocessor import client, errors, imagekey, query, steps
 from imgprocessor.errors import ImageError
 from imgprocessor.policy import Policy, parse_policy
-from imgprocessor.settings import Settings, describe_settings, parse_settings
+from imgprocessor.settings import Settings
+from imgprocessor.settingsfile import describe_settings, parse_settings
 from imgprocessor.signing import Signing, sign
 
 README = (ROOT / "README.md").read_text()
@@ -94,14 +95,14 @@ def test_every_error_is_in_the_table_with_its_status() -> None:
 
 
 def test_requests_for_properties_have_every_parameter() -> None:
-    assert set(strategies.PARAMETERS) - {"colour"} == set(query.PARAMETERS) - {"name"}
+    assert set(strategies.PARAMETERS) - {"colour"} == set(query.PARAMETERS) - {"name", "url"}
 
 
 def test_caches_are_asked_with_every_parameter_and_every_hint(policy: Policy) -> None:
     """What is never made up, no test would miss in the rules for caches: they would keep pictures
     that differ as one.
     """
-    parameters = {*generated.values(policy, 4096), "name"}
+    parameters = {*generated.values(policy, 4096), "name", "url"}
 
     assert parameters == {*query.PARAMETERS, *query.OLD_SPELLINGS}
     assert set(generated.hints(policy)) == set(client.HEADERS)
@@ -228,7 +229,11 @@ def test_the_changelog_is_kept() -> None:
     assert "## Unreleased" in Path(ROOT / "CHANGELOG.md").read_text()
 
 
-UNITS = ("_pixels", "_bytes", "_seconds", "_quality", "_percent", "_scans", "_parts")
+UNITS = (
+    "_pixels", "_bytes", "_seconds", "_quality", "_percent", "_scans", "_parts", "_per_second",
+    "_per_process",
+)  # fmt: skip
+COUNTS = ("_redirects", "_fetches", "processes")
 
 
 def test_settings_have_units_in_their_names() -> None:
@@ -237,4 +242,4 @@ def test_settings_have_units_in_their_names() -> None:
         assert not isinstance(section, str)
         for option in fields(type(section)):  # type: ignore[arg-type]
             if option.type is int:
-                assert option.name.endswith(UNITS), option.name
+                assert option.name.endswith((*UNITS, *COUNTS)), option.name

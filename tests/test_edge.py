@@ -10,16 +10,16 @@ import caches
 import pytest
 from caches import Behind, Headers
 from conftest import ROOT
-from generated import ACCEPTS, ODD_NAME, made_up
+from generated import ACCEPTS, ODD_NAME, URL_HOSTS, made_up
 from test_keyrules import POLICIES, answered
 
 from imgprocessor.__main__ import main
-from imgprocessor.app import load_settings
 from imgprocessor.client import HEADERS
 from imgprocessor.edge import CACHES, Backend, Cache, Site, configuration
+from imgprocessor.loading import load_settings
 from imgprocessor.policy import Policy, parse_policy
 from imgprocessor.render import SHAPED_BY
-from imgprocessor.settings import PolicySettings, Settings
+from imgprocessor.settings import PolicySettings, RemoteSettings, Settings
 
 pytestmark = pytest.mark.caches
 
@@ -32,7 +32,9 @@ REQUESTS = 5000
 
 @pytest.fixture(scope="module")
 def delivered() -> Settings:
-    return load_settings(ROOT / "conf" / "imgprocessor.ini")
+    """With originals from elsewhere, so that caches know both."""
+    settings = load_settings(ROOT / "conf" / "imgprocessor.ini")
+    return replace(settings, remote=replace(settings.remote, hosts=URL_HOSTS))
 
 
 def written(cache: Cache, settings: Settings, **site: object) -> str:
@@ -105,9 +107,9 @@ def test_the_key_is_the_applications(
     ask: Ask = request.getfixturevalue(f"through_{cache}")
     max_side = delivered.pixels.max_output_side_pixels
     keys = set()
-    for query_string, headers in made_up(policy, max_side, REQUESTS):
+    for query_string, headers in made_up(policy, max_side, REQUESTS, elsewhere=0.1):
         key, told_vary, query_seen, seen = ask(query_string, list(headers.items()))
-        wanted = answered(query_seen, seen, policy, delivered.pixels, SHAPED_BY)
+        wanted = answered(query_seen, seen, policy, delivered.pixels, SHAPED_BY, URL_HOSTS)
         if key and wanted is not None:
             assert (key, told_vary) == wanted, (query_string, headers)
             keys.add(key)
@@ -117,6 +119,7 @@ def test_the_key_is_the_applications(
         elif key:
             assert "%" in query_string, (query_string, headers)
     assert len(keys) > REQUESTS / 10
+    assert len([key for key in keys if key.startswith("http")]) > REQUESTS / 100
 
 
 def test_a_header_sent_twice_is_a_list(
@@ -174,7 +177,7 @@ def test_what_is_written(cache: Cache, delivered: Settings, tmp_path: Path) -> N
     """Read the difference before it is renewed: operators will, too."""
     policy = tmp_path / "policy.ini"
     policy.write_text(SMALL)
-    settings = replace(delivered, policy=PolicySettings(str(policy)))
+    settings = replace(delivered, policy=PolicySettings(str(policy)), remote=RemoteSettings())
     nodes = [Backend("10.0.0.1", 80), Backend("10.0.0.2", 8080)]
     text = re.sub("[0-9a-f]{8}", "(digest)", written(cache, settings, backends=nodes))
 
@@ -212,7 +215,7 @@ def test_varnish_forms_the_keys_of_other_policies(
     """Its short way for usual requests is worked out from the policy, too."""
     file = tmp_path / "policy.ini"
     file.write_text(POLICIES[name])
-    settings = replace(delivered, policy=PolicySettings(str(file)))
+    settings = replace(delivered, policy=PolicySettings(str(file)), remote=RemoteSettings())
     policy = parse_policy(POLICIES[name], name)
     with caches.behind() as there:
         vcl = written("varnish", settings, backends=[Backend("127.0.0.1", there.port)])

@@ -12,9 +12,9 @@ import pytest
 from caches import Asked, Behind, answer
 from conftest import ROOT
 
-from imgprocessor.app import load_settings
 from imgprocessor.diskcache import forget
 from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.loading import load_settings
 
 pytestmark = pytest.mark.caches
 

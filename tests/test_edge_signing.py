@@ -20,9 +20,9 @@ from generated import ODD_NAME, made_up
 from servers import Answer, Server, serving
 from test_keyrules import POLICIES, answered, proven
 
-from imgprocessor.app import load_settings
 from imgprocessor.edge import Backend, Cache, Site, configuration
 from imgprocessor.errors import BadSignature
+from imgprocessor.loading import load_settings
 from imgprocessor.policy import parse_policy
 from imgprocessor.render import SHAPED_BY
 from imgprocessor.settings import PolicySettings, Settings, SigningSettings

@@ -22,10 +22,12 @@ from PIL import Image
 from werkzeug.test import EnvironBuilder
 
 from imgprocessor.__main__ import main
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_web
+from imgprocessor.app import make_web
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.policy import parse_policy
-from imgprocessor.settings import LogSettings, describe_settings, parse_settings
+from imgprocessor.settings import LogSettings
+from imgprocessor.settingsfile import describe_settings, parse_settings
 
 TOKEN = "a-token-of-sixteen"  # noqa: S105 - guards nothing
 """Of purges."""

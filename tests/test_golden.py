@@ -13,7 +13,8 @@ import pytest
 from conftest import ROOT
 from PIL import ExifTags, Image, ImageStat
 
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_service
+from imgprocessor.app import make_service
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.service import Request, Service
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -54,7 +54,8 @@ def test_formats_that_are_never_opened_never_load_their_decoders(originals: Path
 import sys
 from pathlib import Path
 from dataclasses import replace
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_web
+from imgprocessor.app import make_web
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 settings = load_settings(DEFAULT_CONF, Overrides(originals=Path({str(originals)!r})))
 settings = replace(settings, log=replace(settings.log, file={str(originals / "log")!r}),
     store=replace(settings.store, folder={str(originals / "cache")!r}))

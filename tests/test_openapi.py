@@ -22,8 +22,9 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from imgprocessor import client, errors, query
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_web
+from imgprocessor.app import make_web
 from imgprocessor.errors import ImageError
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.settings import LogSettings
 
 load_all_checks()

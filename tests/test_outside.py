@@ -11,7 +11,8 @@ import images
 import pytest
 from flask.testing import FlaskClient
 
-from imgprocessor.app import DEFAULT_CONF, Overrides, load_settings, make_web
+from imgprocessor.app import make_web
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.settings import LogSettings
 
 SIZE = "width=64&dpr=1&bandwidth=4g&format=jpeg"

@@ -23,17 +23,19 @@ from servers import Answer, ask, free_port
 from werkzeug.serving import make_server
 
 from imgprocessor.__main__ import main
-from imgprocessor.app import load_settings, make_service, make_web
+from imgprocessor.app import make_service, make_web
 from imgprocessor.diskcache import forget
 from imgprocessor.edge import Backend, Site, configuration
 from imgprocessor.errors import BadQuery, ConfigurationError
 from imgprocessor.imagekey import key_tag, name_in, original_tag
+from imgprocessor.loading import load_settings
 from imgprocessor.masters import Masters
 from imgprocessor.originals import Original, Originals
 from imgprocessor.purges import Purges
 from imgprocessor.renditions import Renditions
 from imgprocessor.service import Request, Service
-from imgprocessor.settings import PurgeSettings, Settings, describe_settings
+from imgprocessor.settings import PurgeSettings, Settings
+from imgprocessor.settingsfile import describe_settings
 
 pytestmark = pytest.mark.caches
 

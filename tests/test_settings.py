@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.settings import Settings, describe_settings, parse_settings
+from imgprocessor.settings import Settings
+from imgprocessor.settingsfile import describe_settings, parse_settings
 
 OTHER_VALUES: dict[type, Any] = {
     int: 17,
@@ -29,7 +30,7 @@ def _other_value(section: str, option: str) -> Any:
     default = getattr(getattr(Settings(), section), option)
     if isinstance(default, str) and default.startswith("#"):
         return "#102030"
-    return OTHER_VALUES[type(default)]
+    return ("a.example", "*.b.example") if option == "hosts" else OTHER_VALUES[type(default)]
 
 
 def test_bounds_themselves_are_allowed() -> None:
@@ -64,7 +65,17 @@ def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) 
         ("[pixels]\nkeep_copyright = 1", "[pixels] keep_copyright = '1': must be yes or no"),
         ("[pixels]\nbackgruond = #000000", "[pixels] backgruond: no such setting; there are max_"),
         ("[purge]\nnodes = one", "[purge] nodes = 'one': must be none, or HOST:PORT, several"),
-        ("[pixel]", "[pixel]: no such section; there are originals, pixels"),
+        (
+            "[remote]\nhosts = https://a",
+            "[remote] hosts = 'https://a': must be none, or names such",
+        ),
+        ("[remote]\nhosts = *", "[remote] hosts = '*': must be none, or names such"),
+        ("[remote]\nhosts = 10.0.0.1", "[remote] hosts = '10.0.0.1': must be none, or names such"),
+        ("[remote]\nhosts = a 2130706433", "[remote] hosts = 'a 2130706433': must be none, or"),
+        ("[remote]\nhosts = 0x7f.1", "[remote] hosts = '0x7f.1': must be none, or names such"),
+        ("[remote]\nhosts = *.0x7f", "[remote] hosts = '*.0x7f': must be none, or names such"),
+        ("[remote]\nhosts = a:80", "[remote] hosts = 'a:80': must be none, or names such"),
+        ("[pixel]", "[pixel]: no such section; there are originals, remote"),
         ("[DEFAULT]\nroot = x", "[DEFAULT]: no such section"),
         ("[log]\nfile = a\nfile = b", "[log] file: given twice"),
         ("[log]\n[log]", "[log]: section given twice"),

@@ -10,8 +10,8 @@ from caches import for_strangers
 from conftest import ROOT
 from servers import free_port, open_up
 
-from imgprocessor.app import load_settings
 from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.loading import load_settings
 
 pytestmark = pytest.mark.caches
 

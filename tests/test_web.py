@@ -19,10 +19,11 @@ from PIL import Image
 from werkzeug.test import Client, TestResponse
 
 from imgprocessor import errors
-from imgprocessor.app import digest, make_web
+from imgprocessor.app import make_web
 from imgprocessor.errors import Busy, ConfigurationError, ImageError, Internal
 from imgprocessor.imagekey import original_tag
 from imgprocessor.imagekey import tags as tags_of
+from imgprocessor.loading import digest
 from imgprocessor.service import Service
 from imgprocessor.settings import PlaceholderSettings, Settings
 

@@ -15,8 +15,8 @@ from measures import Measured
 from servers import Server, serving
 from visitors import NASA, Visitors
 
-from imgprocessor.app import load_settings
 from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.loading import load_settings
 
 pytestmark = pytest.mark.apache
 

@@ -13,8 +13,8 @@ from measures import Measured
 from servers import serving
 from visitors import Visitors, percentile, pid_file, reload
 
-from imgprocessor.app import load_settings
 from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.loading import load_settings
 
 pytestmark = pytest.mark.apache
 

@@ -1,0 +1,369 @@
+"""Originals from elsewhere: fetched when they are asked for, and kept as plain files.
+
+What is kept is opened by its path like any other original, so it is as it came; what is known of
+it is kept beside it. A file is written anew only when other bytes came, so its version is the
+picture's. Nobody waits for a host longer than the settings say, and few are fetched at once.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from imgprocessor.addresses import RemoteUrl, read_url
+from imgprocessor.connection import HostDown
+from imgprocessor.copies import Copies, Facts, KeptCopy, PassingCopy
+from imgprocessor.download import Download, Downloader, Known
+from imgprocessor.entry import checksum_of
+from imgprocessor.errors import (
+    ImageError,
+    NotFound,
+    OriginalsUnavailable,
+    OriginBusy,
+    OriginFailed,
+    OriginTimeout,
+)
+from imgprocessor.freshness import fresh_seconds
+from imgprocessor.gate import Gate, Pass
+from imgprocessor.originals import Original, Originals
+from imgprocessor.purges import Mark, Purges
+from imgprocessor.settings import OriginalsSettings, RemoteSettings
+from imgprocessor.store import Store
+
+_PICTURE, _FACTS = "picture", "facts"
+"""The keys under which the picture and what is known of it are kept; the group is the URL."""
+
+_MAX_REMEMBERED = 1024
+"""Failures that a process remembers: they take no room on the disk, however many are made up."""
+
+_CHUNK_BYTES = 1 << 20
+
+_LEAST_SECONDS = 0.1
+"""Who has waited for somebody else so long that less is left does not begin anew."""
+
+_EXCUSED = (OriginFailed, OriginTimeout, OriginBusy)
+"""While a host fails like this, what is old is used. What it says for sure counts at once."""
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """What is here of a URL."""
+
+    original: KeptCopy
+    facts: Facts
+
+
+class Remote(Copies):
+    """Originals by URL."""
+
+    def __init__(
+        self,
+        settings: RemoteSettings,
+        limits: OriginalsSettings,
+        *,
+        store: Store,
+        purges: Purges,
+        downloader: Downloader,
+        complain: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Use a store whose groups go as a whole, in the folder of the settings."""
+        self._limits = replace(limits, max_bytes=settings.max_bytes)
+        super().__init__(Path(settings.folder), self._limits)
+        self._settings = settings
+        self._folder = Path(settings.folder)
+        self._store = store
+        self._gate = Gate(self._folder / "locks")
+        self._purges = purges
+        self._downloader = downloader
+        self._complain = complain
+        self._clock = clock
+        self._failures = _Failures(settings.failed_seconds)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that originals are fetched from."""
+        return self._settings.hosts
+
+    def find(self, name: str) -> Original:
+        """Size up an original; `name` is its URL. It is fetched where it is not here, or old.
+
+        Raises:
+            NotFound: its host says that there is none.
+            OversizedOriginal: it has too many bytes.
+            OriginForbidden, OriginFailed, OriginTimeout: it cannot be fetched.
+            OriginBusy: too many are being fetched at this moment.
+        """
+        url = _read(name)
+        copy = self._copy(url)
+        if copy is not None and self._age(copy) < copy.facts.fresh_seconds:
+            return copy.original
+        try:
+            return self._renewed(url, copy)
+        except _EXCUSED:
+            if copy is None or not self._may_be_used(copy):
+                raise
+            return copy.original
+
+    def group(self, name: str) -> str:
+        """Return the group of an original by its URL, be it here or not.
+
+        Raises:
+            NotFound: it is no URL.
+        """
+        return super().group(self._place(_read(name)))
+
+    def forget(self, name: str) -> int:
+        """Remove an original, so that its host is asked anew; return how many files that were.
+
+        Raises:
+            NotFound: it is no URL.
+            OSError: it cannot be removed.
+        """
+        url = _read(name)
+        self._failures.forget(str(url))
+        self._failures.forget(url.host)
+        return self._store.purge(str(url))
+
+    def forget_all(self) -> int:
+        """Remove all originals from elsewhere; return how many files that were.
+
+        Raises:
+            OSError: one of them cannot be removed.
+        """
+        self._failures.clear()
+        return self._store.purge_all()
+
+    @contextlib.contextmanager
+    def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
+        """Open what `find` found; yield the file and the original as it is by now.
+
+        Raises:
+            OriginalsUnavailable: it is damaged; whoever asks next has it fetched anew.
+                Or as `Copies.open` does.
+        """
+        with super().open(original) as (file, opened):
+            if isinstance(original, KeptCopy):
+                self._check(original, file)
+            yield file, opened
+
+    def for_another_process(self, original: Original) -> Originals:
+        """Look whether an original is as it came; return where another process can open it."""
+        with self.open(original):
+            pass
+        return Copies(self._folder, self._limits)
+
+    def _check(self, original: KeptCopy, file: BinaryIO) -> None:
+        """Refuse what is damaged; it is removed, so that whoever asks next gets it anew."""
+        checksum = _checksum(file)
+        facts = self._facts(original.url)
+        if facts is None or facts.checksum != checksum:
+            # Whoever has just fetched another version says so in a moment.
+            with contextlib.suppress(OSError), self._gate.held(_turn(original.url), 1):
+                facts = self._facts(original.url)
+        if facts is None or facts.checksum != checksum:
+            self._complain(f"{original.path} is damaged; it is fetched anew")
+            with contextlib.suppress(OSError):
+                self._store.purge(original.url)
+            raise OriginalsUnavailable(f"{original.path} is damaged")
+        file.seek(0)
+
+    def _copy(self, url: RemoteUrl) -> _Copy | None:
+        facts = self._facts(str(url))
+        if facts is None:
+            return None
+        try:
+            return _Copy(self._kept(url), facts)
+        except ImageError:
+            return None
+
+    def _facts(self, url: str) -> Facts | None:
+        content = self._store.get(url, _FACTS)
+        try:
+            return None if content is None else Facts(**json.loads(bytes(content)))
+        except TypeError:  # of another version of this program
+            return None
+
+    def _kept(self, url: RemoteUrl) -> KeptCopy:
+        return KeptCopy(**asdict(super().find(self._place(url))), url=str(url))
+
+    def _place(self, url: RemoteUrl) -> str:
+        """Return where a picture is kept, under the folder."""
+        return str(Path(self._store.path(str(url), _PICTURE)).relative_to(self._folder))
+
+    def _age(self, copy: _Copy) -> float:
+        """Return how long ago its host was asked; clocks go back, and then nobody knows."""
+        age = self._clock() - copy.facts.asked_at
+        return age if age >= 0 else copy.facts.fresh_seconds
+
+    def _may_be_used(self, copy: _Copy) -> bool:
+        return self._age(copy) < copy.facts.fresh_seconds + self._settings.max_stale_seconds
+
+    def _renewed(self, url: RemoteUrl, copy: _Copy | None) -> Original:
+        """Ask the host, alone over all processes."""
+        self._failures.check(str(url), url.host)
+        began = self._purges.mark()
+        until = time.monotonic() + self._settings.total_seconds
+        # Who has something to show need not wait for somebody else.
+        usable = copy is not None and self._may_be_used(copy)
+        with contextlib.ExitStack() as stack:
+            # Where nothing can be locked, it is better fetched twice than not at all.
+            with contextlib.suppress(OSError):
+                patience = 0 if usable else self._settings.total_seconds
+                if not stack.enter_context(self._gate.held(_turn(str(url)), patience)):
+                    raise OriginBusy(f"{url} is being fetched")
+            now = self._copy(url)
+            if now is not None and self._age(now) < now.facts.fresh_seconds:
+                return now.original
+            self._failures.check(str(url), url.host)
+            stack.enter_context(self._slot(url.host))
+            seconds = until - time.monotonic()
+            if seconds < _LEAST_SECONDS:
+                raise OriginBusy(f"{url} took all of the time to wait for")
+            return self._fetched(url, now, began, seconds)
+
+    def _fetched(self, url: RemoteUrl, copy: _Copy | None, began: Mark, seconds: float) -> Original:
+        try:
+            known = None if copy is None else _known(copy.facts)
+            download = self._downloader.fetch(url, known, seconds=seconds)
+            if copy is None or download.body is not None:
+                return self._keep(url, download, download.body or b"", began)
+        except HostDown as error:
+            self._failures.remember(error.host, error.error)
+            raise error.error from error
+        except NotFound as error:
+            self._failures.remember(str(url), error)
+            with contextlib.suppress(OSError):
+                self._store.purge(str(url))
+            raise
+        except OriginBusy:
+            raise
+        except ImageError as error:
+            self._failures.remember(str(url), error)
+            raise
+        facts = replace(copy.facts, asked_at=self._clock(), **self._fresh(download))
+        self._write_down(url, facts, began)
+        return copy.original
+
+    def _keep(self, url: RemoteUrl, download: Download, body: bytes, began: Mark) -> Original:
+        checksum = checksum_of([body])
+        facts = Facts(
+            source=str(download.url),
+            checksum=checksum,
+            etag=download.headers.get("etag"),
+            last_modified=download.headers.get("last-modified"),
+            asked_at=self._clock(),
+            **self._fresh(download),
+        )
+        if self._is_here(url, checksum) or self._store.put(
+            str(url), _PICTURE, len(body), [body], began, plain=True
+        ):
+            self._write_down(url, facts, began)
+            with contextlib.suppress(ImageError):  # it is gone again
+                return self._kept(url)
+        path = self.group(str(url))
+        return PassingCopy(path, len(body), time.time_ns(), int(checksum[:15], 16), 0, body)
+
+    def _write_down(self, url: RemoteUrl, facts: Facts, began: Mark) -> None:
+        content = json.dumps(asdict(facts)).encode()
+        self._store.put(str(url), _FACTS, len(content), [content], began)
+
+    def _fresh(self, download: Download) -> dict[str, Any]:
+        return {"fresh_seconds": fresh_seconds(download.headers, self._clock(), self._settings)}
+
+    def _is_here(self, url: RemoteUrl, checksum: str) -> bool:
+        """Whether the very bytes are kept already: then they keep their version, too."""
+        with (
+            contextlib.suppress(ImageError, OSError),
+            super().open(super().find(self._place(url))) as (file, _),
+        ):
+            return _checksum(file) == checksum
+        return False
+
+    @contextlib.contextmanager
+    def _slot(self, host: str) -> Iterator[None]:
+        """Be one of the few that fetch at this moment, over all processes; nobody waits for that.
+
+        Raises:
+            OriginBusy: there are enough.
+        """
+        with contextlib.ExitStack() as stack:
+            for what, most in (
+                (f"host {host}", self._settings.max_host_fetches),
+                ("all", self._settings.max_fetches),
+            ):
+                try:
+                    mine = self._first_free(what, most)
+                except OSError as error:
+                    self._complain(f"{self._folder}: nobody counts fetches: {error.strerror}")
+                    continue
+                if mine is None:
+                    raise OriginBusy(f"{most} fetches at once: {what}")
+                stack.callback(mine.release)
+            yield
+
+    def _first_free(self, what: str, most: int) -> Pass | None:
+        for place in range(most):
+            mine = self._gate.enter(f"slot {place} of {what}", 0)
+            if mine is not None:
+                return mine
+        return None
+
+
+class _Failures:
+    """What could not be fetched a moment ago, so that it is not asked for again by each request."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: OrderedDict[str, tuple[float, ImageError]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(self, what: str, error: ImageError) -> None:
+        with self._lock:
+            self._until[what] = time.monotonic() + self._seconds, error
+            self._until.move_to_end(what)
+            while len(self._until) > _MAX_REMEMBERED:
+                self._until.popitem(last=False)
+
+    def check(self, *names: str) -> None:
+        """Raise what was raised a moment ago."""
+        for name in names:
+            with self._lock:
+                until, error = self._until.get(name, (0.0, None))
+            if error is not None and time.monotonic() < until:
+                raise type(error)(f"{error} (a moment ago)")
+
+    def forget(self, what: str) -> None:
+        with self._lock:
+            self._until.pop(what, None)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._until.clear()
+
+
+def _read(name: str) -> RemoteUrl:
+    try:
+        return read_url(name)
+    except ValueError as error:
+        raise NotFound(f"{name!r}: {error}") from error
+
+
+def _turn(url: str) -> str:
+    return f"fetch {url}"
+
+
+def _known(facts: Facts) -> Known:
+    """Return what asks whether a copy is still good."""
+    known = {"If-None-Match": facts.etag, "If-Modified-Since": facts.last_modified}
+    return Known(facts.source, {name: value for name, value in known.items() if value})
+
+
+def _checksum(file: BinaryIO) -> str:
+    return checksum_of(iter(partial(file.read, _CHUNK_BYTES), b""))
