@@ -18,7 +18,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-from imgprocessor.app import keep_memory
 from imgprocessor.decode import Picture, open_original
 from imgprocessor.gate import Gate
 from imgprocessor.geometry import Box, Fit
@@ -31,6 +30,7 @@ from imgprocessor.render import render
 from imgprocessor.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.store import Store
 from imgprocessor.timing import Timings
+from imgprocessor.workshop import keep_memory
 
 PHOTOGRAPHS = Path("/usr/share/backgrounds")
 WIDTHS = (320, 640, 1080)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from waitress.server import create_server
 
-from imgprocessor.app import create_app, make_purging, make_service
+from imgprocessor.app import create_app, make_purging, make_service, make_signing
 from imgprocessor.arguments import add_configuration, add_files, add_headers, overrides
 from imgprocessor.edge import CACHES, Backend, Site, configuration
 from imgprocessor.encoders import VERSIONS
@@ -27,6 +27,7 @@ from imgprocessor.service import Request
 from imgprocessor.settingsfile import describe_settings
 from imgprocessor.signcommand import add_sign
 from imgprocessor.web import add_page
+from imgprocessor.workshop import run_folder
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
@@ -111,7 +112,7 @@ def _add_render(commands: "Commands") -> None:
     )
     add_headers(parser)
     for parameter in PARAMETERS:
-        if parameter != "name":
+        if parameter not in ("name", "url"):
             parser.add_argument(f"--{parameter}", help="as in the URL")
     add_files(parser)
     parser.set_defaults(run=_render)
@@ -120,7 +121,7 @@ def _add_render(commands: "Commands") -> None:
 def _render(options: argparse.Namespace) -> int:
     file = options.file.resolve()
     settings = load_settings(options.conf, Overrides(file.parent, options.policy))
-    asked = {name: getattr(options, name) for name in PARAMETERS if name != "name"}
+    asked = {name: getattr(options, name, None) for name in PARAMETERS}
     given = {name: value for name, value in asked.items() if value is not None}
     request = Request(
         urlencode({"name": file.name, **given}, quote_via=quote), dict(options.header)
@@ -266,9 +267,14 @@ def _add_reload(commands: "Commands") -> None:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    settings = load_settings(options.conf, overrides(options))
-    make_purging(settings, make_service(settings))  # what cannot start must not replace what runs
-    reload(options.pid_file, options.wait, print)
+    def check() -> None:
+        """What cannot start must not replace what runs."""
+        settings = load_settings(options.conf, overrides(options))
+        make_purging(settings, make_service(settings))
+        make_signing(settings)
+        run_folder(settings)
+
+    reload(options.pid_file, options.wait, print, check)
     return 0
 
 

@@ -77,8 +77,13 @@ class RemoteUrl:
 
     def __str__(self) -> str:
         """Return the one spelling of it."""
+        return f"{self.origin}{self.target}"
+
+    @property
+    def origin(self) -> str:
+        """What is connected to, and how: scheme, host, and a port that is not the scheme's own."""
         port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{self.host}{port}{self.target}"
+        return f"{self.scheme}://{self.host}{port}"
 
 
 def is_url(name: str) -> bool:

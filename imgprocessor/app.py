@@ -1,8 +1,7 @@
 """The one place where parts are made and joined."""
 
-import contextlib
-import ctypes
 import os
+import threading
 from importlib import metadata
 from pathlib import Path
 
@@ -22,8 +21,7 @@ from imgprocessor.loading import (
     purge_token,
     signing_keys,
 )
-from imgprocessor.log import Complaints, RequestLog, report_unexpected, utc_now
-from imgprocessor.masters import Masters
+from imgprocessor.log import Complaints, RequestLog, utc_now
 from imgprocessor.metrics import Metrics, Watched
 from imgprocessor.operations import add_health, add_metrics, add_purge
 from imgprocessor.originals import Originals
@@ -31,26 +29,27 @@ from imgprocessor.placeholder import Placeholder
 from imgprocessor.places import Places
 from imgprocessor.purges import Purges
 from imgprocessor.purging import Purging
-from imgprocessor.quarantine import Quarantine
 from imgprocessor.readiness import Readiness
 from imgprocessor.remote import Remote
 from imgprocessor.renderer import Maker, Renderer
-from imgprocessor.renderers import Renderers, own_folder
+from imgprocessor.renderers import Renderers
 from imgprocessor.renditions import Renditions
 from imgprocessor.service import Service
 from imgprocessor.settings import (
     OriginalsSettings,
     Settings,
-    StoreSettings,
 )
 from imgprocessor.signing import Signing
 from imgprocessor.store import Store
 from imgprocessor.web import create_web
-
-# From malloc.h.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
+from imgprocessor.workshop import (
+    keep_memory,
+    make_gate,
+    make_masters,
+    make_quarantine,
+    make_store,
+    run_folder,
+)
 
 
 def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
@@ -65,18 +64,6 @@ def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
     web = make_web(settings, _renderers(settings, folder))
     Foreman(folder, _processes(settings), settings, Complaints()).start()
     return web
-
-
-def keep_memory() -> None:
-    """Have the C library keep the memory that decoders use, instead of asking for it each time:
-    renditions from masters take a fifth less time. What is over 32 MB is given back at once, and of
-    the rest all but 64 MB.
-    """
-    library = ctypes.CDLL(None)
-    with contextlib.suppress(AttributeError):  # another C library than GNU's
-        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
-        library.mallopt(_M_ARENA_MAX, 1)  # or every thread would keep as much for itself
 
 
 def make_web(
@@ -94,11 +81,13 @@ def make_web(
     placeholder = Placeholder(
         Path(settings.placeholder.file), service, settings.pixels, settings.originals
     )
+    if renderers is not None:
+        threading.Thread(target=placeholder.prepare, daemon=True).start()
     log = RequestLog(Path(settings.log.file))
     # Two Pillows can lie over each other: which one is loaded is worth a line.
     begin = {"time": utc_now(), "pid": os.getpid(), "started": VERSIONS}
     log.write(begin | {"closed_holes": closed_holes(PILLOW_VERSION)})
-    metrics = make_metrics(settings) if settings.metrics.enabled else None
+    metrics = make_metrics(settings, renderers) if settings.metrics.enabled else None
     web = create_web(
         service,
         placeholder,
@@ -117,8 +106,8 @@ def make_web(
     return web
 
 
-def make_metrics(settings: Settings) -> Metrics:
-    """Make the part that counts.
+def make_metrics(settings: Settings, renderers: Renderers | None = None) -> Metrics:
+    """Make the part that counts, what waits for the renderers included.
 
     Raises:
         ConfigurationError: as `load_policy` does.
@@ -129,7 +118,7 @@ def make_metrics(settings: Settings) -> Metrics:
         "renditions": settings.store.max_renditions_bytes,
         "masters": settings.store.max_masters_bytes,
     }
-    stores = {name: _store(settings.store, name, cap) for name, cap in caps.items()}
+    stores = {name: make_store(settings.store, name, cap) for name, cap in caps.items()}
 
     def kept() -> dict[tuple[str, ...], float]:
         known = {(name,): store.kept_bytes() for name, store in stores.items()}
@@ -144,6 +133,16 @@ def make_metrics(settings: Settings) -> Metrics:
             ("store",),
         )
     )
+    if renderers is not None:
+        places = {("free",): renderers.free_places, ("taken",): renderers.taken_places}
+        metrics.watch(
+            Watched(
+                "imgprocessor_places",
+                "For jobs that are rendered or wait for that.",
+                lambda: {state: count() for state, count in places.items()},
+                ("state",),
+            )
+        )
     about = (metadata.version("imgprocessor"), PILLOW, digest(settings))
     labels = ("version", "pillow", "policy")
     metrics.watch(Watched("imgprocessor_build_info", "What runs here.", lambda: {about: 1}, labels))
@@ -188,8 +187,8 @@ def make_service(
         ConfigurationError: the policy is wrong, or there is no folder of originals.
     """
     policy, store = load_policy(settings), settings.store
-    masters = _masters(settings, keeps=keeps)
-    renditions = _store(store, "renditions", store.max_renditions_bytes if keeps else 0)
+    masters = make_masters(settings, keeps=keeps)
+    renditions = make_store(store, "renditions", store.max_renditions_bytes if keeps else 0)
     purges = Purges(Path(store.folder))
     return Service(
         policy=policy,
@@ -200,34 +199,10 @@ def make_service(
         maker=maker or Renderer(masters),
         renditions=Renditions(renditions),
         purges=purges,
-        gate=_gate(store),
+        gate=make_gate(store),
         cheaper_when_overloaded=settings.renderers.cheaper_when_overloaded,
         max_wait_seconds=store.max_wait_seconds,
     )
-
-
-def make_renderer(settings: Settings) -> tuple[Renderer, Masters]:
-    """Make what a renderer's process works with."""
-    masters = _masters(settings, keeps=True)
-    return Renderer(masters), masters
-
-
-def make_quarantine(settings: Settings) -> Quarantine:
-    """Make the memory of originals that did harm.
-
-    Raises:
-        ConfigurationError: the run folder cannot be used.
-    """
-    return Quarantine(run_folder(settings) / "quarantine", settings.renderers.quarantine_seconds)
-
-
-def run_folder(settings: Settings) -> Path:
-    """Make the folder of the sockets and locks that all daemons share.
-
-    Raises:
-        ConfigurationError: it cannot be used.
-    """
-    return own_folder(Path(settings.renderers.run_folder), Path(settings.store.folder))
 
 
 def _processes(settings: Settings) -> int:
@@ -243,30 +218,6 @@ def _renderers(settings: Settings, folder: Path) -> Renderers:
         make_quarantine(settings),
         max_wait_seconds=settings.store.max_wait_seconds,
         max_render_seconds=settings.renderers.max_render_seconds,
-    )
-
-
-def _masters(settings: Settings, *, keeps: bool) -> Masters:
-    store = settings.store
-    return Masters(
-        _store(store, "masters", store.max_masters_bytes if keeps else 0),
-        _gate(store),
-        settings.originals,
-        wait_seconds=store.max_wait_seconds,
-        report=report_unexpected,
-    )
-
-
-def _gate(settings: StoreSettings) -> Gate:
-    return Gate(Path(settings.folder) / "locks")
-
-
-def _store(settings: StoreSettings, name: str, max_bytes: int) -> Store:
-    return Store(
-        Path(settings.folder) / name,
-        max_bytes=max_bytes,
-        min_free_percent=settings.min_free_percent,
-        complain=Complaints(),
     )
 
 

@@ -46,11 +46,14 @@ the C library does, and cannot be stopped.
 
 
 class HostDown(Exception):
-    """A host that cannot be connected to: there is no use in asking it for anything else."""
+    """A host that cannot be connected to: there is no use in asking it for anything else by the
+    same scheme and port. By another there may be: `https` to port 80 fails with every host.
+    """
 
-    def __init__(self, host: str, error: ImageError) -> None:
+    def __init__(self, origin: str, error: ImageError) -> None:
         super().__init__(str(error))
-        self.host = host
+        self.origin = origin
+        """As `RemoteUrl.origin`."""
         self.error = error
 
 
@@ -174,7 +177,8 @@ class Names:
 class Line(httpcore.NetworkBackend):
     """Opens the connection of one request."""
 
-    def __init__(self, clock: Clock, names: Names, dial: Dial) -> None:
+    def __init__(self, origin: str, clock: Clock, names: Names, dial: Dial) -> None:
+        self._origin = origin
         self._clock = clock
         self._names = names
         self._dial = dial
@@ -193,7 +197,7 @@ class Line(httpcore.NetworkBackend):
             OriginForbidden, OriginBusy: as `Names.addresses` does.
             HostDown: there is no connection, or not in time.
         """
-        with _of_host(host):
+        with _of(self._origin):
             self._clock.begin_resolving()
             addresses = self._names.addresses(host, port, self._clock)[:_MAX_ADDRESSES]
             self._clock.begin_connecting()
@@ -201,7 +205,7 @@ class Line(httpcore.NetworkBackend):
             for place, address in enumerate(addresses):
                 share = self._clock.left() / (len(addresses) - place)
                 try:
-                    return _Stream(self._dial(address, port, share), host, self._clock)
+                    return _Stream(self._dial(address, port, share), self._origin, self._clock)
                 except OSError as error:
                     failed = error
             if isinstance(failed, TimeoutError):
@@ -210,19 +214,19 @@ class Line(httpcore.NetworkBackend):
 
 
 @contextlib.contextmanager
-def _of_host(host: str) -> Iterator[None]:
+def _of(origin: str) -> Iterator[None]:
     try:
         yield
     except (OriginFailed, OriginTimeout) as error:
-        raise HostDown(host, error) from error
+        raise HostDown(origin, error) from error
 
 
 class _Stream(httpcore.NetworkStream):
     """A connection whose every step ends in time."""
 
-    def __init__(self, connected: socket.socket, host: str, clock: Clock) -> None:
+    def __init__(self, connected: socket.socket, origin: str, clock: Clock) -> None:
         self._socket = connected
-        self._host = host
+        self._origin = origin
         self._clock = clock
         self._asked = False
 
@@ -247,13 +251,13 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,  # noqa: ARG002 - as above
     ) -> httpcore.NetworkStream:
         try:
-            with _of_host(self._host), self._in_time():
+            with _of(self._origin), self._in_time():
                 # A handshake in drops ends in time, too: it is timed as a whole.
                 secured = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
         except BaseException:
             self.close()
             raise
-        return _Stream(secured, self._host, self._clock)
+        return _Stream(secured, self._origin, self._clock)
 
     def get_extra_info(self, info: str) -> object:
         if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket):
@@ -268,4 +272,4 @@ class _Stream(httpcore.NetworkStream):
         except TimeoutError as error:
             raise self._clock.over() from error
         except OSError as error:  # TLS's, too
-            raise OriginFailed(f"{self._host}: {error}") from error
+            raise OriginFailed(f"{self._origin}: {error}") from error

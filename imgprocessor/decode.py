@@ -6,6 +6,9 @@ project's errors here, whatever exception it comes as.
 
 import contextlib
 import hashlib
+import math
+import re
+import resource
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from typing import BinaryIO
 from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from imgprocessor.encoders import VERSIONS
-from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal
+from imgprocessor.errors import BrokenOriginal, ImageError, OriginalsUnavailable, OversizedOriginal
 from imgprocessor.exif import Exif, read_exif
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.inspection import Inspected, Kind, inspect
@@ -135,17 +138,32 @@ class Opened:
         """
         stored = self.facts.stored
         by_decoder = self._by_decoder(draft)
-        with _fault_of_the_original():
-            if by_decoder > 1:
-                size = (stored.width // by_decoder, stored.height // by_decoder)
-                self._image.draft(None, size)
-            self._image.load()
-            image = _to_eight_bits(_first_frame(self._image))
+        try:
+            with _fault_of_the_original():
+                if by_decoder > 1:
+                    size = (stored.width // by_decoder, stored.height // by_decoder)
+                    self._image.draft(None, size)
+                self._image.load()
+                image = _to_eight_bits(_first_frame(self._image))
+        except BrokenOriginal as error:
+            # libjpeg says of memory that it cannot get what it says of broken data.
+            if self.memory_bytes(draft) > _free_bytes():
+                raise OversizedOriginal.for_want_of_memory() from error
+            raise
         return reduced(image, draft // by_decoder)
 
     def _by_decoder(self, draft: int) -> int:
         """Return how much of a reduction the decoder does by itself."""
         return min(draft, _MAX_DRAFT) if self._inspected.kind == "JPEG" else 1
+
+
+def _free_bytes() -> float:
+    """Return how much more memory this process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return math.inf
+    found = re.search(r"^VmData:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return math.inf if found is None else limit - int(found[1]) * 1024
 
 
 def open_original(file: BinaryIO, limits: OriginalsSettings) -> Opened:
@@ -243,6 +261,10 @@ def _fault_of_the_original() -> Iterator[None]:
     except Image.DecompressionBombWarning as error:
         raise OversizedOriginal(str(error)) from error
     except MemoryError as error:
-        raise OversizedOriginal("not enough memory to decode it") from error
+        raise OversizedOriginal.for_want_of_memory() from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's, and not a decoder's
+            raise OriginalsUnavailable(f"cannot be read: {error}") from error
+        raise BrokenOriginal(f"{type(error).__name__}: {error}") from error
     except Exception as error:
         raise BrokenOriginal(f"{type(error).__name__}: {error}") from error

@@ -98,11 +98,16 @@ class Downloader:
 
     def _ask(self, url: RemoteUrl, conditions: Mapping[str, str], clock: Clock) -> Download | str:
         """Send one request; return what came, or where it leads."""
-        line = Line(clock, self._names, self._dial)
+        line = Line(url.origin, clock, self._names, self._dial)
         where = httpcore.URL(
             scheme=url.scheme, host=url.host, port=url.port, target=url.target.encode()
         )
-        headers: list[tuple[bytes | str, bytes | str]] = [*_HEADERS.items(), *conditions.items()]
+        # As it was read: a validator may have any bytes (RFC 9110, 8.8.3), and httpcore refuses
+        # texts that are not ASCII.
+        headers = [
+            (name.encode(), value.encode("latin-1"))
+            for name, value in (*_HEADERS.items(), *conditions.items())
+        ]
         try:
             with (
                 httpcore.ConnectionPool(self._tls, network_backend=line) as pool,

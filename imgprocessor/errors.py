@@ -3,7 +3,7 @@
 An error's `str()` is for the operator's log; `public` is all that a stranger ever sees.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ConfigurationError(Exception):
@@ -17,6 +17,8 @@ class ImageError(Exception):
     status: ClassVar[int]
     is_passing: ClassVar[bool] = False
     """Whether to try again in some seconds is what would be right."""
+    is_lasting: bool = True
+    """Whether an original that is refused like this would be refused again."""
     public: str
 
     def __init__(self, detail: str = "") -> None:
@@ -79,6 +81,13 @@ class OversizedOriginal(ImageError):
     code = "oversized-original"
     status = 422
     public = "The original is larger than this server accepts."
+
+    @classmethod
+    def for_want_of_memory(cls) -> Self:
+        """Return one that another trial may not meet: what else is in memory may be to blame."""
+        error = cls("not enough memory to make this of it")
+        error.is_lasting = False
+        return error
 
 
 class BrokenOriginal(ImageError):

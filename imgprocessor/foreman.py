@@ -20,10 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgprocessor.gate import Gate
-from imgprocessor.renderers import SOCKET
+from imgprocessor.renderers import SOCKET, inode
 
 _LOOK_AGAIN_SECONDS = 0.1
 """Whether there is a foreman: so long nobody renders when one has gone."""
+
+_LOOK_ROUND_SECONDS = 1
+"""Whether the socket is still where others look for it."""
 
 _BACKLOG = 512
 """Connections that wait for a renderer. More than there can be places; the system's own limit is
@@ -35,6 +38,8 @@ _SHORT_LIFE_SECONDS = 1.0
 
 _START_SECONDS = 5.0
 """For renderers to start, in which those of the foreman before are still there."""
+
+_END_SECONDS = 0.5
 
 _PACKAGES = Path(__file__).resolve().parent.parent
 
@@ -73,16 +78,21 @@ class Foreman:
         with socket.socket(socket.AF_UNIX) as listener:
             # Under another name first: the one before is heard until this one is.
             fresh = self._folder / f"{SOCKET}.{os.getpid()}"
-            fresh.unlink(missing_ok=True)
+            for left in self._folder.glob(f"{SOCKET}.*"):  # by foremen who died while they began
+                left.unlink(missing_ok=True)
             listener.bind(str(fresh))
             listener.listen(_BACKLOG)
+            own = fresh.stat().st_ino
             crew = [_Renderer(listener, self._settings) for _ in range(self._count)]
             try:
                 deadline = time.monotonic() + _START_SECONDS
-                for member in crew:
-                    member.await_start(deadline)
+                started = [member.await_start(deadline) for member in crew]
+                if not any(started) and all(member.has_ended() for member in crew):
+                    # Without a socket it is plain to see that there is none.
+                    raise ChildProcessError(f"none can start: {crew[0].ended_how()}")
                 fresh.replace(self._folder / SOCKET)
-                while True:
+                # Somebody may clear the folder away: then there is another socket to make.
+                while inode(self._folder / SOCKET) == own:
                     _await_an_end(crew)
                     for number, member in enumerate(crew):
                         if member.has_ended():
@@ -90,6 +100,7 @@ class Foreman:
                                 self._complain(f"a renderer ended: {how}")
                             crew[number] = _Renderer(listener, self._settings)
             finally:
+                fresh.unlink(missing_ok=True)
                 for member in crew:
                     member.dismiss()
 
@@ -117,11 +128,17 @@ class _Renderer:
             self._leash.flush()
         self.pidfd = os.pidfd_open(self._process.pid)
 
-    def await_start(self, deadline: float) -> None:
-        """Wait until it takes jobs, or it is no use to wait any longer."""
+    def await_start(self, deadline: float) -> bool:
+        """Wait until it takes jobs, or it is no use to wait any longer; return whether it does."""
+        said = b""
         if self._process.stdout is not None:
-            started = [self._process.stdout]
-            select.select(started, [], [], max(0.0, deadline - time.monotonic()))
+            output = self._process.stdout.fileno()
+            ready, _, _ = select.select([output], [], [], max(0.0, deadline - time.monotonic()))
+            said = os.read(output, 1) if ready else b""
+        if not said:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)  # where it has closed its output, it is ending
+        return bool(said)
 
     def has_ended(self) -> bool:
         """Whether another should be started in its place."""
@@ -141,20 +158,23 @@ class _Renderer:
         return f"status {status}"
 
     def dismiss(self) -> None:
-        """Let it finish what it does, and end."""
+        """Let it finish what it does, and end. Once more does nothing: by then the descriptor's
+        number may be somebody else's.
+        """
         with contextlib.suppress(OSError):
             self._leash.close()
             if self._process.stdout is not None:
                 self._process.stdout.close()
-        with contextlib.suppress(OSError):
-            os.close(self.pidfd)
+        pidfd, self.pidfd = self.pidfd, -1
+        if pidfd >= 0:
+            os.close(pidfd)
 
 
 def _await_an_end(crew: list[_Renderer]) -> None:
     ended = select.poll()
     for member in crew:
         ended.register(member.pidfd, select.POLLIN)
-    ended.poll()
+    ended.poll(_LOOK_ROUND_SECONDS * 1000)
 
 
 def _python() -> str:

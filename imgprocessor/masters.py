@@ -18,6 +18,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from imgprocessor.decode import DECODED_BY, Facts, Picture, at_level, open_original, reduced
+from imgprocessor.errors import Busy
 from imgprocessor.gate import Gate, Pass
 from imgprocessor.geometry import Size
 from imgprocessor.levels import Level
@@ -208,7 +209,8 @@ class Masters:
             if memory_bytes > _MUCH_MEMORY_BYTES:
                 with contextlib.suppress(OSError), timings.timed("wait"):
                     patience = timings.left_of(self._wait_seconds)
-                    stack.enter_context(self._gate.held("memory", patience))
+                    if not stack.enter_context(self._gate.held("memory", patience)):
+                        raise Busy("another large original is being decoded")
             yield
 
     def _hand_over(self, job: _Job) -> bool:

@@ -42,13 +42,15 @@ class Placeholder:
         """Return the placeholder at one small size: once it was made it costs nothing, for failures
         that come because there is too much to do. Nobody waits for it.
         """
-        if self._plain is None:
-            request = Request(f"name={spell(self._file.name)}&width={_PLAIN_WIDTH}", {})
-            stand = self.stand_in(request, may_wait=False)
-            if stand.rendition is None:
-                return stand
+        return self._plain or self.prepare(may_wait=False)
+
+    def prepare(self, *, may_wait: bool = True) -> Stand:
+        """Have that one made before it is needed."""
+        request = Request(f"name={spell(self._file.name)}&width={_PLAIN_WIDTH}", {})
+        stand = self.stand_in(request, may_wait=may_wait)
+        if stand.rendition is not None:
             self._plain = stand
-        return self._plain
+        return stand
 
     def stand_in(
         self,

@@ -38,12 +38,20 @@ class Places:
                 stack.callback(self._place().release)
             yield
 
+    def require_one(self) -> None:
+        """Refuse at once who would have found none a moment ago, before anything else is done.
+
+        Raises:
+            Overloaded: there was none.
+        """
+        if time.monotonic() < self._full_until:
+            raise Overloaded(f"all {self.count} places are taken")
+
     def _place(self) -> Pass:
-        now = time.monotonic()
-        place = self._gate.enter_any(self._names) if now >= self._full_until else None
+        self.require_one()
+        place = self._gate.enter_any(self._names)
         if place is None:
-            if now >= self._full_until:
-                self._full_until = now + _LOOK_AGAIN_SECONDS
+            self._full_until = time.monotonic() + _LOOK_AGAIN_SECONDS
             raise Overloaded(f"all {self.count} places are taken")
         return place
 

@@ -23,16 +23,20 @@ PID_FILE = Path("/run/apache2/apache2.pid")
 _PAUSE_SECONDS = 0.02
 
 
-def reload(pid_file: Path, wait_seconds: float, tell: Callable[[str], None]) -> None:
-    """Replace the daemons of a running Apache, one after the other.
+def reload(
+    pid_file: Path, wait_seconds: float, tell: Callable[[str], None], check: Callable[[], object]
+) -> None:
+    """Replace the daemons of a running Apache, one after the other, if `check` raises nothing where
+    it is called with their rights.
 
     Raises:
-        ConfigurationError: there are none, or one does not end in time.
+        ConfigurationError: there are none, they could not start, or one does not end in time.
     """
     apache = _apache(pid_file)
     daemons = daemons_of(apache)
     if not daemons:
         raise ConfigurationError(f"{pid_file}: Apache {apache} has no daemons called {DAEMON}...)")
+    _checked(daemons[0], check)
     for daemon in daemons:
         began = time.monotonic()
         _replace(apache, daemon, wait_seconds)
@@ -59,20 +63,52 @@ def _apache(pid_file: Path) -> int:
         raise ConfigurationError(wrong) from error
 
 
+def _checked(daemon: int, check: Callable[[], object]) -> None:
+    """Call `check` in a process with a daemon's rights: root can read what no daemon can."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            if os.geteuid() == 0:
+                _take_rights_of(daemon)
+            check()
+            status = 0
+        except ConfigurationError as error:
+            os.write(writing, str(error).encode(errors="replace"))
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        wrong = told.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise ConfigurationError(wrong or f"what daemon {daemon} would read cannot be checked")
+
+
+def _take_rights_of(process: int) -> None:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    known = {name: words.split() for name, _, words in (line.partition(":") for line in lines)}
+    os.setgroups([int(group) for group in known["Groups"]])
+    os.setgid(int(known["Gid"][1]))
+    os.setuid(int(known["Uid"][1]))
+
+
 def _replace(apache: int, daemon: int, wait_seconds: float) -> None:
     deadline = time.monotonic() + wait_seconds
-    before = daemons_of(apache)
     # A daemon that has not loaded the application yet has no thread that could answer.
     threads = _threads(daemon) // 2
+    before = sum(_threads(known) > threads for known in daemons_of(apache))
     try:
         os.kill(daemon, signal.SIGUSR1)
     except ProcessLookupError:
         return  # it has ended by itself
     except PermissionError as error:
         raise ConfigurationError(f"daemon {daemon}: only root may reload") from error
-    while daemon in (running := daemons_of(apache)) or sum(
-        _threads(known) > threads for known in running
-    ) < len(before):
+    while (
+        daemon in (running := daemons_of(apache))
+        or sum(_threads(known) > threads for known in running) < before
+    ):
         if time.monotonic() > deadline:
             raise ConfigurationError(f"daemon {daemon} is not replaced yet; the rest is left alone")
         time.sleep(_PAUSE_SECONDS)

@@ -30,7 +30,7 @@ from imgprocessor.errors import (
     OriginTimeout,
 )
 from imgprocessor.freshness import fresh_seconds
-from imgprocessor.gate import Gate, Pass
+from imgprocessor.gate import Gate
 from imgprocessor.originals import Original, Originals
 from imgprocessor.purges import Mark, Purges
 from imgprocessor.settings import OriginalsSettings, RemoteSettings
@@ -128,7 +128,7 @@ class Remote(Copies):
         """
         url = _read(name)
         self._failures.forget(str(url))
-        self._failures.forget(url.host)
+        self._failures.forget(url.origin)
         return self._store.purge(str(url))
 
     def forget_all(self) -> int:
@@ -207,7 +207,7 @@ class Remote(Copies):
 
     def _renewed(self, url: RemoteUrl, copy: _Copy | None) -> Original:
         """Ask the host, alone over all processes."""
-        self._failures.check(str(url), url.host)
+        self._failures.check(str(url), url.origin)
         began = self._purges.mark()
         until = time.monotonic() + self._settings.total_seconds
         # Who has something to show need not wait for somebody else.
@@ -221,7 +221,7 @@ class Remote(Copies):
             now = self._copy(url)
             if now is not None and self._age(now) < now.facts.fresh_seconds:
                 return now.original
-            self._failures.check(str(url), url.host)
+            self._failures.check(str(url), url.origin)
             stack.enter_context(self._slot(url.host))
             seconds = until - time.monotonic()
             if seconds < _LEAST_SECONDS:
@@ -235,7 +235,7 @@ class Remote(Copies):
             if copy is None or download.body is not None:
                 return self._keep(url, download, download.body or b"", began)
         except HostDown as error:
-            self._failures.remember(error.host, error.error)
+            self._failures.remember(error.origin, error.error)
             raise error.error from error
         except NotFound as error:
             self._failures.remember(str(url), error)
@@ -299,7 +299,7 @@ class Remote(Copies):
                 ("all", self._settings.max_fetches),
             ):
                 try:
-                    mine = self._first_free(what, most)
+                    mine = self._gate.enter_any([f"slot {n} of {what}" for n in range(most)])
                 except OSError as error:
                     self._complain(f"{self._folder}: nobody counts fetches: {error.strerror}")
                     continue
@@ -307,13 +307,6 @@ class Remote(Copies):
                     raise OriginBusy(f"{most} fetches at once: {what}")
                 stack.callback(mine.release)
             yield
-
-    def _first_free(self, what: str, most: int) -> Pass | None:
-        for place in range(most):
-            mine = self._gate.enter(f"slot {place} of {what}", 0)
-            if mine is not None:
-                return mine
-        return None
 
 
 class _Failures:

@@ -1,5 +1,6 @@
 """A job: one rendition to be made from one original; and making it, in this process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -41,6 +42,13 @@ class Made:
 class Maker(Protocol):
     """Whoever makes renditions."""
 
+    def require_room(self) -> None:
+        """Look whether a job would be taken now, where that costs nothing.
+
+        Raises:
+            Overloaded: it would not.
+        """
+
     def make(self, job: Job) -> Made:
         """Make one.
 
@@ -52,8 +60,13 @@ class Maker(Protocol):
 class Renderer:
     """Makes renditions in this process."""
 
-    def __init__(self, masters: Masters) -> None:
+    def __init__(self, masters: Masters, decoded: Callable[[], None] = lambda: None) -> None:
+        """Use masters; be told when an original is `decoded`, and what follows is ours."""
         self._masters = masters
+        self._decoded = decoded
+
+    def require_room(self) -> None:
+        """Whoever asks this process itself waits for their turn."""
 
     def make(self, job: Job) -> Made:
         """Make a rendition.
@@ -64,5 +77,6 @@ class Renderer:
         with self._masters.found(
             job.original, job.originals, job.plan, job.timings, job.began
         ) as master:
+            self._decoded()
             rendition = render(master.picture, job.plan, job.timings)
             return Made(rendition, master.original, master.source, job.timings)

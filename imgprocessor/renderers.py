@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgprocessor.errors import Busy, ConfigurationError, DeadlyOriginal, ImageError
@@ -23,11 +23,20 @@ from imgprocessor.wire import receive, send
 SOCKET = "renderers"
 """The file's name in the run folder."""
 
-BEGUN = b"+"
-"""What a renderer says when a job is its own."""
+_MAX_PATH_BYTES = 97
+"""Of the socket; Linux has 107 (unix(7)), and while a foreman starts it ends in a process' number.
+"""
+
+BEGUN, DECODED, DONE = b"+", b"d", b"="
+"""What a renderer says: a job is its own; the original is decoded; what became of it follows."""
 
 _PAUSE_SECONDS = 0.02
 """Before a renderer is looked for again, where there is none."""
+
+_KNOWN_SECONDS = 1.0
+"""Who was there a moment ago is not looked for again: anybody may ask whether this node is ready,
+and each look waits for a renderer as a job does.
+"""
 
 _GRACE_SECONDS = 5.0
 """A renderer ends by itself when its time is over; so much later it is given up."""
@@ -49,7 +58,8 @@ class Renderers:
         self._places = places
         self._quarantine = quarantine
         self._max_wait_seconds = max_wait_seconds
-        self._answer_seconds = max_wait_seconds + max_render_seconds + _GRACE_SECONDS
+        self._known_until = 0.0
+        self._answer_seconds = most_seconds(max_wait_seconds, max_render_seconds) + _GRACE_SECONDS
 
     def make(self, job: Job) -> Made:
         """Have a rendition made.
@@ -60,52 +70,81 @@ class Renderers:
             DeadlyOriginal: renderers died over the original.
             ImageError: as `Renderer.make` does.
         """
-        self._quarantine.check(job.original)
+        plan = repr(job.plan)
+        self._quarantine.check(job.original, plan)
         job = replace(job, originals=job.originals.for_another_process(job.original))
         with self._places.taken():
+            deaths = 0
             while True:
                 made = self._tried(job)
-                if made is not None:
+                if isinstance(made, Made):
+                    if deaths:
+                        self._quarantine.forgive(job.original, plan)
                     return made
-                deaths = self._quarantine.note_death(job.original)
-                self._quarantine.check(job.original)
+                deaths = self._quarantine.note_death(job.original, plan if made.decoded else "")
+                self._quarantine.check(job.original, plan)
                 if deaths > 1:
                     raise DeadlyOriginal(f"{job.original.path} killed renderers")
 
+    def require_room(self) -> None:
+        """Look whether there was a place a moment ago.
+
+        Raises:
+            Overloaded: there was none.
+        """
+        self._places.require_one()
+
     def are_there(self) -> bool:
-        """Whether a job would be taken."""
+        """Whether somebody hears jobs, or did a moment ago."""
+        if time.monotonic() < self._known_until:
+            return True
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_GRACE_SECONDS)
-            connection.connect(self._socket)
+            # Where too many wait to be heard there is somebody, too.
+            with contextlib.suppress(BlockingIOError):
+                connection.connect(self._socket)
+            self._known_until = time.monotonic() + _KNOWN_SECONDS
             return True
         return False
 
+    def taken_places(self) -> int:
+        """Return how many jobs are rendered or wait for that."""
+        with contextlib.suppress(OSError):
+            return self._places.in_use()
+        return 0
+
     def free_places(self) -> int:
         """Return how many more jobs would be taken now."""
-        with contextlib.suppress(OSError):
-            return self._places.count - self._places.in_use()
-        return self._places.count
+        return self._places.count - self.taken_places()
 
-    def _tried(self, job: Job) -> Made | None:
-        """Return what a renderer made; None where it died over it."""
+    def _tried(self, job: Job) -> "Made | _Death":
+        """Return what a renderer made, or how it died over it."""
+        before = job.timings.get("wait", 0.0)
         with job.timings.timed("wait"):
             connection = self._renderer(job)
+        waited = job.timings["wait"] - before
+        decoded = False
         with contextlib.closing(connection):
             connection.settimeout(self._answer_seconds)
             try:
-                send(connection, job)
+                while (word := connection.recv(1)) == DECODED:
+                    decoded = True
+                if word != DONE:
+                    return _Death(decoded)
                 said = receive(connection)
             except (OSError, EOFError):
-                return None
+                return _Death(decoded)
         if isinstance(said, ImageError):
             self._quarantine.note_verdict(job.original, said)
             raise said
         made: Made = said
+        # What it knows of is the time before it was asked, and its own.
         job.timings.update(made.timings)
+        job.timings["wait"] = round(made.timings.get("wait", 0.0) + waited, 2)
         return made
 
     def _renderer(self, job: Job) -> socket.socket:
-        """Return a connection to a renderer that waits for the job.
+        """Return a connection to a renderer that has begun with the job.
 
         Raises:
             Busy: none was free in time.
@@ -122,28 +161,60 @@ class Renderers:
             with contextlib.suppress(OSError):
                 connection.settimeout(left)
                 connection.connect(self._socket)
+                send(connection, job)
                 if connection.recv(1) == BEGUN:
                     return connection
             connection.close()
             time.sleep(min(_PAUSE_SECONDS, left))
 
 
-def own_folder(parent: Path, store_folder: Path) -> Path:
+@dataclass(frozen=True)
+class _Death:
+    """A renderer died."""
+
+    decoded: bool
+    """When the original had been decoded already."""
+
+
+def inode(path: Path) -> int:
+    """Return which file a path leads to; 0 where it leads nowhere."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def most_seconds(max_wait_seconds: float, max_render_seconds: float) -> float:
+    """Return how long a job may take in all, where others keep the processors busy, too."""
+    return max_wait_seconds + 2 * max_render_seconds
+
+
+def own_folder(parent: Path, what_for: str) -> Path:
     """Make the folder that all daemons of one installation share while they run: named after the
-    user, and after what they keep, so that no two get into each other's way.
+    user, and after what they have in common, so that no two get into each other's way.
 
     Raises:
         ConfigurationError: it cannot be made, or is somebody else's.
     """
-    named = hashlib.sha256(os.fsencode(store_folder)).hexdigest()[:16]
+    named = hashlib.sha256(os.fsencode(what_for)).hexdigest()[:16]
     folder = parent / f"imgprocessor-{os.geteuid()}-{named}"
     where = f"[renderers] run_folder: {folder}"
+    if len(os.fsencode(folder / SOCKET)) > _MAX_PATH_BYTES:
+        raise ConfigurationError(f"{where} is too long for a socket: name a shorter one")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
+        if _is_ours(status) and not status.st_mode & 0o022:
+            # Whoever took a lock after somebody removed the folder has made it anew.
+            folder.chmod(0o700)
+            status = folder.lstat()
     except OSError as error:
         raise ConfigurationError(f"{where}: {error.strerror}") from error
     # Whoever can write there could hand jobs to the renderers.
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+    if not _is_ours(status) or status.st_mode & 0o077:
         raise ConfigurationError(f"{where} must be a folder of this user's alone: remove it")
     return folder
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

@@ -11,14 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-from imgprocessor.app import keep_memory, make_quarantine, make_renderer, run_folder
-from imgprocessor.errors import ImageError, Internal
+from imgprocessor.errors import ImageError, Internal, OversizedOriginal
 from imgprocessor.log import report_unexpected
+from imgprocessor.masters import Masters
 from imgprocessor.quarantine import Quarantine
 from imgprocessor.renderer import Job, Made, Renderer
-from imgprocessor.renderers import BEGUN, SOCKET
+from imgprocessor.renderers import BEGUN, DECODED, DONE, SOCKET, inode, most_seconds
 from imgprocessor.settings import RenderersSettings, Settings
 from imgprocessor.wire import receive, send
+from imgprocessor.workshop import keep_memory, make_masters, make_quarantine, run_folder
 
 _HANDED_OVER_SECONDS = 5.0
 """A daemon that has our attention hands its job over at once."""
@@ -29,9 +30,6 @@ _MAX_JOBS = 10_000
 _LINGER_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.05
 """When the foreman has gone, until the next one has renderers that can start."""
-
-_POLITENESS = 5
-"""Added to the priority's number: daemons, who answer what is kept, go first."""
 
 
 def main() -> int:
@@ -44,9 +42,10 @@ def main() -> int:
     listener.setblocking(False)
     _restrain(settings.renderers)
     keep_memory()
-    renderer, masters = make_renderer(settings)
-    work = _Work(renderer, make_quarantine(settings), settings)
-    os.close(sys.stdout.fileno())  # tells the foreman that all is loaded
+    masters = make_masters(settings, keeps=True)
+    work = _Work(masters, make_quarantine(settings), settings)
+    with contextlib.suppress(BrokenPipeError):  # the foreman has ended already
+        os.write(sys.stdout.fileno(), BEGUN)  # tells it that all is loaded
     done = 0
     while done < _MAX_JOBS:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
@@ -63,49 +62,50 @@ def _finish(listener: socket.socket, work: "_Work", path: Path) -> None:
     """Go on until there are other renderers, or there will be none; then do what was handed over
     before that, because nobody else may hear this socket.
     """
-    inode, deadline = _inode(path), time.monotonic() + _LINGER_SECONDS
-    while _inode(path) == inode and time.monotonic() < deadline:
+    own, deadline = inode(path), time.monotonic() + _LINGER_SECONDS
+    while inode(path) == own and time.monotonic() < deadline:
         select.select([listener], [], [], _LOOK_AGAIN_SECONDS)
         _taken(listener, work)
     while _taken(listener, work):
         pass
 
 
-def _inode(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_ino
-    return 0
-
-
 class _Work:
     """What is done with one job."""
 
-    def __init__(self, renderer: Renderer, quarantine: Quarantine, settings: Settings) -> None:
-        self._renderer = renderer
+    def __init__(self, masters: Masters, quarantine: Quarantine, settings: Settings) -> None:
+        self._masters = masters
         self._quarantine = quarantine
         self._cpu_seconds = settings.renderers.max_render_seconds
-        self._seconds = self._cpu_seconds + settings.store.max_wait_seconds
+        self._seconds = most_seconds(settings.store.max_wait_seconds, self._cpu_seconds)
 
     def do(self, connection: socket.socket) -> None:
         """Take a job, and answer with what became of it."""
         connection.settimeout(_HANDED_OVER_SECONDS)
-        connection.sendall(BEGUN)
         job: Job = receive(connection)
+        connection.sendall(BEGUN)
         # The kernel ends this process when its time is over, whatever a decoder does.
         signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
-        said = self._said(job)
+        said = self._said(job, connection)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        connection.sendall(DONE)
         send(connection, said)
 
-    def _said(self, job: Job) -> Made | ImageError:
+    def _said(self, job: Job, connection: socket.socket) -> Made | ImageError:
+        def decoded() -> None:
+            with contextlib.suppress(OSError):  # nobody wants it any more, but it will be kept
+                connection.sendall(DECODED)
+
         try:
             # Another may have died over it while this job was waiting.
-            self._quarantine.check(job.original)
-            return self._renderer.make(job)
+            self._quarantine.check(job.original, repr(job.plan))
+            return Renderer(self._masters, decoded).make(job)
         except ImageError as error:
             return error.with_traceback(None)
+        except MemoryError:  # past decoding: resizing, encoding
+            return OversizedOriginal.for_want_of_memory()
         except Exception as error:  # noqa: BLE001 - the next job is another one
             report_unexpected(error)
             return Internal(f"{type(error).__name__}: {error}")
@@ -117,8 +117,11 @@ def _taken(listener: socket.socket, work: _Work) -> bool:
         connection, _ = listener.accept()
     except BlockingIOError:  # another renderer was quicker
         return False
-    with connection, contextlib.suppress(OSError, EOFError):  # whoever asked has gone
-        work.do(connection)
+    try:
+        with connection, contextlib.suppress(OSError, EOFError):  # whoever asked has gone
+            work.do(connection)
+    except Exception as error:  # noqa: BLE001 - of another version of this program: it asks again
+        report_unexpected(error)
     return True
 
 
@@ -128,7 +131,6 @@ def _restrain(settings: RenderersSettings) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with contextlib.suppress(OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(_POLITENESS)
 
 
 if __name__ == "__main__":

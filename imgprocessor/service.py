@@ -195,11 +195,12 @@ class Service:
 
         Raises:
             Busy: somebody else is making it, and that takes too long.
-            ImageError: as `Masters.found` does.
+            ImageError: as `Maker.require_room` and `Maker.make` do.
         """
         kept = self.kept(found)
         if kept is not None:
             return kept
+        self._maker.require_room()
         with self._alone(found):
             kept = self.kept(found)
             if kept is not None:

@@ -9,12 +9,13 @@ import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field, replace
 
+from imgprocessor.addresses import is_url
 from imgprocessor.errors import BadSignature
 from imgprocessor.geometry import Fit
 from imgprocessor.query import ImageQuery, parse_query, spell
 from imgprocessor.settings import FreshnessSettings
 
-SIGNED = ("name", "width", "height", "fit", "quality", "max_bytes", "format")
+SIGNED = ("name", "url", "width", "height", "fit", "quality", "max_bytes", "format")
 """The parameters that an author writes."""
 
 FREE = ("bandwidth", "screen", "dpr")
@@ -105,7 +106,7 @@ def canonical(query: ImageQuery, expires: int | None = None) -> str:
     """
     width, height = (None, None) if query.box is None else (query.box.width, query.box.height)
     understood = {
-        "name": spell(query.name),
+        "url" if is_url(query.name) else "name": spell(query.name),
         "width": width,
         "height": height,
         "fit": None if query.fit is Fit.INSIDE else query.fit.value,

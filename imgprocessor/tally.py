@@ -92,7 +92,7 @@ class Tally:
             OSError: nobody knows.
         """
         numbers = [path.stem.rpartition("_")[2] for path in self._folder.glob("counter_*.db")]
-        return sum(self._is_held(number) for number in numbers)
+        return self._gate.held_of(numbers)
 
     def forget_others(self) -> None:
         """Remove the folders beside this one that no living process counts in: they were written
@@ -122,10 +122,6 @@ class Tally:
             return
         for key, value in brought:
             self._files[key[0]].add(key, value)
-
-    def _is_held(self, number: str) -> bool:
-        with self._gate.held(number, 0) as free:
-            return not free
 
     def _take_number(self) -> tuple[Pass, str]:
         for number in map(str, range(_MAX_PROCESSES)):

@@ -1,6 +1,7 @@
 """Start Apache on this machine with the virtual host that production uses, and wait for its end."""
 
 import argparse
+import contextlib
 import os
 import pwd
 import shutil
@@ -239,7 +240,7 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
                 while apache.poll() is None and not stopped:
                     time.sleep(0.1)
             finally:
-                _stop(apache)
+                _stop(apache, at_once=stopped.at_once)
     return 0 if stopped else 1
 
 
@@ -277,18 +278,20 @@ def _httpd_conf(state: Path, port: int, settings: Settings, logs: Path) -> str:
 
 
 class Stop:
-    """Whether SIGINT or SIGTERM came."""
+    """Whether SIGINT or SIGTERM came; after SIGTERM nobody's answer is waited for."""
 
     def __init__(self) -> None:
         self._came = False
+        self.at_once = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._take)
 
     def __bool__(self) -> bool:
         return self._came
 
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
+    def _take(self, number: int, _frame: FrameType | None) -> None:
         self._came = True
+        self.at_once = number == signal.SIGTERM
 
 
 def _await_first_answer(
@@ -336,14 +339,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _stop(apache: subprocess.Popen[bytes]) -> None:
-    """Stop Apache and all of its processes, which are a process group of their own."""
-    if apache.poll() is None:
-        apache.terminate()
-        try:
+def _stop(apache: subprocess.Popen[bytes], *, at_once: bool) -> None:
+    """Stop Apache, a process group of its own; unless at once, as `apachectl graceful-stop` does:
+    whoever asked already is answered.
+    """
+    gently = () if at_once else (signal.SIGWINCH,)
+    for number in (*gently, signal.SIGTERM, signal.SIGKILL):
+        if apache.poll() is not None:
+            return
+        os.killpg(apache.pid, number) if number is signal.SIGKILL else apache.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             apache.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(apache.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ import atheris
 
 with atheris.instrument_imports(include=["imgprocessor", "PIL"]):
     import images
-    from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+    from PIL import ExifTags, Image, ImageCms, MpoImagePlugin, PngImagePlugin
 
-    from imgprocessor.app import keep_memory
     from imgprocessor.errors import ImageError
     from imgprocessor.geometry import Box, Fit
     from imgprocessor.plan import Plan
@@ -36,6 +35,7 @@ with atheris.instrument_imports(include=["imgprocessor", "PIL"]):
     from imgprocessor.query import Format
     from imgprocessor.settings import PixelsSettings
     from imgprocessor.timing import Timings
+    from imgprocessor.workshop import keep_memory
 
 MAX_SECONDS = 5
 """For one file."""
@@ -126,7 +126,9 @@ def seeds() -> Iterator[bytes]:
         yield images.encoded(picture.convert(mode), "JPEG", quality=60)
         yield images.encoded(picture.convert(mode), "JPEG", progressive=True, subsampling=0)
     yield images.encoded(picture, "JPEG", restart_marker_rows=1, comment=b"c", **told)
-    yield images.encoded(picture, "MPO", save_all=True, append_images=[picture])
+    yield images.encoded(
+        picture, MpoImagePlugin.MpoImageFile.format, save_all=True, append_images=[picture]
+    )
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         yield images.encoded(clear.convert("L" if mode == "I;16" else mode).convert(mode), "PNG")
     text = PngImagePlugin.PngInfo()

@@ -118,9 +118,7 @@ def serving(
     settings: str = "",
     port: int = 0,
 ) -> Iterator[Server]:
-    """Run `./run serve` over a folder of originals, on a free port unless one is named; stop it as
-    Ctrl-C would.
-    """
+    """Run `./run serve` over a folder of originals, on a free port unless one is named."""
     conf, port = configuration(folder, settings), port or free_port()
     options = ["--port", str(port), "--originals", str(originals), "--conf", str(conf)]
     with run_serve(*options, *arguments, prefix=prefix) as process:
@@ -129,7 +127,7 @@ def serving(
             server.printed = await_ready(process)
             yield server
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # at once, unlike Ctrl-C
             process.wait(START_SECONDS)
 
 

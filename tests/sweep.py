@@ -13,12 +13,13 @@ from typing import Any
 
 import images
 
-from imgprocessor.app import keep_memory, make_service
+from imgprocessor.app import make_service
 from imgprocessor.errors import ImageError
 from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.plan import Plan
 from imgprocessor.service import Request
 from imgprocessor.timing import Timings
+from imgprocessor.workshop import keep_memory
 
 WIDTHS = (64, 800)
 _FORBIDDEN = {

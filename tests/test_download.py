@@ -385,7 +385,7 @@ def test_a_name_without_addresses_is_no_host(found: Exception | None) -> None:
     with pytest.raises(HostDown) as caught:
         fetched(1, resolve=resolve)
     assert isinstance(caught.value.error, OriginFailed)
-    assert caught.value.host == "a.example"
+    assert caught.value.origin == "http://a.example"
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import images
 import pytest
@@ -44,8 +45,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Service]:
     """The services of the applications that are made."""
     made: list[Service] = []
 
-    def remembered(settings: Settings, *, keeps: bool = False) -> Service:
-        made.append(make_service(settings, keeps=keeps))
+    def remembered(settings: Settings, **options: Any) -> Service:
+        made.append(make_service(settings, **options))
         return made[-1]
 
     monkeypatch.setattr(app, "make_service", remembered)

@@ -11,6 +11,7 @@ from imgprocessor.errors import BrokenOriginal, Busy, DeadlyOriginal, ImageError
 from imgprocessor.originals import Original
 from imgprocessor.quarantine import Quarantine
 
+PLAN = "plan"
 ORIGINAL = Original("/originals/a.jpg", 1, 2, 3, 4)
 
 
@@ -26,20 +27,36 @@ def _age(folder: Path, seconds: float) -> None:
 
 
 def test_one_death_is_an_accident_and_two_are_none(quarantine: Quarantine) -> None:
-    quarantine.check(ORIGINAL)
+    quarantine.check(ORIGINAL, PLAN)
     assert quarantine.note_death(ORIGINAL) == 1
-    quarantine.check(ORIGINAL)
+    quarantine.check(ORIGINAL, PLAN)
     assert quarantine.note_death(ORIGINAL) == 2
     with pytest.raises(DeadlyOriginal):
-        quarantine.check(ORIGINAL)
+        quarantine.check(ORIGINAL, PLAN)
+
+
+def test_who_was_not_to_blame_is_forgiven(quarantine: Quarantine) -> None:
+    quarantine.note_death(ORIGINAL)
+    quarantine.forgive(ORIGINAL, PLAN)
+
+    assert quarantine.note_death(ORIGINAL) == 1
+
+
+def test_a_death_after_decoding_is_one_renditions_alone(quarantine: Quarantine) -> None:
+    for _ in range(2):
+        quarantine.note_death(ORIGINAL, PLAN)
+
+    with pytest.raises(DeadlyOriginal):
+        quarantine.check(ORIGINAL, PLAN)
+    quarantine.check(ORIGINAL, "another plan")
 
 
 def test_another_version_is_another_original(quarantine: Quarantine) -> None:
     for _ in range(2):
         quarantine.note_death(ORIGINAL)
 
-    quarantine.check(replace(ORIGINAL, modified_ns=5))
-    quarantine.check(replace(ORIGINAL, path="/originals/b.jpg"))
+    quarantine.check(replace(ORIGINAL, modified_ns=5), PLAN)
+    quarantine.check(replace(ORIGINAL, path="/originals/b.jpg"), PLAN)
 
 
 @pytest.mark.parametrize("age", [601, -1000])
@@ -51,7 +68,7 @@ def test_it_ends_and_so_it_does_when_clocks_are_set_back(
     quarantine.note_verdict(ORIGINAL, BrokenOriginal("cut"))
     _age(tmp_path / "quarantine", age)
 
-    quarantine.check(ORIGINAL)
+    quarantine.check(ORIGINAL, PLAN)
     assert quarantine.note_death(ORIGINAL) == 1
 
 
@@ -59,7 +76,7 @@ def test_a_verdict_is_said_again(quarantine: Quarantine) -> None:
     quarantine.note_verdict(ORIGINAL, BrokenOriginal("cut"))
 
     with pytest.raises(BrokenOriginal, match="cut"):
-        quarantine.check(ORIGINAL)
+        quarantine.check(ORIGINAL, PLAN)
 
 
 @pytest.mark.parametrize("error", [Busy(), NotFound("x")])
@@ -68,7 +85,7 @@ def test_what_may_be_otherwise_next_time_is_not_remembered(
 ) -> None:
     quarantine.note_verdict(ORIGINAL, error)
 
-    quarantine.check(ORIGINAL)
+    quarantine.check(ORIGINAL, PLAN)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"code": "internal"}', b"\xff", b"1"])
@@ -77,7 +94,7 @@ def test_a_damaged_memory_is_none(quarantine: Quarantine, tmp_path: Path, conten
     for path in (tmp_path / "quarantine").iterdir():
         path.write_bytes(content)
 
-    quarantine.check(ORIGINAL)
+    quarantine.check(ORIGINAL, PLAN)
 
 
 def test_a_folder_that_cannot_be_used_forgets_and_still_ends_trials(tmp_path: Path) -> None:
@@ -86,7 +103,7 @@ def test_a_folder_that_cannot_be_used_forgets_and_still_ends_trials(tmp_path: Pa
 
     assert quarantine.note_death(ORIGINAL) == 2
     quarantine.note_verdict(ORIGINAL, BrokenOriginal("cut"))
-    quarantine.check(ORIGINAL)
+    quarantine.check(ORIGINAL, PLAN)
 
 
 def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def test_nothing_is_lost(tmp_path: Path, pictures: Path) -> None:
             told = [reload(server) for _ in range(ROUNDS)]
 
         assert [done.returncode for done in told] == [0] * ROUNDS, told
-        assert [done.stdout.count("was replaced") for done in told] == [2] * ROUNDS
+        assert [done.stdout.count("was replaced") for done in told] == [3] * ROUNDS
         assert not before & set(server.daemons())
         assert visitors.statuses.keys() == {200}
         assert visitors.statuses[200] > 100
@@ -39,6 +39,26 @@ def test_a_configuration_that_could_not_start_replaces_nothing(
 
         assert done.returncode == 1
         assert str(wrong) in done.stderr
+        assert server.daemons() == before
+
+
+def test_what_the_daemons_could_not_read_replaces_nothing(tmp_path: Path, pictures: Path) -> None:
+    """Keys that are open to everybody stop a start; so does a folder that only root can read."""
+    (keys := tmp_path / "keys").write_text("k" * 32)
+    keys.chmod(0o644)
+    (closed := tmp_path / "closed").mkdir(mode=0o700)
+    with serving(tmp_path, pictures) as server:
+        before = server.daemons()
+        ini = tmp_path / "imgprocessor.ini"
+        plain = ini.read_text()
+        ini.write_text(f"{plain}[signing]\nkeys_file = {keys}\n")
+        signed = reload(server, "--conf", ini, "--originals", pictures)
+        ini.write_text(plain)
+        unreadable = reload(server, "--conf", ini, "--originals", closed)
+
+        assert (signed.returncode, str(keys) in signed.stderr) == (1, True)
+        if os.geteuid() == 0:
+            assert (unreadable.returncode, str(closed) in unreadable.stderr) == (1, True)
         assert server.daemons() == before
 
 

@@ -94,7 +94,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
             time.sleep(30)
         etag = reply.partition(b"ETag: ")[2].partition(b"\r\n")[0]
         if etag and b"If-None-Match: " + etag in request:
-            reply = answer(b"", "304 Not Modified", ETag=etag.decode(), Content_Length="")
+            reply = answer(b"", "304 Not Modified", ETag=etag.decode("latin-1"), Content_Length="")
         connection.sendall(reply)
 
     with origin(behave) as there:
@@ -142,6 +142,17 @@ def test_what_is_old_is_asked_after_and_stays_the_same_file(host: Host) -> None:
     assert first == second
     assert remote.find(URL) == first
     assert host.asked == 2
+
+
+def test_a_validator_may_have_any_bytes(host: Host) -> None:
+    etag = '"\xe9t\xe9"'
+    host.replies["/a.jpg"] = answer(b"picture", ETag=etag, Cache_Control="max-age=100")
+    remote = host.remote()
+    first = remote.find(URL)
+    host.late = 101
+
+    assert remote.find(URL) == first
+    assert f"If-None-Match: {etag}".encode("latin-1") in host.there.requests[1]
 
 
 def test_the_same_bytes_once_more_are_the_same_version(host: Host) -> None:
@@ -236,6 +247,14 @@ def test_a_host_that_cannot_be_reached_is_asked_for_nothing_else(host: Host) -> 
     host.replies["/0"] = answer(b"picture")
     remote.forget("http://a.example/0")
     assert read(remote, remote.find("http://a.example/0")) == b"picture"
+
+
+def test_a_host_is_not_down_for_all_because_it_is_asked_in_a_way_that_cannot_be(host: Host) -> None:
+    host.replies["/a.jpg"] = answer(b"picture")
+    remote = host.remote()
+    with pytest.raises((OriginFailed, OriginTimeout)):
+        remote.find("https://a.example:80/a.jpg")  # TLS, where nobody speaks it
+    assert read(remote, remote.find(URL)) == b"picture"
 
 
 def test_failures_take_bounded_room(host: Host) -> None:

@@ -30,6 +30,8 @@ def _other_value(section: str, option: str) -> Any:
     default = getattr(getattr(Settings(), section), option)
     if isinstance(default, str) and default.startswith("#"):
         return "#102030"
+    if isinstance(default, bool):
+        return not default
     return ("a.example", "*.b.example") if option == "hosts" else OTHER_VALUES[type(default)]
 
 

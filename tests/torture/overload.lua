@@ -11,6 +11,7 @@ function setup(thread)
 end
 
 function init(args)
+   wrk.headers["Accept"] = "image/avif,image/webp,image/apng,image/*,*/*;q=0.8"
    names = {}
    for name in io.lines(args[1]) do
       names[#names + 1] = name
@@ -30,7 +31,7 @@ end
 
 function request()
    place = place + count
-   local rest, path = place, "/images/?bandwidth=4g&format=jpeg&dpr=1&name="
+   local rest, path = place, "/images/?bandwidth=4g&dpr=1&name="
    path = path .. names[rest % #names + 1]
    rest = math.floor(rest / #names)
    path = path .. "&quality=" .. (40 + rest % 30)

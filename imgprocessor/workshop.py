@@ -1,0 +1,82 @@
+"""What daemons and renderers are both made of: stores, locks, masters, the run folder."""
+
+import contextlib
+import ctypes
+from pathlib import Path
+
+from imgprocessor.decode import code_digest
+from imgprocessor.gate import Gate
+from imgprocessor.log import Complaints, report_unexpected
+from imgprocessor.masters import Masters
+from imgprocessor.quarantine import Quarantine
+from imgprocessor.renderers import own_folder
+from imgprocessor.settings import Settings, StoreSettings
+from imgprocessor.store import Store
+
+_PROGRAM = code_digest(*sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
+"""Daemons hand jobs to renderers of their own program only: after an update the first of the new
+daemons has renderers of its own at once.
+"""
+
+# From malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+
+
+def keep_memory() -> None:
+    """Have the C library keep the memory that decoders use, instead of asking for it each time:
+    renditions from masters take a fifth less time. What is over 32 MB is given back at once, and of
+    the rest all but 64 MB.
+    """
+    library = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # another C library than GNU's
+        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        library.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+        library.mallopt(_M_ARENA_MAX, 1)  # or every thread would keep as much for itself
+
+
+def make_quarantine(settings: Settings) -> Quarantine:
+    """Make the memory of originals that did harm.
+
+    Raises:
+        ConfigurationError: the run folder cannot be used.
+    """
+    return Quarantine(run_folder(settings) / "quarantine", settings.renderers.quarantine_seconds)
+
+
+def run_folder(settings: Settings) -> Path:
+    """Make the folder of the sockets and locks that all daemons share.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    what_for = f"{settings.store.folder} {_PROGRAM}"
+    return own_folder(Path(settings.renderers.run_folder), what_for)
+
+
+def make_masters(settings: Settings, *, keeps: bool) -> Masters:
+    """Make what decodes originals, and keeps them reduced if it `keeps`."""
+    store = settings.store
+    return Masters(
+        make_store(store, "masters", store.max_masters_bytes if keeps else 0),
+        make_gate(store),
+        settings.originals,
+        wait_seconds=store.max_wait_seconds,
+        report=report_unexpected,
+    )
+
+
+def make_gate(settings: StoreSettings) -> Gate:
+    """Make the locks of what is kept."""
+    return Gate(Path(settings.folder) / "locks")
+
+
+def make_store(settings: StoreSettings, name: str, max_bytes: int) -> Store:
+    """Make one of the stores under the folder."""
+    return Store(
+        Path(settings.folder) / name,
+        max_bytes=max_bytes,
+        min_free_percent=settings.min_free_percent,
+        complain=Complaints(),
+    )

@@ -1,0 +1,126 @@
+"""The foreman and its renderers without Apache: what they outlive, and what is said of them."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from servers import await_true, children
+
+from imgprocessor.app import make_web
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.foreman import Foreman
+from imgprocessor.places import Places
+from imgprocessor.renderers import SOCKET, Renderers, own_folder
+from imgprocessor.settings import Settings
+from imgprocessor.workshop import make_gate, make_quarantine, run_folder
+
+
+@pytest.fixture
+def here(settings: Settings) -> Iterator[Settings]:
+    """Settings whose run folder is the test's; its path is short, as sockets' must be."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield replace(settings, renderers=replace(settings.renderers, run_folder=folder))
+
+
+def _lead(settings: Settings, complain: Callable[[str], None]) -> None:
+    os.setsid()
+    Foreman(run_folder(settings), 1, settings, complain).start()
+    signal.pause()
+
+
+@contextlib.contextmanager
+def foreman(settings: Settings) -> Iterator[tuple[int, "multiprocessing.SimpleQueue[str]"]]:
+    """Run one in a process of its own; yield its number and its complaints."""
+    context = multiprocessing.get_context("fork")
+    said: multiprocessing.SimpleQueue[str] = context.SimpleQueue()
+    process = context.Process(target=_lead, args=(settings, said.put), daemon=True)
+    process.start()
+    try:
+        yield process.pid or 0, said
+    finally:
+        process.kill()
+        process.join()
+
+
+def renderers_of(settings: Settings) -> Renderers:
+    """Return what a daemon would have."""
+    return Renderers(
+        run_folder(settings),
+        Places(make_gate(settings.store), 3),
+        make_quarantine(settings),
+        max_wait_seconds=5,
+        max_render_seconds=5,
+    )
+
+
+def test_a_job_of_another_version_costs_no_renderer(here: Settings) -> None:
+    """While daemons are replaced one by one, some hand over what others cannot read."""
+    renderers = renderers_of(here)
+    job = b"cimgprocessor.renderer\nJobOfNextYear\n."
+    with foreman(here) as (leader, _):
+        await_true(renderers.are_there)
+        before = children(leader)
+        for _ in range(3):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(10)
+                connection.connect(str(run_folder(here) / SOCKET))
+                connection.sendall(struct.pack("<Q", len(job)) + job)
+                assert connection.recv(1) == b""
+        time.sleep(0.2)
+        assert children(leader) == before
+
+
+def test_where_none_can_start_nobody_is_told_that_there_are_some(
+    here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgprocessor.foreman._python", lambda: "/bin/false")
+    with foreman(here) as (_, said):
+        await_true(lambda: not said.empty())
+        assert "none can start: status 1" in said.get()
+        renderers = renderers_of(here)
+        assert not renderers.are_there()
+        ready = make_web(here, renderers).test_client().get("/images/-/ready")
+        assert (ready.status_code, ready.get_json()["checks"]["renderers"]) == (
+            503,
+            "there is none",
+        )
+
+
+def test_a_run_folder_that_was_made_anew_is_closed_to_others(here: Settings) -> None:
+    folder = run_folder(here)
+    folder.chmod(0o750)
+
+    assert run_folder(here) == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
+def test_a_run_folder_that_others_could_write_to_is_refused(here: Settings, mode: int) -> None:
+    run_folder(here).chmod(mode)
+
+    with pytest.raises(ConfigurationError, match="this user's alone"):
+        run_folder(here)
+
+
+def test_a_run_folder_too_long_for_a_socket_is_refused_at_the_start(tmp_path: Path) -> None:
+    (deep := tmp_path / ("x" * 60)).mkdir()
+    with pytest.raises(ConfigurationError, match="too long"):
+        own_folder(deep, "store")
+
+
+def test_a_link_in_the_run_folders_place_is_refused(here: Settings, tmp_path: Path) -> None:
+    folder = run_folder(here)
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+
+    with pytest.raises(ConfigurationError, match="this user's alone"):
+        run_folder(here)

@@ -1,0 +1,74 @@
+"""A hundred thousand requests and more: nothing grows but what is kept."""
+
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from measures import Measured
+from servers import Server, serving
+from test_overload import ACCEPT, QUERY, Wrk
+
+pytestmark = pytest.mark.apache
+
+ROUNDS = 3
+SECONDS = 25
+
+
+def counted(processes: Sequence[int]) -> tuple[int, int, int]:
+    """Return open files, threads and proportional memory in bytes of some processes."""
+    files = threads = memory = 0
+    for pid in processes:
+        files += len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        threads += len(list(Path(f"/proc/{pid}/task").iterdir()))
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                memory += int(line.split()[1]) * 1024
+    return files, threads, memory
+
+
+def hits(server: Server, seconds: int) -> int:
+    """Ask for one kept rendition, past Apache's own cache, as fast as answers come."""
+    path = f"/images/?name=nasa.jpeg&width=300&{QUERY}&format=jpeg"
+    told = subprocess.run(
+        [
+            "wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Cache-Control: no-store",
+            f"http://127.0.0.1:{server.port}{path}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout  # fmt: skip
+    assert "Non-2xx" not in told
+    (line,) = [line for line in told.splitlines() if "requests in" in line]
+    return int(line.split()[0])
+
+
+def test_nothing_grows(tmp_path: Path, pictures: Path, measured: Measured) -> None:
+    """Q1, bounded: kept ones, new ones and refused ones in turn."""
+    names = tmp_path / "names"
+    names.write_text("\n".join(sorted(path.name for path in pictures.iterdir())))
+    with serving(tmp_path / "server", pictures) as server:
+        for name in names.read_text().split():
+            server.ask(f"/images/?name={name}&width=899&{QUERY}", ACCEPT)
+        wrk, before = Wrk(server, names), (server.daemons(), server.renderers())
+        found, asked = [], 0
+        for _ in range(ROUNDS):
+            asked += hits(server, SECONDS)
+            load = wrk.ask(SECONDS, 30)
+            assert load.statuses.keys() <= {200, 503}
+            asked += sum(load.statuses.values())
+            time.sleep(2)
+            found.append(counted(server.daemons() + server.renderers()))
+        assert (server.daemons(), server.renderers()) == before
+
+    grown = (found[-1][2] - found[0][2]) / found[0][2]
+    measured(
+        "Q1",
+        f"{asked} requests; files {[files for files, _, _ in found]}, threads"
+        f" {[threads for _, threads, _ in found]}, MB {[known[2] // 10**6 for known in found]}",
+    )
+    assert max(files for files, _, _ in found) <= found[0][0] + 10
+    assert max(threads for _, threads, _ in found) <= found[0][1] + 2
+    assert grown / (asked * (ROUNDS - 1) / ROUNDS / 10_000) < 0.01
