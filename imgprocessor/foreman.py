@@ -10,8 +10,10 @@ import contextlib
 import os
 import pickle
 import select
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -22,8 +24,10 @@ from pathlib import Path
 from imgprocessor.gate import Gate
 from imgprocessor.renderers import SOCKET, inode
 
-_LOOK_AGAIN_SECONDS = 0.1
-"""Whether there is a foreman: so long nobody renders when one has gone."""
+_LOCK = "foreman"
+
+_PAUSE_SECONDS = 0.1
+"""Before another trial, where no renderer could be started."""
 
 _LOOK_ROUND_SECONDS = 1
 """Whether the socket is still where others look for it."""
@@ -32,6 +36,9 @@ _BACKLOG = 512
 """Connections that wait for a renderer. More than there can be places; the system's own limit is
 4096.
 """
+
+_UNUSED_SECONDS = 3600
+"""After that a run folder without a foreman is one of a program or settings that are no more."""
 
 _SHORT_LIFE_SECONDS = 1.0
 """Who ends sooner cannot start at all, and is not started again before that."""
@@ -64,17 +71,17 @@ class Foreman:
     def _run(self) -> None:
         while True:
             try:
-                mine = self._gate.enter("foreman", 0)
-                if mine is not None:
-                    try:
-                        self._lead()
-                    finally:
-                        mine.release()
+                mine = self._gate.enter_when_free(_LOCK)
+                try:
+                    self._lead()
+                finally:
+                    mine.release()
             except Exception as error:  # noqa: BLE001 - the thread must go on
                 self._complain(f"no renderers: {type(error).__name__}: {error}")
-            time.sleep(_LOOK_AGAIN_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
 
     def _lead(self) -> None:
+        _remove_unused(self._folder)
         with socket.socket(socket.AF_UNIX) as listener:
             # Under another name first: the one before is heard until this one is.
             fresh = self._folder / f"{SOCKET}.{os.getpid()}"
@@ -168,6 +175,21 @@ class _Renderer:
         pidfd, self.pidfd = self.pidfd, -1
         if pidfd >= 0:
             os.close(pidfd)
+
+
+def _remove_unused(own: Path) -> None:
+    """Remove the run folders of this user beside its own that nobody has used for an hour: each
+    change of program or settings leaves one behind, and they may lie in memory.
+    """
+    for folder in own.parent.glob(f"{own.name.rpartition('-')[0]}-*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            is_old = time.time() - status.st_mtime > _UNUSED_SECONDS
+            if folder == own or not is_ours or not is_old:
+                continue
+            if not Gate(folder / "locks").held_of([_LOCK]):
+                shutil.rmtree(folder)
 
 
 def _await_an_end(crew: list[_Renderer]) -> None:

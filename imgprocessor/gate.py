@@ -57,6 +57,24 @@ class Gate:
         os.close(descriptor)
         return None
 
+    def enter_when_free(self, name: str) -> Pass:
+        """Wait for a name's lock as long as it takes, asleep.
+
+        Raises:
+            OSError: as `enter` does.
+        """
+        while True:
+            descriptor = self._open()
+            try:
+                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _wanted(_offset(name)))
+                # Meanwhile somebody may have cleared the folder away, and others lock a new file.
+                if self._leads_to(descriptor):
+                    return Pass(descriptor)
+            except OSError:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
     def enter_any(self, names: Sequence[str]) -> Pass | None:
         """Take the first lock of several that is free, without waiting; None where none is.
 
@@ -107,6 +125,12 @@ class Gate:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._file, flags, 0o640)
 
+    def _leads_to(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(self._file.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
 
 @lru_cache(maxsize=256)  # the same names for each rendition
 def _offset(name: str) -> int:
@@ -114,15 +138,19 @@ def _offset(name: str) -> int:
     return int.from_bytes(digest[:8], "big") >> (64 - _OFFSET_BITS)
 
 
+def _wanted(offset: int) -> bytes:
+    # Locks of an open file description, not of a process: two threads exclude each other, too.
+    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+
+
 def _is_locked(descriptor: int, offset: int) -> bool:
-    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+    wanted = _wanted(offset)
     kind, *_ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, wanted))
     return bool(kind != fcntl.F_UNLCK)
 
 
 def _lock(descriptor: int, offset: int, wait_seconds: float) -> bool:
-    # Locks of an open file description, not of a process: two threads exclude each other, too.
-    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+    wanted = _wanted(offset)
     deadline = time.monotonic() + wait_seconds
     pause = _FIRST_PAUSE_SECONDS
     while True:

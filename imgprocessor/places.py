@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from imgprocessor.errors import Overloaded
 from imgprocessor.gate import Gate, Pass
 
-_LOOK_AGAIN_SECONDS = 0.005
-"""Where there was no place there is none for a moment: who is refused must cost next to nothing."""
+_LOOK_AGAIN_SECONDS = 0.02
+"""Where there was no place there is none for a moment: who is refused must cost next to nothing.
+Nobody is kept from working: those who have a place are many times as many as renderers.
+"""
 
 
 class Places:
@@ -49,9 +51,11 @@ class Places:
 
     def _place(self) -> Pass:
         self.require_one()
-        place = self._gate.enter_any(self._names)
-        if place is None:
+        if self._full_until:  # one looks again for all
             self._full_until = time.monotonic() + _LOOK_AGAIN_SECONDS
+        place = self._gate.enter_any(self._names)
+        self._full_until = 0.0 if place else time.monotonic() + _LOOK_AGAIN_SECONDS
+        if place is None:
             raise Overloaded(f"all {self.count} places are taken")
         return place
 

@@ -18,6 +18,7 @@ from servers import await_true, children
 from imgprocessor.app import make_web
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.foreman import Foreman
+from imgprocessor.gate import Gate
 from imgprocessor.places import Places
 from imgprocessor.renderers import SOCKET, Renderers, own_folder
 from imgprocessor.settings import Settings
@@ -93,6 +94,25 @@ def test_where_none_can_start_nobody_is_told_that_there_are_some(
             503,
             "there is none",
         )
+
+
+def test_run_folders_that_nobody_uses_any_more_are_removed(here: Settings, tmp_path: Path) -> None:
+    own = run_folder(here)
+    old = {name: own.with_name(f"imgprocessor-{os.geteuid()}-{name}") for name in ("used", "left")}
+    new = own.with_name(f"imgprocessor-{os.geteuid()}-new")
+    others = own.with_name("imgprocessor-1-others")
+    link = own.with_name(f"imgprocessor-{os.geteuid()}-link")
+    for folder in (*old.values(), new, others):
+        folder.mkdir()
+        (folder / "locks").touch()
+    link.symlink_to(tmp_path)
+    for folder in (own, *old.values(), others):
+        os.utime(folder, (time.time() - 3700,) * 2)
+    with Gate(old["used"] / "locks").held("foreman", 0), foreman(here):
+        await_true(renderers_of(here).are_there)
+
+    assert set(own.parent.iterdir()) == {own, old["used"], new, others, link}
+    assert tmp_path.exists()
 
 
 def test_a_run_folder_that_was_made_anew_is_closed_to_others(here: Settings) -> None:

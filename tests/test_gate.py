@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from servers import await_true
 
-from imgprocessor.gate import Gate
+from imgprocessor.gate import Gate, Pass
 
 HOLD = """
 import sys, time
@@ -110,6 +111,52 @@ def test_the_file_stays_empty(gate: Gate, tmp_path: Path) -> None:
             assert mine
 
     assert (tmp_path / "new" / "locks").stat().st_size == 0
+
+
+def when_free(gate: Gate) -> "tuple[threading.Thread, list[Pass]]":
+    """Wait for a lock in a thread; return that, and what it will have got."""
+    got: list[Pass] = []
+    waiting = threading.Thread(target=lambda: got.append(gate.enter_when_free("a")), daemon=True)
+    waiting.start()
+    return waiting, got
+
+
+def somebody_waits_for(file: Path) -> bool:
+    """Whether somebody is asleep until a lock of a file is free (proc_locks(5))."""
+    inode = f":{file.stat().st_ino} "
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
+    return any(inode in line for line in waiting)
+
+
+def test_who_waits_as_long_as_it_takes_sleeps_and_gets_in(gate: Gate, tmp_path: Path) -> None:
+    held = gate.enter("a", 0)
+    assert held is not None
+    waiting, got = when_free(gate)
+    await_true(lambda: somebody_waits_for(tmp_path / "new" / "locks"), 5)
+    held.release()
+    waiting.join(5)
+
+    assert len(got) == 1
+    assert gate.enter("a", 0) is None
+
+
+def test_who_waited_for_a_file_that_was_cleared_away_waits_for_the_new_one(
+    gate: Gate, tmp_path: Path
+) -> None:
+    old = gate.enter("a", 0)
+    assert old is not None
+    waiting, got = when_free(gate)
+    await_true(lambda: somebody_waits_for(tmp_path / "new" / "locks"), 5)
+    (tmp_path / "new" / "locks").unlink()
+    new = gate.enter("a", 0)
+    assert new is not None
+    old.release()
+    await_true(lambda: somebody_waits_for(tmp_path / "new" / "locks"), 5)
+
+    assert got == []
+    new.release()
+    waiting.join(5)
+    assert len(got) == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -1,12 +1,15 @@
 """A bounded queue over all processes."""
 
 import contextlib
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from servers import await_true
 
 from imgprocessor.errors import Overloaded
-from imgprocessor.gate import Gate
+from imgprocessor.gate import Gate, Pass
 from imgprocessor.places import Places
 
 
@@ -36,6 +39,38 @@ def test_others_count(places: Places, tmp_path: Path) -> None:
     others = Places(Gate(tmp_path / "locks"), 3)
     with places.taken(), others.taken():
         assert (places.in_use(), others.in_use()) == (2, 2)
+
+
+class CountingGate(Gate):
+    """Counts how often somebody looked for a place."""
+
+    looks = 0
+
+    def enter_any(self, names: Sequence[str]) -> Pass | None:
+        """Look."""
+        self.looks += 1
+        return super().enter_any(names)
+
+
+def test_where_there_was_no_place_one_looks_again_now_and_then(tmp_path: Path) -> None:
+    """Or whoever is refused costs as much time as they hoped to get."""
+    gate = CountingGate(tmp_path / "locks")
+    places = Places(gate, 1)
+    with places.taken():
+        began = time.monotonic()
+        for _ in range(1000):
+            with pytest.raises(Overloaded), places.taken():
+                pass
+        seconds = time.monotonic() - began
+
+    assert 2 <= gate.looks <= 3 + seconds / 0.02
+    await_true(lambda: finds_one(places), 1)
+
+
+def finds_one(places: Places) -> bool:
+    with contextlib.suppress(Overloaded), places.taken():
+        return True
+    return False
 
 
 def test_where_nothing_can_be_locked_nobody_is_refused(tmp_path: Path) -> None:
