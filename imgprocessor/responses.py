@@ -20,6 +20,17 @@ IMAGE_DECISION = "image-decision"
 IMAGE_ERROR = "image-error"
 IMAGE_ERROR_DETAIL = "image-error-detail"
 
+SECURE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Referrer-Policy": "no-referrer",
+}
+"""On all answers but a 304, which leaves those of the copy as they are. Whatever an answer is taken
+for, it runs nothing and loads nothing; other sites' pages may show it. The same for everybody, so
+that caches have nothing to tell apart.
+"""
+
 _NS = 1_000_000_000
 
 _MAX_RETRY_SECONDS = 3
@@ -56,27 +67,29 @@ def failure(
     error: ImageError, stand: Stand, freshness: FreshnessSettings, *, as_json: bool
 ) -> Response:
     """Answer with the right status and the placeholder; with text where there is no picture."""
-    if as_json:
-        response = Response(_problem(error), mimetype="application/problem+json")
-    elif not stand.trouble:
-        response = _response(stand.planned, stand.rendition, {})
-    else:
-        response = Response(error.public + "\n", mimetype="text/plain")
-    response.status_code = error.status
-    response.headers[IMAGEKEY] = stand.planned.imagekey
-    response.headers[IMAGE_ERROR] = error.code
-    response.headers[IMAGE_ERROR_DETAIL] = error.public
-    # Caches would keep even a 503 that has a max-age; and who asks for JSON must not leave JSON
-    # in a cache for who asks for a picture.
+    headers = {
+        IMAGEKEY: stand.planned.imagekey,
+        IMAGE_ERROR: error.code,
+        IMAGE_ERROR_DETAIL: error.public,
+        # Caches would keep even a 503 that has a max-age; and who asks for JSON must not leave JSON
+        # in a cache for who asks for a picture.
+        "Cache-Control": "no-store",
+    }
     keep_seconds = freshness.not_found_max_age_seconds
+    if isinstance(error, NotFound) and keep_seconds and not as_json:
+        headers["Cache-Control"] = f"public, max-age={keep_seconds}"
+        headers |= _vary(stand.planned) | _tags(stand.planned)
     if error.is_passing:
         # Not the same for all, or all would be back at the same moment.
-        response.headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
-    if isinstance(error, NotFound) and keep_seconds and not as_json:
-        response.headers["Cache-Control"] = f"public, max-age={keep_seconds}"
-        response.headers.update(_vary(stand.planned) | _tags(stand.planned))
-    else:
-        response.headers["Cache-Control"] = "no-store"
+        headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
+    if as_json:
+        headers["Content-Type"] = "application/problem+json"
+        return Response(_problem(error), error.status, headers | SECURE)
+    if stand.trouble:
+        headers["Content-Type"] = "text/plain; charset=utf-8"
+        return Response(error.public + "\n", error.status, headers | SECURE)
+    response = _response(stand.planned, stand.rendition, headers)
+    response.status_code = error.status
     return response
 
 
@@ -84,7 +97,8 @@ def _response(
     planned: Planned, rendition: Rendition | None, headers: Mapping[str, str]
 ) -> Response:
     """Return a picture with the headers that describe it, be it the one asked for or not."""
-    described = {IMAGE_DECISION: _decision(planned, rendition), **headers}
+    # All at once: each header that is set later is looked for among all others.
+    described = {IMAGE_DECISION: _decision(planned, rendition), **headers, **SECURE}
     if rendition is None:
         # Which format weighs least nobody knows yet, nor the length, and 0 would be a lie.
         response = Response(headers=described)
@@ -95,7 +109,8 @@ def _response(
         return response
     if rendition.density is not None:
         described["Content-DPR"] = rendition.density
-    return Response(rendition.body, headers=described, content_type=rendition.mime)
+    described["Content-Type"] = rendition.mime
+    return Response(rendition.body, headers=described)
 
 
 def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:

@@ -28,7 +28,7 @@ from imgprocessor.metrics import Metrics
 from imgprocessor.operations import UNLOGGED
 from imgprocessor.placeholder import Placeholder
 from imgprocessor.purging import PURGE_PATH
-from imgprocessor.responses import IMAGEKEY, failure, not_modified, picture, validators
+from imgprocessor.responses import IMAGEKEY, SECURE, failure, not_modified, picture, validators
 from imgprocessor.service import Answer, Found, Planned, Request, Service
 from imgprocessor.settings import FreshnessSettings
 from imgprocessor.signing import Signing, proof, until
@@ -49,16 +49,6 @@ Not a header, so no client can send it.
 
 _QUEUED, _TAKEN = "mod_wsgi.queue_start", "mod_wsgi.daemon_start"
 """When Apache handed the request on, and when a daemon took it, in seconds."""
-
-_SECURE = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-    "Referrer-Policy": "no-referrer",
-}
-"""On all answers: whatever one is taken for, it runs nothing and loads nothing; other sites' pages
-may show it. The same for everybody, so that caches have nothing to tell apart.
-"""
 
 PAGE_SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -210,9 +200,12 @@ def _incoming() -> Request:
 
 
 def _secure(response: Response) -> None:
-    """Set the headers that every answer has; a 304 leaves those of the copy as they are."""
-    if response.status_code != HTTPStatus.NOT_MODIFIED:
-        for name, value in _SECURE.items():
+    """Set the headers that every answer has, where they are not set yet."""
+    if (
+        response.status_code != HTTPStatus.NOT_MODIFIED
+        and next(iter(SECURE)) not in response.headers
+    ):
+        for name, value in SECURE.items():
             response.headers.setdefault(name, value)
 
 
@@ -279,6 +272,8 @@ def _is_current(found: Found) -> bool:
 
 
 def _asks_for_json() -> bool:
+    if "application/" not in request.environ.get("HTTP_ACCEPT", "").lower():
+        return False
     accepted = request.accept_mimetypes
     as_picture = accepted.best_match(
         ["image/jpeg", "application/problem+json", "application/json"], default="image/jpeg"
