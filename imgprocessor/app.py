@@ -125,6 +125,16 @@ def make_metrics(settings: Settings, renderers: Renderers | None = None) -> Metr
         return {labels: number for labels, number in known.items() if number is not None}
 
     metrics.watch(Watched("imgprocessor_store_bytes", "Kept.", kept, ("store",)))
+    all_stores = stores | ({"remote": _remote_store(settings)} if settings.remote.hosts else {})
+    metrics.watch(
+        Watched(
+            "imgprocessor_damaged_entries_total",
+            "Kept ones that were found damaged, or could not be read.",
+            lambda: {(name,): store.damages.read() for name, store in all_stores.items()},
+            ("store",),
+            grows=True,
+        )
+    )
     metrics.watch(
         Watched(
             "imgprocessor_store_max_bytes",
@@ -238,18 +248,21 @@ def _remote(
     if remote.max_kept_bytes < 10 * remote.max_bytes:
         wrong = f"[remote] max_kept_bytes must be at least ten times max_bytes: {remote.max_bytes}"
         raise ConfigurationError(f"{wrong}; no original takes more than a tenth")
-    store = Store(
-        Path(remote.folder),
-        max_bytes=remote.max_kept_bytes if keeps else 0,
-        min_free_percent=settings.store.min_free_percent,
-        complain=Complaints(),
-        whole_groups=True,
-    )
     return Remote(
         remote,
         settings.originals,
-        store=store,
+        store=_remote_store(settings, keeps=keeps),
         purges=purges,
         downloader=downloader or Downloader(remote),
         complain=Complaints(),
+    )
+
+
+def _remote_store(settings: Settings, *, keeps: bool = True) -> Store:
+    return Store(
+        Path(settings.remote.folder),
+        max_bytes=settings.remote.max_kept_bytes if keeps else 0,
+        min_free_percent=settings.store.min_free_percent,
+        complain=Complaints(),
+        whole_groups=True,
     )

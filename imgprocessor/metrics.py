@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -172,13 +172,14 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Watched:
-    """A number that goes up and down."""
+    """A number that others know: one that goes up and down, or, where it `grows`, a count."""
 
     name: str
     help: str
     ask: Callable[[], Mapping[tuple[str, ...], float]]
     """Return the numbers of this moment by the values of the labels. An OSError leaves them out."""
     labels: tuple[str, ...] = ()
+    grows: bool = False
 
 
 def _keys(counted: Counted, labels: tuple[str, ...]) -> Iterator[Key]:
@@ -200,7 +201,8 @@ def _asked(watched: Iterable[Watched]) -> Iterator[Metric]:
             numbers = one.ask()
         except OSError:
             continue
-        family = GaugeMetricFamily(one.name, one.help, labels=one.labels)
+        kind = CounterMetricFamily if one.grows else GaugeMetricFamily
+        family = kind(one.name, one.help, labels=one.labels)
         for labels, number in numbers.items():
             family.add_metric(labels, number)
         yield family

@@ -168,7 +168,7 @@ class Remote(Copies):
             with contextlib.suppress(OSError), self._gate.held(_turn(original.url), 1):
                 facts = self._facts(original.url)
         if facts is None or facts.checksum != checksum:
-            self._complain(f"{original.path} is damaged; it is fetched anew")
+            self._store.note_damage(f"{original.path} is damaged; it is fetched anew")
             with contextlib.suppress(OSError):
                 self._store.purge(original.url)
             raise OriginalsUnavailable(f"{original.path} is damaged")

@@ -20,7 +20,7 @@ from imgprocessor.entry import checked, entry_bytes, name_of, write_entry, write
 from imgprocessor.files import TOUCH_SECONDS, File, cost_of, files_in, folders_in, move, scanned
 from imgprocessor.gate import Gate
 from imgprocessor.purges import Mark
-from imgprocessor.totals import Totals
+from imgprocessor.totals import Growing, Totals
 
 _COLLECT_FROM = 0.95
 _COLLECT_TO = 0.85
@@ -73,6 +73,8 @@ class Store:
         self._incoming = folder / "incoming"
         self._gate = Gate(folder / "locks")
         self._totals = Totals(folder / "totals", self._gate, is_empty=self._is_empty)
+        self.damages = Growing(folder / "damages", self._gate)
+        """How often an entry was found damaged, or could not be read, by any process."""
         self._serial = itertools.count()
         self._background = threading.Lock()
 
@@ -89,6 +91,12 @@ class Store:
         """
         with self._totals.locked() as (total, _):
             return total
+
+    def note_damage(self, wrong: str) -> None:
+        """Say what is wrong with an entry, and count it."""
+        self._complain(wrong)
+        with contextlib.suppress(OSError):  # a disk that is not written any more: it was said
+            self.damages.increase()
 
     def get(self, group: str, key: str, scratch: Scratch | None = None) -> memoryview | None:
         """Return what was put; None where nothing was, or what is there is damaged.
@@ -114,11 +122,11 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self._complain(f"{path} cannot be read: {error.strerror}")
+            self.note_damage(f"{path} cannot be read: {error.strerror}")
             return None
         body = checked(content, _name(group, key))
         if body is None:
-            self._complain(f"{path} is damaged; what it held is made anew")
+            self.note_damage(f"{path} is damaged; what it held is made anew")
             _drop(path)
         return body
 

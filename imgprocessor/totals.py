@@ -1,7 +1,7 @@
-"""How many bytes are kept: one small file that all processes share.
+"""How many bytes are kept, and how often one was wrong: small files that all processes share.
 
-What is counted is never less than what is on the disk. It may be more, after a process was killed,
-until all is counted anew.
+What is counted as kept is never less than what is on the disk. It may be more, after a process was
+killed, until all is counted anew.
 """
 
 import contextlib
@@ -17,6 +17,9 @@ from imgprocessor.gate import Gate
 
 _NUMBERS = struct.Struct("<qqI")
 """Bytes that are kept, bytes that were ever added, a checksum of both."""
+
+_NUMBER = struct.Struct("<QI")
+"""A number that only grows, and its checksum."""
 
 _WAIT_SECONDS = 1.0
 """For the lock, which everybody holds for microseconds."""
@@ -45,13 +48,7 @@ class Totals:
 
     def write(self, total: int, added: int) -> None:
         """Write both down; only inside `locked`."""
-        # In place: whoever writes holds the lock, and what is torn will be counted anew.
-        content = _NUMBERS.pack(total, added, _checksum(total, added))
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            os.pwrite(descriptor, content, 0)
-        finally:
-            os.close(descriptor)
+        _write(self._file, _NUMBERS.pack(total, added, _checksum(total, added)))
 
     def subtract(self, cost: int) -> None:
         """Count so many bytes less, which were removed.
@@ -73,5 +70,47 @@ class Totals:
         return (total if checksum == _checksum(total, added) else None), added
 
 
-def _checksum(total: int, added: int) -> int:
-    return xxhash.xxh32_intdigest(f"{total} {added}".encode())
+class Growing:
+    """A number that only grows. It begins anew where its file was lost, or is torn."""
+
+    def __init__(self, file: Path, gate: Gate) -> None:
+        """Use a file, which is made when first needed."""
+        self._file = file
+        self._gate = gate
+
+    def increase(self) -> None:
+        """Add one.
+
+        Raises:
+            OSError: it cannot be written, or somebody else holds the lock.
+        """
+        with self._gate.held(self._file.name, _WAIT_SECONDS) as mine:
+            if not mine:
+                raise BlockingIOError(errno.EWOULDBLOCK, "the number is locked")
+            number = self.read() + 1
+            _write(self._file, _NUMBER.pack(number, _checksum(number)))
+
+    def read(self) -> int:
+        """Return the number.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        try:
+            number, checksum = _NUMBER.unpack(self._file.read_bytes())
+        except (FileNotFoundError, struct.error):
+            return 0
+        return number if checksum == _checksum(number) else 0
+
+
+def _write(file: Path, content: bytes) -> None:
+    # In place: whoever writes holds the lock, and what is torn will be counted anew.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        os.pwrite(descriptor, content, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _checksum(*numbers: int) -> int:
+    return xxhash.xxh32_intdigest(" ".join(map(str, numbers)).encode())

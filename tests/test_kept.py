@@ -18,9 +18,11 @@ import pytest
 import servers
 from conftest import ROOT
 from flask.testing import FlaskClient
+from test_metrics import parsed, total
 
 from imgprocessor import app
 from imgprocessor.app import make_service, make_web
+from imgprocessor.metrics import METRICS_PATH
 from imgprocessor.service import Service
 from imgprocessor.settings import Settings
 from imgprocessor.store import Store
@@ -95,6 +97,11 @@ def _exchange(file: Path) -> None:
     file.write_bytes(other.read_bytes())
 
 
+def _damages(web: FlaskClient, store: str) -> float:
+    samples = parsed(web.get(METRICS_PATH).text)
+    return total(samples, "imgprocessor_damaged_entries_total", store=store)
+
+
 DAMAGES = [
     _flip_each_byte, _flip_one_bit, _truncate, _empty, _extend, _make_a_folder, _make_a_loop,
     _exchange,
@@ -117,11 +124,17 @@ def test_no_damaged_byte_is_ever_sent(
     for file in _entries(settings, store):
         damage(file)
 
+    counts = [_damages(web, store)]
     for _ in range(2):
         answers = [web.get(url) for url in urls]
         assert [answer.status_code for answer in answers] == [200, 200]
         assert [answer.data for answer in answers] == good
+        counts.append(_damages(web, store))
     assert _sources(settings)[-2:] == ["store", "store"]
+    # What stays in its place until something is put there is noticed by each look.
+    before, noticed, healed = counts
+    assert before == 0 < noticed == healed
+    assert _damages(web, "masters" if store == "renditions" else "renditions") == 0
 
 
 @needs_root

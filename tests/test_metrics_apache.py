@@ -99,6 +99,25 @@ def test_counts_are_exact_over_all_daemons_and_survive_them(apache: Server) -> N
     assert len(list(folders[0].glob("counter_*.db"))) <= 2 * len(daemons)
 
 
+def test_what_renderers_find_damaged_is_counted(apache: Server) -> None:
+    """They read masters; nobody asks them for counts."""
+    assert apache.ask(f"{NASA}&width=100").status == 200
+    entries = apache.logs.parent / "cache" / "masters" / "entries"
+    deadline = time.monotonic() + 20
+    while not (files := [path for path in entries.rglob("*") if path.is_file()]):
+        assert time.monotonic() < deadline, "no master was kept"
+        time.sleep(0.05)
+    for path in files:
+        path.write_bytes(b"damaged")
+    before = total(_asked(apache), "imgprocessor_damaged_entries_total")
+    assert apache.ask(f"{NASA}&width=101").status == 200
+
+    samples = _asked(apache)
+    assert before == 0
+    assert total(samples, "imgprocessor_damaged_entries_total", store="masters") == 1
+    assert total(samples, "imgprocessor_damaged_entries_total", store="renditions") == 0
+
+
 def test_counts_survive_a_restart(tmp_path: Path, pictures: Path) -> None:
     for number in range(1, 3):
         with serving(tmp_path / "server", pictures) as server:

@@ -429,6 +429,7 @@ def test_what_is_damaged_is_never_shown_and_fetched_anew(
         pass
 
     assert any("is damaged" in text for text in host.complaints)
+    assert remote._store.damages.read() == 1  # noqa: SLF001 - what the metrics show
     assert read(remote, remote.find(URL)) == b"picture"
     assert host.asked == 2
 

@@ -164,6 +164,44 @@ def test_a_damaged_entry_is_a_miss_and_heals(
     assert got(store, "g", "k") == b"new"
 
 
+def _notice(folder: Path, times: int) -> None:
+    store = make(folder, lambda _: None)
+    for _ in range(times):
+        store.note_damage("damaged")
+
+
+def test_damage_is_counted_over_all_processes(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    put(store, "g", "k", b"body")
+    assert store.damages.read() == 0
+    (file,) = entry_files(folder)
+    file.write_bytes(b"")
+    assert store.get("g", "k") is None
+    assert store.get("g", "k") is None  # it has gone, and so is no damage any more
+    assert store.damages.read() == 1
+    fork = multiprocessing.get_context("fork")
+    others = [fork.Process(target=_notice, args=(folder, 100)) for _ in range(4)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+
+    assert store.damages.read() == 401
+
+
+@pytest.mark.parametrize("content", [b"", b"1", b"x" * 12, b"x" * 13])
+def test_a_torn_count_of_damage_begins_anew(
+    store: Store, tmp_path: Path, told: Told, content: bytes
+) -> None:
+    put(store, "g", "k", b"body")
+    (tmp_path / "store/damages").write_bytes(content)
+    assert store.damages.read() == 0
+    store.note_damage("damaged")
+
+    assert store.damages.read() == (1 if len(content) <= 12 else 0)
+    assert told == ["damaged"]
+
+
 def test_every_single_flipped_bit_is_noticed(store: Store, tmp_path: Path) -> None:
     put(store, "g", "k", b"body")
     (file,) = entry_files(tmp_path / "store")
