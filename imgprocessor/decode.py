@@ -172,8 +172,12 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> Opened:
     Raises:
         ImageError: as `inspect` does.
         BrokenOriginal: its header makes no sense, or not the same to the decoder.
+        OriginalsUnavailable: the disk fails.
     """
-    inspected = inspect(file, limits)
+    try:
+        inspected = inspect(file, limits)
+    except OSError as error:  # the disk's: there is no decoder yet
+        raise OriginalsUnavailable(f"cannot be read: {error}") from error
     with _fault_of_the_original():
         image = _DECODERS[inspected.kind](file)
     stored = Size(*image.size)

@@ -35,7 +35,8 @@ def write_entry(descriptor: int, name: bytes, parts: Iterable[bytes]) -> None:
         checksum.update(part)
         _write(descriptor, part)
     # What makes it an entry comes last.
-    os.pwrite(descriptor, _MAGIC + checksum.digest(), 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    _write(descriptor, _MAGIC + checksum.digest())
 
 
 def write_plain(descriptor: int, parts: Iterable[bytes]) -> None:

@@ -1,5 +1,6 @@
 """What is written down: one JSON line a request, and unexpected errors once, with traceback."""
 
+import contextlib
 import json
 import os
 import sys
@@ -98,6 +99,8 @@ def report_unexpected(error: BaseException) -> None:
 
 
 def _print(text: str) -> None:
-    # One write, so that the lines of several processes do not mix.
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    # Who cannot complain goes on working: the error log may lie on the very disk that fails.
+    with contextlib.suppress(OSError):
+        # One write, so that the lines of several processes do not mix.
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

@@ -1,0 +1,191 @@
+"""A process whose disk fails for a while: what it keeps, finds and answers meanwhile, and after.
+
+`LD_PRELOAD=/usr/lib/fiu/fiu_posix_preload.so python tests/failing_disk.py store|web FOLDER CHANCE
+POINT...` prints JSON. Points are libfiu's names of calls (`posix/io/rw/write`), which fail with EIO
+by that chance, or, where they end in `/reduce`, do less than was asked for.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import images
+from flask.testing import FlaskClient
+
+from imgprocessor.app import make_web
+from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.log import Complaints
+from imgprocessor.settings import LogSettings
+from imgprocessor.store import Store
+
+PRELOAD = Path("/usr/lib/fiu/fiu_posix_preload.so")
+"""Of Debian's libfiu0: C's calls with the points at which they can be told to fail."""
+
+KEYS = 12
+ROUNDS = 20
+WIDTHS = (90, 200, 333)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What came of a store."""
+
+    put: int
+    """Of all attempts while calls failed."""
+    got: int
+    wrong: list[str]
+    """Bodies that nobody put, and exceptions."""
+    lost: int
+    """Keys that were whole before, and are gone after: that is allowed."""
+    healed: bool
+    """Whether all is kept and found again, without any new process."""
+    in_the_way: list[int]
+    """How many files were on their way in afterwards, and how many once those were collected."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of an application."""
+
+    before: dict[str, int]
+    while_failing: dict[str, int]
+    after: dict[str, int]
+    """How often what was answered: the status, and whether the bytes of a 200 were right."""
+    sources: list[str]
+    """Where the last answers came from."""
+
+
+@contextlib.contextmanager
+def failing(points: list[str], chance: float) -> Iterator[None]:
+    """Let calls fail inside."""
+    fiu = ctypes.CDLL("libfiu.so.0")
+    fiu.fiu_set_prng_seed(1)
+    names = [point.encode() for point in points]
+    for name in names:
+        fiu.fiu_enable_random(name, 1, ctypes.c_void_p(errno.EIO), 0, ctypes.c_float(chance))
+    try:
+        yield
+    finally:
+        for name in names:
+            fiu.fiu_disable(name)
+
+
+def body(key: int, version: int) -> bytes:
+    """Return what is put: several parts, of several sizes."""
+    return random.Random(f"{key} {version}").randbytes(3000 + 20_000 * (key % 3))
+
+
+def put(store: Store, key: int, version: int) -> bool:
+    """Put it in small parts, each of which is written by itself."""
+    content = body(key, version)
+    parts = [content[start : start + 1000] for start in range(0, len(content), 1000)]
+    return store.put("g", str(key), len(content), parts)
+
+
+def keep(folder: Path, points: list[str], chance: float) -> Kept:
+    """Put and get, over and over, while calls fail."""
+    store = Store(folder, max_bytes=10**7, min_free_percent=0, complain=Complaints())
+    versions: dict[int, set[int]] = {key: {0} for key in range(KEYS)}
+    wrong: list[str] = []
+
+    def got(key: int) -> bool:
+        found = store.get("g", str(key))
+        whole = {body(key, version) for version in versions[key]}
+        if found is not None and bytes(found) not in whole:
+            wrong.append(f"{key} is {len(found)} bytes that nobody put")
+        return found is not None
+
+    before = all(put(store, key, 0) and got(key) for key in range(KEYS))
+    assert before
+    done: Counter[str] = Counter()
+    with failing(points, chance):
+        for version in range(1, ROUNDS + 1):
+            for key in range(KEYS):
+                versions[key].add(version)
+                try:
+                    done["got"] += got(key)
+                    done["put"] += put(store, key, version)
+                except Exception as error:  # noqa: BLE001 - there must be none
+                    wrong.append(repr(error))
+        store.settle()
+    lost = KEYS - sum(got(key) for key in range(KEYS))
+    incoming = folder / "incoming"
+    in_the_way = [len(list(incoming.iterdir()))]
+    for file in incoming.iterdir():
+        os.utime(file, (0, 0))
+    # Totals that are torn are counted anew behind the first one that is put.
+    put(store, 0, 0)
+    store.settle()
+    healed = all(put(store, key, 0) and got(key) for key in range(KEYS))
+    store.collect()
+    in_the_way.append(len(list(incoming.iterdir())))
+    return Kept(done["put"], done["got"], wrong, lost, healed, in_the_way)
+
+
+def answer(folder: Path, points: list[str], chance: float) -> Answered:
+    """Ask for kept and for new renditions, over and over, while calls fail."""
+    originals = folder / "originals"
+    originals.mkdir(parents=True)
+    names = [f"{number}.jpeg" for number in range(3)]
+    for number, name in enumerate(names):
+        images.save(originals / name, images.texture((640 + number, 480)), "JPEG", quality=90)
+    delivered = load_settings(DEFAULT_CONF, Overrides(originals=originals))
+    settings = replace(
+        delivered,
+        log=LogSettings(str(folder / "requests.log")),
+        store=replace(delivered.store, folder=str(folder / "cache")),
+    )
+    elsewhere = replace(settings, store=replace(settings.store, folder=str(folder / "other")))
+    urls = [f"/images/?name={name}&width={width}" for name in names for width in WIDTHS]
+    good = _digests(make_web(elsewhere).test_client(), urls)
+    web = make_web(settings).test_client()
+
+    def asked(wanted: list[str]) -> dict[str, int]:
+        outcomes: Counter[str] = Counter()
+        for url in wanted:
+            got = web.get(url)
+            right = _digest(got.data) == good[url]
+            outcomes[
+                str(got.status_code) + (" wrong" * (got.status_code == 200 and not right))
+            ] += 1
+        return dict(outcomes)
+
+    before = asked(urls[: len(urls) // 2])
+    with failing(points, chance):
+        meanwhile = [asked(urls) for _ in range(3)]
+    after = asked(urls)
+    for _ in range(2):  # what is kept may have to be counted anew behind the first one
+        asked(urls)
+    lines = Path(settings.log.file).read_text().splitlines()[-len(urls) :]
+    sources = [str(json.loads(line).get("source")) for line in lines]
+    total = sum(map(Counter, meanwhile), Counter[str]())
+    return Answered(before, dict(total), after, sources)
+
+
+def _digests(web: FlaskClient, urls: list[str]) -> dict[str, str]:
+    return {url: _digest(web.get(url).data) for url in urls}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def main(what: str, folder: str, chance: str, *points: str) -> None:
+    """Print what came of it."""
+    run: Callable[[Path, list[str], float], Kept | Answered]
+    run = keep if what == "store" else answer
+    print(json.dumps(dataclasses.asdict(run(Path(folder), list(points), float(chance)))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

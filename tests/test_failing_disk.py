@@ -1,0 +1,93 @@
+"""A disk whose calls fail with EIO while everything runs: slower, and never wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from failing_disk import KEYS, PRELOAD, ROUNDS, WIDTHS
+
+pytestmark = pytest.mark.skipif(not PRELOAD.exists(), reason="there is no libfiu0")
+
+# Not there: what libfiu has no point for (fallocate, utime, stat, mkdir, and Python's way to read a
+# folder), fsync, which nothing here calls, and close, which libfiu fails without closing anything.
+WRITING = [
+    "rw/write", "rw/write/reduce", "rw/pwrite", "rw/pwrite/reduce", "rw/ftruncate", "dir/rename",
+    "dir/unlink", "dir/rename dir/unlink", "dir/opendir",
+]  # fmt: skip
+READING = ["oc/open", "rw/read", "rw/read/reduce"]
+ALL = " ".join(point for point in WRITING + READING if " " not in point)
+MIXED = pytest.param(ALL, id="all")
+ANSWERS = 3 * len(WIDTHS)
+
+
+def _run(what: str, folder: Path, chance: float, points: str) -> tuple[dict[str, Any], list[str]]:
+    """Return what came of it, and what was complained of."""
+    script = str(ROOT / "tests/failing_disk.py")
+    command = [sys.executable, script, what, str(folder), str(chance)]
+    done = subprocess.run(
+        [*command, *(f"posix/io/{point}" for point in points.split())],
+        env={**os.environ, "LD_PRELOAD": str(PRELOAD), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    came: dict[str, Any] = json.loads(done.stdout)
+    return came, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("chance", [1, 0.2])
+@pytest.mark.parametrize("points", [*WRITING, *READING, MIXED])
+def test_a_store_is_never_wrong_and_heals(tmp_path: Path, points: str, chance: float) -> None:
+    came, complaints = _run("store", tmp_path / "store", chance, points)
+
+    assert came["wrong"] == []
+    assert came["healed"]
+    left, collected = came["in_the_way"]
+    assert collected == 0
+    assert left == 0 or "unlink" in points
+    # Once a minute at most, and the complaint itself may not get through.
+    assert len(complaints) <= 1
+    assert all("Input/output error" in line or "damaged" in line for line in complaints)
+    if points in WRITING:
+        assert came["lost"] == 0
+        assert came["got"] == KEYS * ROUNDS
+    if chance < 1 and points != ALL:
+        assert came["put"] > 0
+
+
+@pytest.mark.parametrize("points", ["rw/pwrite", "rw/ftruncate", "dir/rename", "oc/open"])
+def test_the_faults_are_real(tmp_path: Path, points: str) -> None:
+    """Otherwise nothing would be tried above."""
+    came, complaints = _run("store", tmp_path / "store", 1, points)
+
+    assert came["put"] == 0
+    assert ["Input/output error" in line for line in complaints] == [True]
+
+
+@pytest.mark.parametrize("points", WRITING)
+def test_a_disk_that_is_not_written_costs_no_answer(tmp_path: Path, points: str) -> None:
+    came, _ = _run("web", tmp_path, 1, points)
+
+    assert came["while_failing"] == {"200": 3 * ANSWERS}
+    assert came["after"] == {"200": ANSWERS}
+    assert came["sources"] == ["store"] * ANSWERS
+
+
+@pytest.mark.parametrize("chance", [1, 0.2])
+@pytest.mark.parametrize("points", [*READING, MIXED])
+def test_a_disk_that_is_not_read_is_unavailable_and_no_fault(
+    tmp_path: Path, points: str, chance: float
+) -> None:
+    """Neither a 500, nor a 422, which would be remembered of an original that is good."""
+    came, _ = _run("web", tmp_path, chance, points)
+
+    assert came["while_failing"].keys() <= {"200", "503"}
+    assert came["after"] == {"200": ANSWERS}
+    assert came["sources"] == ["store"] * ANSWERS
