@@ -1,4 +1,4 @@
-"""The store's cap at its full size: ten times 50 MB by four writers, while others read."""
+"""The store at its full size: ten times its cap by four writers, and a thousand writers killed."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from measures import Measured
-from test_store import bytes_on_disk, make, put
+from test_store import bytes_on_disk, kill_writers, make, put
 
 from imgprocessor.store import Store
 
@@ -77,3 +77,17 @@ def test_the_cap_holds_and_what_is_hot_stays(tmp_path: Path, measured: Measured)
     assert share >= 0.95
     # Of all processors' time while it lasted.
     assert collecting <= 0.1 * seconds * (os.cpu_count() or 1)
+
+
+def test_a_thousand_writers_are_killed(tmp_path: Path, measured: Measured) -> None:
+    """L1: nobody ever finds half an entry."""
+    began = time.monotonic()
+    whole, caught = kill_writers(tmp_path / "store", 100)
+    seconds = time.monotonic() - began
+    measured(
+        "L1",
+        f"1,000 kills in {seconds:.0f} s, {caught} with an entry on its way in: none torn,"
+        f" {whole} found whole meanwhile",
+    )
+    assert whole > 1000
+    assert caught > 100
