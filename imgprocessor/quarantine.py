@@ -23,6 +23,12 @@ from imgprocessor.originals import Original
 
 _MAX_DEATHS = 2
 _MAX_REMEMBERED = 2000
+"""Files, a page of memory each: 8 MB, beside one for each process that adds another at that moment.
+"""
+_MAX_TEXT = 800
+"""Characters of what an original was refused for, 3,200 bytes at most: what decoders say may have a
+part of the file in it.
+"""
 _DEATHS = ".deaths"
 
 _VERDICTS: dict[str, type[ImageError]] = {
@@ -89,7 +95,8 @@ class Quarantine:
             self._make_room()
             path = self._verdict_of(original)
             fresh = path.with_name(f"{path.name}.{os.getpid()}")
-            fresh.write_text(f"{error.code}\n{error}", encoding="utf-8", errors="replace")
+            text = f"{error.code}\n{error}"[:_MAX_TEXT]
+            fresh.write_text(text, encoding="utf-8", errors="replace")
             fresh.replace(path)
 
     def _deaths(self, original: Original, plan: str) -> int:

@@ -1,5 +1,6 @@
 """Originals that did harm are remembered, and forgotten again."""
 
+import multiprocessing
 import os
 import time
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imgprocessor import quarantine as quarantine_module
 from imgprocessor.errors import BrokenOriginal, Busy, DeadlyOriginal, ImageError, NotFound
 from imgprocessor.originals import Original
 from imgprocessor.quarantine import Quarantine
@@ -106,9 +108,87 @@ def test_a_folder_that_cannot_be_used_forgets_and_still_ends_trials(tmp_path: Pa
     quarantine.check(ORIGINAL, PLAN)
 
 
-def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgprocessor.quarantine._MAX_REMEMBERED", 20)
+MOST = 20
+"""Instead of 2,000."""
+
+
+def _taken(folder: Path) -> tuple[int, int]:
+    """Return how many files there are, and their pages in memory."""
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    return len(sizes), sum(-(-size // 4096) for size in sizes)
+
+
+def _note(quarantine: Quarantine, kind: str, number: int) -> None:
+    """Let an original do harm: each time another one, or another rendition of one."""
+    original = replace(ORIGINAL, inode=number)
+    if kind == "refused":
+        quarantine.note_verdict(original, BrokenOriginal("\N{BOMB}" * 10_000))
+    elif kind == "kills":
+        quarantine.note_death(original)
+    elif kind == "kills after decoding":
+        for _ in range(2):
+            quarantine.note_death(ORIGINAL, f"plan {number}")
+    else:
+        _note(quarantine, KINDS[number % 3], number)
+
+
+KINDS = ["refused", "kills", "kills after decoding", "all of that"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_remembered_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("imgprocessor.quarantine._MAX_REMEMBERED", MOST)
     quarantine = Quarantine(tmp_path / "quarantine", 600)
-    for number in range(100):
-        quarantine.note_verdict(replace(ORIGINAL, inode=number), BrokenOriginal("cut"))
-        assert len(list((tmp_path / "quarantine").iterdir())) <= 20
+    most = 0
+    for number in range(15 * MOST):
+        _note(quarantine, kind, number)
+        files, pages = _taken(tmp_path / "quarantine")
+        assert pages <= files <= MOST
+        most = max(most, files)
+    assert most == MOST
+
+
+def _note_many(folder: Path, kind: str, first: int) -> None:
+    quarantine = Quarantine(folder, 600)
+    for number in range(first, first + 15 * MOST):
+        _note(quarantine, kind, number)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_bounded_over_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("imgprocessor.quarantine._MAX_REMEMBERED", MOST)
+    folder = tmp_path / "quarantine"
+    folder.mkdir()
+    fork = multiprocessing.get_context("fork")
+    others = [
+        fork.Process(target=_note_many, args=(folder, kind, number * 10_000)) for number in range(4)
+    ]
+    for other in others:
+        other.start()
+    while any(other.is_alive() for other in others):
+        assert len(list(folder.iterdir())) <= MOST + len(others)
+    for other in others:
+        other.join()
+
+    assert [other.exitcode for other in others] == [0] * len(others)
+
+
+def test_all_of_it_is_little(tmp_path: Path) -> None:
+    """In memory: the folder is in /dev/shm."""
+    quarantine = Quarantine(tmp_path / "quarantine", 600)
+    for number in range(200):
+        _note(quarantine, "refused", number)
+    files, pages = _taken(tmp_path / "quarantine")
+
+    assert pages * 4096 / files * quarantine_module._MAX_REMEMBERED <= 10_000_000  # noqa: SLF001
+
+
+def test_a_long_verdict_is_still_one(quarantine: Quarantine) -> None:
+    _note(quarantine, "refused", 7)
+
+    with pytest.raises(BrokenOriginal, match="remembered"):
+        quarantine.check(replace(ORIGINAL, inode=7), PLAN)
