@@ -97,7 +97,8 @@ def make_web(
         signing=make_signing(settings),
     )
     root, store = Path(settings.originals.root), Path(settings.store.folder)
-    add_health(web, Readiness(root, store, renderers), digest(settings))
+    remote = Path(settings.remote.folder) if settings.remote.hosts else None
+    add_health(web, Readiness(root, store, remote, renderers), digest(settings))
     if metrics is not None:
         add_metrics(web, metrics)
     purging = make_purging(settings, service)

@@ -1,9 +1,10 @@
-"""Whether this node should be sent visitors: originals, store, renderers, all looked at anew."""
+"""Whether this node should be sent visitors: folders and renderers, all looked at anew."""
 
 import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from imgprocessor.renderers import Renderers
@@ -21,12 +22,19 @@ class Readiness:
     """The folder."""
     store: Path
     """The folder."""
+    remote: Path | None
+    """The folder of originals from elsewhere; None where no host is allowed."""
     renderers: Renderers | None
     """None where renditions are made in this process."""
 
     def checks(self) -> dict[str, str]:
         """Return what was looked at, and `ok` or what is wrong, in words for strangers."""
-        checks = {"originals": _tried(self._list), "store": _tried(self._write)}
+        checks = {
+            "originals": _tried(partial(_list, self.originals)),
+            "store": _tried(partial(_write, self.store)),
+        }
+        if self.remote is not None:
+            checks["remote"] = _tried(partial(_write, self.remote))
         if self.renderers is not None:
             there = self.renderers.are_there()
             checks["renderers"] = OK if there else "there is none"
@@ -34,14 +42,16 @@ class Readiness:
             checks["places"] = OK if free else "all are taken"
         return checks
 
-    def _list(self) -> None:
-        with os.scandir(self.originals) as entries:
-            next(entries, None)
 
-    def _write(self) -> None:
-        self.store.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.store) as file:
-            file.write(bytes(_TRIED_BYTES))
+def _list(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        next(entries, None)
+
+
+def _write(folder: Path) -> None:
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_TRIED_BYTES))
 
 
 def _tried(action: Callable[[], None]) -> str:

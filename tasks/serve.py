@@ -71,7 +71,7 @@ def main() -> int:
         make_purging(settings, make_service(settings))
         port = free_port(options.port)
         logs = _prepare_log(Path(settings.log.file))
-        _prepare_store(Path(settings.store.folder))
+        _prepare_folders(settings)
         _check_readable(settings)
         return _serve(port, settings, logs, options)
     except (CannotServe, ConfigurationError) as error:
@@ -143,8 +143,22 @@ def _prepare_log(file: Path) -> Path:
     return file.parent
 
 
-def _prepare_store(folder: Path) -> None:
-    """Make the folder that the daemons keep renditions and masters in.
+def _prepare_folders(settings: Settings) -> None:
+    """Make the folders that the daemons write to; the outer first, where one is in the other."""
+    for folder, name in sorted((Path(path), name) for name, path in _written(settings).items()):
+        _prepare_folder(name, folder)
+
+
+def _written(settings: Settings) -> dict[str, str]:
+    """Return the folders that the daemons keep something in, by their settings' names."""
+    folders = {"[store] folder": settings.store.folder}
+    if settings.remote.hosts:
+        folders["[remote] folder"] = settings.remote.folder
+    return folders
+
+
+def _prepare_folder(name: str, folder: Path) -> None:
+    """Make a folder that the daemons write to.
 
     Root gives away a new or an empty folder, and never what a symbolic link leads to.
     """
@@ -158,7 +172,7 @@ def _prepare_store(folder: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise CannotServe(f"[store] folder: {folder}: {error.strerror}") from error
+        raise CannotServe(f"{name}: {folder}: {error.strerror}") from error
 
 
 def _check_readable(settings: Settings) -> None:
@@ -174,7 +188,7 @@ def _check_readable(settings: Settings) -> None:
         Path(settings.policy.file),
         Path(settings.originals.root),
         Path(settings.log.file),
-        Path(settings.store.folder),
+        *map(Path, _written(settings).values()),
         *secrets,
     ):
         for path in (*reversed(wanted.parents), wanted):

@@ -504,6 +504,40 @@ def test_a_daemon_that_cannot_start_says_why_in_one_line(tmp_path: Path, picture
     assert "imgprocessor.ini: [nonsense]: no such section" in errors
 
 
+@pytest.mark.parametrize("folder", ["elsewhere", "cache/elsewhere"])
+def test_the_folder_of_originals_from_elsewhere_is_the_daemons(
+    tmp_path: Path, pictures: Path, folder: str
+) -> None:
+    """Apart from the store, where they could not make it themselves, and in it."""
+    servers.open_up(tmp_path)
+    settings = f"[remote]\nhosts = localhost\nfolder = {folder}\n"
+    with serving(tmp_path / "server", pictures, settings=settings) as server:
+        ready = server.ask("/images/-/ready")
+        (daemon, *_) = server.daemons()
+        owner = Path(f"/proc/{daemon}").stat().st_uid
+
+    assert json.loads(ready.body)["checks"]["remote"] == "ok"
+    assert {(tmp_path / "server" / path).stat().st_uid for path in ("cache", folder)} == {owner}
+
+
+def test_a_folder_of_originals_from_elsewhere_that_is_a_link_is_refused(
+    tmp_path: Path, pictures: Path
+) -> None:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "server" / "elsewhere").symlink_to(tmp_path / "mine")
+    settings = "[remote]\nhosts = localhost\nfolder = elsewhere\n"
+    with (
+        pytest.raises(AssertionError, match="never ready") as caught,
+        serving(tmp_path / "server", pictures, settings=settings),
+    ):
+        pass
+
+    link = tmp_path / "server" / "elsewhere"
+    assert f"./run serve: [remote] folder: {link}: Not a directory" in str(caught.value)
+    assert (tmp_path / "mine").stat().st_uid == os.geteuid()
+
+
 def test_originals_from_elsewhere_have_a_process_of_their_own(
     tmp_path: Path, pictures: Path
 ) -> None:

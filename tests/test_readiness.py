@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from imgprocessor.app import make_web
 from imgprocessor.settings import Settings
 
 HEALTH, READY = "/images/-/health", "/images/-/ready"
@@ -47,6 +49,31 @@ def test_what_is_missing_is_said_and_the_process_is_alive_all_the_same(
     assert answer.get_json()["status"] == "not ready"
     assert answer.get_json()["checks"][part] == wrong
     assert client.get(HEALTH).status_code == 200
+
+
+@pytest.fixture
+def allowing(settings: Settings, tmp_path: Path) -> Settings:
+    """The settings of who allows a host."""
+    remote = replace(settings.remote, hosts=("a.example",), folder=str(tmp_path / "elsewhere"))
+    return replace(settings, remote=remote)
+
+
+def test_where_hosts_are_allowed_their_originals_can_be_kept(allowing: Settings) -> None:
+    client = make_web(allowing).test_client()
+    ready = client.get(READY)
+    _replaced_by_a_file(Path(allowing.remote.folder))
+    broken = client.get(READY)
+
+    assert (ready.status_code, ready.get_json()["checks"]["remote"]) == (200, "ok")
+    assert (broken.status_code, broken.get_json()["checks"]["remote"]) == (503, "file exists")
+    assert broken.get_json()["checks"]["store"] == "ok"
+
+
+def test_where_no_host_is_allowed_their_folder_does_not_matter(allowing: Settings) -> None:
+    Path(allowing.remote.folder).write_bytes(b"")
+    nobody = replace(allowing, remote=replace(allowing.remote, hosts=()))
+
+    assert make_web(nobody).test_client().get(READY).status_code == 200
 
 
 def test_a_store_that_is_not_there_yet_is_made(client: FlaskClient, settings: Settings) -> None:
