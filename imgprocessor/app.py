@@ -41,6 +41,7 @@ from imgprocessor.settings import (
 )
 from imgprocessor.signing import Signing
 from imgprocessor.store import Store
+from imgprocessor.threads import daemons, too_few
 from imgprocessor.web import create_web
 from imgprocessor.workshop import (
     keep_memory,
@@ -62,6 +63,7 @@ def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
     settings = load_settings(conf, overrides)
     folder = run_folder(settings)
     web = make_web(settings, _renderers(settings, folder))
+    _warn_of_too_few_threads(settings)
     Foreman(folder, _processes(settings), settings, Complaints()).start()
     return web
 
@@ -220,12 +222,23 @@ def _processes(settings: Settings) -> int:
     return settings.renderers.processes or len(os.sched_getaffinity(0))
 
 
+def _max_jobs(settings: Settings) -> int:
+    return _processes(settings) * (1 + settings.renderers.max_waiting_per_process)
+
+
+def _warn_of_too_few_threads(settings: Settings) -> None:
+    found = daemons()
+    if found is not None:
+        jobs, fetches = _max_jobs(settings), settings.remote.max_fetches
+        wrong = too_few(found, max_jobs=jobs, max_fetches=fetches)
+        if wrong is not None:
+            Complaints()(wrong)
+
+
 def _renderers(settings: Settings, folder: Path) -> Renderers:
-    processes = _processes(settings)
-    places = processes * (1 + settings.renderers.max_waiting_per_process)
     return Renderers(
         folder,
-        Places(Gate(folder / "locks"), places),
+        Places(Gate(folder / "locks"), _max_jobs(settings)),
         make_quarantine(settings),
         max_wait_seconds=settings.store.max_wait_seconds,
         max_render_seconds=settings.renderers.max_render_seconds,

@@ -417,7 +417,9 @@ def _system_apache(folder: Path, pictures: Path, port: int) -> dict[str, str]:
     for site in (etc / "sites-enabled").iterdir():
         site.unlink()
     (etc / "ports.conf").write_text(f"Listen 127.0.0.1:{port}\n")
-    conf = servers.configuration(folder / "conf", f"[originals]\nroot = {pictures}\n")
+    # As many renderers everywhere: on six cores the threads that are delivered are too few.
+    settings = f"[originals]\nroot = {pictures}\n[renderers]\nprocesses = 2\n"
+    conf = servers.configuration(folder / "conf", settings)
     logs = folder / "logs"
     logs.mkdir()
     (conf.parent / "logs").mkdir()
@@ -480,6 +482,35 @@ def test_the_virtual_host_serves_from_a_system_apache(tmp_path: Path, pictures: 
         time.sleep(0.05)
     errors = (tmp_path / "logs" / "error.log").read_text()
     assert "[wsgi:error]" not in errors
+
+
+@pytest.mark.parametrize(("threads", "wanted"), [(24, None), (10, None), (9, 10), (4, 10)])
+def test_daemons_with_too_few_threads_say_what_to_set(
+    tmp_path: Path, pictures: Path, threads: int, wanted: int | None
+) -> None:
+    """18 jobs may be rendered or wait."""
+    servers.open_up(tmp_path)
+    port = servers.free_port()
+    environment = _system_apache(tmp_path, pictures, port)
+    site = tmp_path / "etc" / "sites-available" / "imgprocessor.conf"
+    text = site.read_text()
+    assert text.count("Define IMG_THREADS 24") == 1
+    site.write_text(text.replace("Define IMG_THREADS 24", f"Define IMG_THREADS {threads}"))
+    subprocess.run(["/usr/sbin/apache2ctl", "start"], env=environment, check=True)
+    try:
+        answer = servers.ask(port, NASA, {"Host": "images.example.org"})
+    finally:
+        pid = int((tmp_path / "apache2.pid").read_text())
+        subprocess.run(["/usr/sbin/apache2ctl", "stop"], env=environment, check=True)
+    servers.await_true(lambda: pid not in servers.all_processes())
+
+    assert answer.status == 200
+    errors = (tmp_path / "logs" / "error.log").read_text()
+    said = {line.partition("imgprocessor: ")[2] for line in errors.splitlines() if "thread" in line}
+    assert len(said) == (wanted is not None)
+    for line in said:
+        assert line.startswith(f"too few threads: 2 x {threads} = {2 * threads} in the daemons")
+        assert line.endswith(f"Define IMG_THREADS {wanted} or more in the virtual host")
 
 
 def test_a_daemon_that_cannot_start_says_why_in_one_line(tmp_path: Path, pictures: Path) -> None:

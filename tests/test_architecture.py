@@ -69,6 +69,7 @@ LAYERS = {
     "HTTP": ["log", "metrics", "responses", "operations", "web"],
     "wiring": [
         "loading",
+        "threads",
         "workshop",
         "app",
         "rendering",
