@@ -31,12 +31,16 @@ HOSTS = ("a.example", "b.example")
 SETTINGS = RemoteSettings(
     hosts=HOSTS,
     max_bytes=100_000,
-    dns_seconds=1,
-    connect_seconds=1,
-    first_byte_seconds=1,
-    total_seconds=4,
+    dns_seconds=20,
+    connect_seconds=20,
+    first_byte_seconds=20,
+    total_seconds=20,
 )
-SLACK_SECONDS = 0.7
+"""A test shortens the one limit that it is about: no other ends anything then, and a machine that
+is busy changes no error into another."""
+SLACK_SECONDS = 8
+"""As much later than it should a limit may end something on a busy machine: far less than the next
+limit, which would end it otherwise."""
 BODY = b"picture" * 100
 
 
@@ -177,10 +181,11 @@ FAULTS: dict[str, tuple[Behave, type[ImageError], float]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_host_that_does_what_it_should_not_costs_bounded_time(fault: str) -> None:
     behave, error, seconds = FAULTS[fault]
+    settings = replace(SETTINGS, first_byte_seconds=1) if seconds == 1 else SETTINGS
     with origin(behave) as there:
         began = time.monotonic()
         with pytest.raises(error):
-            fetched(there.port)
+            fetched(there.port, settings=settings)
         assert seconds - 0.1 < time.monotonic() - began < seconds + SLACK_SECONDS
         assert len(there.requests) <= SETTINGS.max_redirects + 1
 
@@ -207,14 +212,16 @@ def test_the_total_time_is_bounded_whatever_each_part_takes() -> None:
 
 
 def test_a_body_that_keeps_the_rate_may_take_its_time() -> None:
+    """Over the whole of it: most comes at first, so that a pause of some seconds does no harm."""
+
     def behave(connection: socket.socket, _request: bytes) -> None:
-        connection.sendall(answer(b"", Content_Length="45000"))
+        connection.sendall(answer(b"", Content_Length="99000") + bytes(90_000))
         for _ in range(30):
-            connection.sendall(bytes(1500))
+            connection.sendall(bytes(300))
             time.sleep(0.1)
 
     with origin(behave) as there:
-        assert fetched(there.port).body == bytes(45000)
+        assert fetched(there.port).body == bytes(99_000)
 
 
 def test_what_is_longer_than_it_says_ends_where_it_says() -> None:
@@ -300,7 +307,9 @@ def test_a_name_that_changes_its_mind_is_asked_once_for_each_connection() -> Non
         came = 0
         for _ in range(1000):
             with contextlib.suppress(OriginForbidden):
-                downloader.fetch(read_url("http://a.example/"), None, seconds=4)
+                downloader.fetch(
+                    read_url("http://a.example/"), None, seconds=SETTINGS.total_seconds
+                )
                 came += 1
 
     assert came == 400
@@ -309,6 +318,7 @@ def test_a_name_that_changes_its_mind_is_asked_once_for_each_connection() -> Non
 
 
 def test_addresses_are_tried_one_after_the_other_within_the_time_for_one() -> None:
+    settings = replace(SETTINGS, connect_seconds=3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
         port = full.getsockname()[1]
         for _ in range(3):  # until nobody else gets in
@@ -317,19 +327,25 @@ def test_addresses_are_tried_one_after_the_other_within_the_time_for_one() -> No
             waiting.connect_ex(("127.0.0.1", port))
         there = stack.enter_context(origin(saying(answer(BODY))))
 
+        shares: list[float] = []
+
         def dial(address: str, _port: int, seconds: float) -> socket.socket:
+            shares.append(seconds)
             ports = {PUBLIC: there.port, "8.8.8.8": port, "1.1.1.1": 1, "9.9.9.9": port}
             return socket.create_connection(("127.0.0.1", ports[address]), seconds)
 
         def resolved(*found: str) -> Download:
-            downloader = Downloader(SETTINGS, resolve=lambda _host, _port: found, dial=dial)
-            return downloader.fetch(read_url("http://a.example/"), None, seconds=4)
+            downloader = Downloader(settings, resolve=lambda _host, _port: found, dial=dial)
+            return downloader.fetch(
+                read_url("http://a.example/"), None, seconds=SETTINGS.total_seconds
+            )
 
         assert resolved("1.1.1.1", "8.8.8.8", PUBLIC).body == BODY
-        began = time.monotonic()
+        shares.clear()
         with pytest.raises(HostDown) as caught:
             resolved("8.8.8.8", "9.9.9.9")
-        assert time.monotonic() - began < 1 + SLACK_SECONDS
+        assert len(shares) == 2
+        assert sum(shares) <= 3
         assert isinstance(caught.value.error, OriginTimeout)
         with pytest.raises(HostDown) as caught:
             resolved("1.1.1.1")
@@ -343,10 +359,10 @@ def test_a_resolver_that_hangs_is_not_waited_for() -> None:
         released.wait(30)
         return ["127.0.0.1"]
 
-    downloader = Downloader(SETTINGS, resolve=resolve)
+    downloader = Downloader(replace(SETTINGS, dns_seconds=1), resolve=resolve)
     began = time.monotonic()
     with pytest.raises(HostDown, match="in time"):
-        downloader.fetch(read_url("http://a.example/"), None, seconds=4)
+        downloader.fetch(read_url("http://a.example/"), None, seconds=SETTINGS.total_seconds)
     assert 0.9 < time.monotonic() - began < 1 + SLACK_SECONDS
     released.set()
 
@@ -360,11 +376,11 @@ def test_only_so_many_resolvers_hang() -> None:
         released.wait(30)
         return []
 
-    downloader = Downloader(SETTINGS, resolve=resolve)
+    downloader = Downloader(replace(SETTINGS, dns_seconds=1), resolve=resolve)
 
     def one() -> None:
         with contextlib.suppress(HostDown, OriginBusy):
-            downloader.fetch(read_url("http://a.example/"), None, seconds=4)
+            downloader.fetch(read_url("http://a.example/"), None, seconds=SETTINGS.total_seconds)
 
     threads = [threading.Thread(target=one) for _ in range(40)]
     for thread in threads:
@@ -443,7 +459,7 @@ def silent() -> Iterator[int]:
 def test_a_handshake_ends_in_time(silent: int) -> None:
     began = time.monotonic()
     with pytest.raises(HostDown) as caught:
-        fetched(silent, "https://a.example/")
+        fetched(silent, "https://a.example/", settings=replace(SETTINGS, connect_seconds=1))
     assert isinstance(caught.value.error, OriginTimeout)
     assert 0.9 < time.monotonic() - began < 1 + SLACK_SECONDS
 
