@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
