@@ -77,7 +77,7 @@ class Originals:
         except ValueError as error:  # a NUL in the name
             raise NotFound(f"{name!r}: {error}") from error
         try:
-            return self._sized_up(self._inside(descriptor), os.fstat(descriptor))
+            return self._sized_up(*self._inside(descriptor))
         finally:
             os.close(descriptor)
 
@@ -124,21 +124,22 @@ class Originals:
             raise self._refusal(original.path, error) from error
         with os.fdopen(descriptor, "rb") as file:
             # The path may lead elsewhere by now, if a folder on the way was replaced by a link.
-            self._inside(descriptor)
-            opened = self._sized_up(original.path, os.fstat(descriptor))
+            _, status = self._inside(descriptor)
+            opened = self._sized_up(original.path, status)
             yield file, opened
             after = os.fstat(descriptor)
             if (after.st_mtime_ns, after.st_size) != (opened.modified_ns, opened.size_bytes):
                 raise OriginalsUnavailable(f"{original.path} was changed while it was read")
 
-    def _inside(self, descriptor: int) -> str:
-        """Return where an open file really is, symbolic links followed."""
+    def _inside(self, descriptor: int) -> tuple[str, os.stat_result]:
+        """Return where an open file really is, symbolic links followed; and what it is."""
         path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each request
         if not path.startswith(f"{self._root}/"):
             raise NotFound(f"{path} is outside {self._root}")
-        if not os.fstat(descriptor).st_nlink:
+        status = os.fstat(descriptor)
+        if not status.st_nlink:
             raise _Replaced(path)  # the kernel adds a word to its name
-        return path
+        return path, status
 
     def _sized_up(self, path: str, status: os.stat_result) -> Original:
         if not stat.S_ISREG(status.st_mode):
