@@ -53,7 +53,11 @@ class Places:
         self.require_one()
         if self._full_until:  # one looks again for all
             self._full_until = time.monotonic() + _LOOK_AGAIN_SECONDS
-        place = self._gate.enter_any(self._names)
+        try:
+            place = self._gate.enter_any(self._names)
+        except OSError:
+            self._full_until = 0.0  # or those who do not look were refused
+            raise
         self._full_until = 0.0 if place else time.monotonic() + _LOOK_AGAIN_SECONDS
         if place is None:
             raise Overloaded(f"all {self.count} places are taken")

@@ -78,3 +78,15 @@ def test_where_nothing_can_be_locked_nobody_is_refused(tmp_path: Path) -> None:
     places = Places(Gate(tmp_path / "locks"), 1)
     with places.taken(), places.taken():
         pass
+
+
+def test_where_nothing_can_be_locked_any_more_nobody_is_refused(tmp_path: Path) -> None:
+    """Not even when all places were taken just before."""
+    places = Places(Gate(tmp_path / "locks"), 1)
+    with places.taken():
+        assert not finds_one(places)
+        (tmp_path / "locks").unlink()
+        (tmp_path / "locks").mkdir()
+        await_true(lambda: finds_one(places), 1)
+
+        assert finds_one(places)
