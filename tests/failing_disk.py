@@ -26,7 +26,7 @@ from imgprocessor.app import make_web
 from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.log import Complaints
 from imgprocessor.settings import LogSettings
-from imgprocessor.store import Store
+from imgprocessor.store import Scratch, Store
 
 PRELOAD = Path("/usr/lib/fiu/fiu_posix_preload.so")
 """Of Debian's libfiu0: C's calls with the points at which they can be told to fail."""
@@ -97,9 +97,10 @@ def keep(folder: Path, points: list[str], chance: float) -> Kept:
     store = Store(folder, max_bytes=10**7, min_free_percent=0, complain=Complaints())
     versions: dict[int, set[int]] = {key: {0} for key in range(KEYS)}
     wrong: list[str] = []
+    scratch = Scratch()
 
     def got(key: int) -> bool:
-        found = store.get("g", str(key))
+        found = store.get("g", str(key), scratch if key % 2 else None)
         whole = {body(key, version) for version in versions[key]}
         if found is not None and bytes(found) not in whole:
             wrong.append(f"{key} is {len(found)} bytes that nobody put")

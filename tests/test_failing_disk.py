@@ -19,7 +19,7 @@ WRITING = [
     "rw/write", "rw/write/reduce", "rw/pwrite", "rw/pwrite/reduce", "rw/ftruncate", "dir/rename",
     "dir/unlink", "dir/rename dir/unlink", "dir/opendir",
 ]  # fmt: skip
-READING = ["oc/open", "rw/read", "rw/read/reduce"]
+READING = ["oc/open", "rw/read", "rw/read/reduce", "rw/readv"]
 ALL = " ".join(point for point in WRITING + READING if " " not in point)
 MIXED = pytest.param(ALL, id="all")
 ANSWERS = 3 * len(WIDTHS)
