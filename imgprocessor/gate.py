@@ -1,4 +1,4 @@
-"""One at a time, over all processes and threads: locks by name, bounded in time.
+"""One at a time, over all processes and threads: locks by name. No request waits for one for ever.
 
 The kernel frees a lock when its holder dies, however it dies.
 """
