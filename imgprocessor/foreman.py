@@ -13,7 +13,6 @@ import select
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgprocessor.gate import Gate
-from imgprocessor.renderers import SOCKET, inode
+from imgprocessor.renderers import SOCKET, inode, is_ours
 
 _LOCK = "foreman"
 
@@ -184,9 +183,8 @@ def _remove_unused(own: Path) -> None:
     for folder in own.parent.glob(f"{own.name.rpartition('-')[0]}-*"):
         with contextlib.suppress(OSError):
             status = folder.lstat()
-            is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
             is_old = time.time() - status.st_mtime > _UNUSED_SECONDS
-            if folder == own or not is_ours or not is_old:
+            if folder == own or not is_ours(status) or not is_old:
                 continue
             if not Gate(folder / "locks").held_of([_LOCK]):
                 shutil.rmtree(folder)

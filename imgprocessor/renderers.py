@@ -204,17 +204,18 @@ def own_folder(parent: Path, what_for: str) -> Path:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
-        if _is_ours(status) and not status.st_mode & 0o022:
+        if is_ours(status) and not status.st_mode & 0o022:
             # Whoever took a lock after somebody removed the folder has made it anew.
             folder.chmod(0o700)
             status = folder.lstat()
     except OSError as error:
         raise ConfigurationError(f"{where}: {error.strerror}") from error
     # Whoever can write there could hand jobs to the renderers.
-    if not _is_ours(status) or status.st_mode & 0o077:
+    if not is_ours(status) or status.st_mode & 0o077:
         raise ConfigurationError(f"{where} must be a folder of this user's alone: remove it")
     return folder
 
 
-def _is_ours(status: os.stat_result) -> bool:
+def is_ours(status: os.stat_result) -> bool:
+    """Whether something is a folder of this user's, and no link to one."""
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
