@@ -1,7 +1,10 @@
 """The one place where parts are made and joined."""
 
+import contextlib
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -122,18 +125,28 @@ def make_metrics(settings: Settings, renderers: Renderers | None = None) -> Metr
         "masters": settings.store.max_masters_bytes,
     }
     stores = {name: make_store(settings.store, name, cap) for name, cap in caps.items()}
+    if settings.remote.hosts:
+        caps["remote"] = settings.remote.max_kept_bytes
+        stores["remote"] = _remote_store(settings)
 
-    def kept() -> dict[tuple[str, ...], float]:
-        known = {(name,): store.kept_bytes() for name, store in stores.items()}
-        return {labels: number for labels, number in known.items() if number is not None}
+    def of_each(ask: Callable[[Store], int | None]) -> dict[tuple[str, ...], float]:
+        # A store whose disk fails must not hide the others.
+        known: dict[tuple[str, ...], float] = {}
+        for name, store in stores.items():
+            with contextlib.suppress(OSError):
+                number = ask(store)
+                if number is not None:
+                    known[(name,)] = number
+        return known
 
-    metrics.watch(Watched("imgprocessor_store_bytes", "Kept.", kept, ("store",)))
-    all_stores = stores | ({"remote": _remote_store(settings)} if settings.remote.hosts else {})
+    metrics.watch(
+        Watched("imgprocessor_store_bytes", "Kept.", partial(of_each, Store.kept_bytes), ("store",))
+    )
     metrics.watch(
         Watched(
             "imgprocessor_damaged_entries_total",
             "Kept ones that were found damaged, or could not be read.",
-            lambda: {(name,): store.damages.read() for name, store in all_stores.items()},
+            partial(of_each, lambda store: store.damages.read()),
             ("store",),
             grows=True,
         )

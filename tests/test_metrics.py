@@ -385,6 +385,26 @@ def test_what_the_application_answers_is_counted(client: FlaskClient) -> None:
     assert total(samples, "imgprocessor_processes") == 1
 
 
+def test_a_store_that_cannot_be_read_hides_no_other(settings: Settings, tmp_path: Path) -> None:
+    remote = replace(settings.remote, hosts=("a.example",), folder=str(tmp_path / "elsewhere"))
+    client = make_web(replace(settings, remote=remote)).test_client()
+    names = ("imgprocessor_store_bytes", "imgprocessor_damaged_entries_total")
+    whole = _asked(client)
+    for file in ("locks", "damages"):
+        path = Path(settings.store.folder) / "masters" / file
+        path.unlink(missing_ok=True)
+        path.mkdir()
+    broken = _asked(client)
+
+    for name in names:
+        assert _stores(whole, name) == {"renditions", "masters", "remote"}
+        assert _stores(broken, name) == {"renditions", "remote"}
+
+
+def _stores(samples: Samples, name: str) -> set[str]:
+    return {dict(labels)["store"] for known, labels in samples if known == name}
+
+
 def test_a_look_at_the_counts_is_no_picture(client: FlaskClient, settings: Settings) -> None:
     _asked(client)
     (started,) = Path(settings.log.file).read_text().splitlines()
