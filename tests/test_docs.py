@@ -216,6 +216,17 @@ def test_files_that_are_named_exist(file: str) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_the_comparison_is_the_one_that_is_linked() -> None:
+    section = _section("What was measured")
+    (file,) = re.findall(r"\((benchmarks/results/[\w-]+\.md)\)", section)
+    measured = (ROOT / file).read_text()
+    rows = re.findall(r"^\| [^|]+ (\| [\d.]+ \|.*)$", section, re.MULTILINE)
+
+    assert len(rows) == 7
+    for row in rows:
+        assert row in measured, row
+
+
 def test_every_directive_of_the_virtual_host_has_a_reason_above_it() -> None:
     """A block of directives may share one comment; none may stand without."""
     blocks = (ROOT / "apache/imgprocessor.conf").read_text().split("\n\n")
