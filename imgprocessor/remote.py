@@ -145,7 +145,7 @@ class Remote(Copies):
         """Open what `find` found; yield the file and the original as it is by now.
 
         Raises:
-            OriginalsUnavailable: it is damaged; whoever asks next has it fetched anew.
+            OriginalsUnavailable: it is damaged, or has gone; whoever asks next has it fetched anew.
                 Or as `Copies.open` does.
         """
         with super().open(original) as (file, opened):
@@ -167,7 +167,9 @@ class Remote(Copies):
             # Whoever has just fetched another version says so in a moment.
             with contextlib.suppress(OSError), self._gate.held(_turn(original.url), 1):
                 facts = self._facts(original.url)
-        if facts is None or facts.checksum != checksum:
+        if facts is None:  # purged meanwhile; or damaged, which was noted when it was read
+            raise OriginalsUnavailable(f"{original.path} has gone")
+        if facts.checksum != checksum:
             self._store.note_damage(f"{original.path} is damaged; it is fetched anew")
             with contextlib.suppress(OSError):
                 self._store.purge(original.url)

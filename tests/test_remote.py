@@ -15,6 +15,7 @@ import pytest
 from origins import PUBLIC, Origin, Wires, answer, origin, public
 from servers import await_true
 
+from imgprocessor.copies import Facts
 from imgprocessor.download import Downloader
 from imgprocessor.errors import (
     Busy,
@@ -448,6 +449,27 @@ def test_what_is_damaged_is_never_shown_and_fetched_anew(
     assert remote._store.damages.read() == 1  # noqa: SLF001 - what the metrics show
     assert read(remote, remote.find(URL)) == b"picture"
     assert host.asked == 2
+
+
+def test_what_was_purged_while_it_was_opened_is_no_damage(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each purge of a picture that is asked for would look like a disk that fails."""
+    host.replies["/a.jpg"] = answer(b"picture")
+    remote = host.remote()
+    found = remote.find(URL)
+    facts = remote._facts  # noqa: SLF001 - a purge in the middle
+
+    def purged(url: str) -> Facts | None:
+        remote.forget(url)
+        return facts(url)
+
+    monkeypatch.setattr(remote, "_facts", purged)
+    with pytest.raises(OriginalsUnavailable, match="gone"), remote.open(found):
+        pass
+
+    assert host.complaints == []
+    assert remote._store.damages.read() == 0  # noqa: SLF001 - what the metrics show
 
 
 @pytest.mark.parametrize("what", ["picture", "facts"])
