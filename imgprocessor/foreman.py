@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgprocessor.gate import Gate
-from imgprocessor.renderers import SOCKET, inode, is_ours
+from imgprocessor.renderers import SOCKET, inode, own_folders
 
 _LOCK = "foreman"
 
@@ -180,13 +180,10 @@ def _remove_unused(own: Path) -> None:
     """Remove the run folders of this user beside its own that nobody has used for an hour: each
     change of program or settings leaves one behind, and they may lie in memory.
     """
-    for folder in own.parent.glob(f"{own.name.rpartition('-')[0]}-*"):
+    for folder in own_folders(own.parent):
         with contextlib.suppress(OSError):
-            status = folder.lstat()
-            is_old = time.time() - status.st_mtime > _UNUSED_SECONDS
-            if folder == own or not is_ours(status) or not is_old:
-                continue
-            if not Gate(folder / "locks").held_of([_LOCK]):
+            is_old = time.time() - folder.stat().st_mtime > _UNUSED_SECONDS
+            if folder != own and is_old and not Gate(folder / "locks").held_of([_LOCK]):
                 shutil.rmtree(folder)
 
 

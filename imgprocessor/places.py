@@ -9,7 +9,7 @@ from imgprocessor.gate import Gate, Pass
 
 _LOOK_AGAIN_SECONDS = 0.02
 """Where there was no place there is none for a moment: who is refused must cost next to nothing.
-Nobody is kept from working: those who have a place are many times as many as renderers.
+Renderers go on meanwhile, where some may wait for them.
 """
 
 

@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,9 @@ _MAX_PATH_BYTES = 97
 
 BEGUN, DECODED, DONE = b"+", b"d", b"="
 """What a renderer says: a job is its own; the original is decoded; what became of it follows."""
+
+_DIGITS = 16
+"""Hexadecimal ones, in the name of a run folder."""
 
 _PAUSE_SECONDS = 0.02
 """Before a renderer is looked for again, where there is none."""
@@ -196,7 +200,7 @@ def own_folder(parent: Path, what_for: str) -> Path:
     Raises:
         ConfigurationError: it cannot be made, or is somebody else's.
     """
-    named = hashlib.sha256(os.fsencode(what_for)).hexdigest()[:16]
+    named = hashlib.sha256(os.fsencode(what_for)).hexdigest()[:_DIGITS]
     folder = parent / f"imgprocessor-{os.geteuid()}-{named}"
     where = f"[renderers] run_folder: {folder}"
     if len(os.fsencode(folder / SOCKET)) > _MAX_PATH_BYTES:
@@ -204,18 +208,25 @@ def own_folder(parent: Path, what_for: str) -> Path:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
-        if is_ours(status) and not status.st_mode & 0o022:
+        if _is_ours(status) and not status.st_mode & 0o022:
             # Whoever took a lock after somebody removed the folder has made it anew.
             folder.chmod(0o700)
             status = folder.lstat()
     except OSError as error:
         raise ConfigurationError(f"{where}: {error.strerror}") from error
     # Whoever can write there could hand jobs to the renderers.
-    if not is_ours(status) or status.st_mode & 0o077:
+    if not _is_ours(status) or status.st_mode & 0o077:
         raise ConfigurationError(f"{where} must be a folder of this user's alone: remove it")
     return folder
 
 
-def is_ours(status: os.stat_result) -> bool:
-    """Whether something is a folder of this user's, and no link to one."""
+def own_folders(parent: Path) -> Iterator[Path]:
+    """Yield the folders of all of this user's installations, of former ones as well."""
+    for folder in parent.glob(f"imgprocessor-{os.geteuid()}-{'[0-9a-f]' * _DIGITS}"):
+        with contextlib.suppress(FileNotFoundError):
+            if _is_ours(folder.lstat()):
+                yield folder
+
+
+def _is_ours(status: os.stat_result) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

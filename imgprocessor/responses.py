@@ -84,10 +84,10 @@ def failure(
         headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
     if as_json:
         headers["Content-Type"] = "application/problem+json"
-        return Response(_problem(error), error.status, headers | SECURE)
+        return Response(_problem(error), error.status, SECURE | headers)
     if stand.trouble:
         headers["Content-Type"] = "text/plain; charset=utf-8"
-        return Response(error.public + "\n", error.status, headers | SECURE)
+        return Response(error.public + "\n", error.status, SECURE | headers)
     response = _response(stand.planned, stand.rendition, headers)
     response.status_code = error.status
     return response
@@ -97,8 +97,9 @@ def _response(
     planned: Planned, rendition: Rendition | None, headers: Mapping[str, str]
 ) -> Response:
     """Return a picture with the headers that describe it, be it the one asked for or not."""
-    # All at once: each header that is set later is looked for among all others.
-    described = {IMAGE_DECISION: _decision(planned, rendition), **headers, **SECURE}
+    # All at once, because a header that is set later is looked for among all others; and first
+    # what will be looked for.
+    described = {**SECURE, IMAGE_DECISION: _decision(planned, rendition), **headers}
     if rendition is None:
         # Which format weighs least nobody knows yet, nor the length, and 0 would be a lie.
         response = Response(headers=described)

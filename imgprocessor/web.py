@@ -201,10 +201,7 @@ def _incoming() -> Request:
 
 def _secure(response: Response) -> None:
     """Set the headers that every answer has, where they are not set yet."""
-    if (
-        response.status_code != HTTPStatus.NOT_MODIFIED
-        and next(iter(SECURE)) not in response.headers
-    ):
+    if response.status_code != HTTPStatus.NOT_MODIFIED:
         for name, value in SECURE.items():
             response.headers.setdefault(name, value)
 

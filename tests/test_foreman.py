@@ -98,20 +98,30 @@ def test_where_none_can_start_nobody_is_told_that_there_are_some(
 
 def test_run_folders_that_nobody_uses_any_more_are_removed(here: Settings, tmp_path: Path) -> None:
     own = run_folder(here)
-    old = {name: own.with_name(f"imgprocessor-{os.geteuid()}-{name}") for name in ("used", "left")}
-    new = own.with_name(f"imgprocessor-{os.geteuid()}-new")
-    others = own.with_name("imgprocessor-1-others")
-    link = own.with_name(f"imgprocessor-{os.geteuid()}-link")
-    for folder in (*old.values(), new, others):
+
+    def sibling(named: str) -> Path:
+        return own.with_name(f"imgprocessor-{named}")
+
+    user = os.geteuid()
+    left, used, new, link = (sibling(f"{user}-{digit * 16}") for digit in "0123")
+    others = sibling(f"{user + 1}-{'4' * 16}")
+    something_else = sibling(f"{user}-originals")
+    for folder in (left, used, new, others, something_else):
         folder.mkdir()
         (folder / "locks").touch()
     link.symlink_to(tmp_path)
-    for folder in (own, *old.values(), others):
-        os.utime(folder, (time.time() - 3700,) * 2)
-    with Gate(old["used"] / "locks").held("foreman", 0), foreman(here):
+    kept = {own, used, new, others, something_else, link}
+    if user == 0:
+        foreign = sibling(f"{user}-{'5' * 16}")
+        foreign.mkdir()
+        os.chown(foreign, 1, -1)
+        kept.add(foreign)
+    for folder in {left, *kept} - {new}:
+        os.utime(folder, (time.time() - 3700,) * 2, follow_symlinks=False)
+    with Gate(used / "locks").held("foreman", 0), foreman(here):
         await_true(renderers_of(here).are_there)
 
-    assert set(own.parent.iterdir()) == {own, old["used"], new, others, link}
+    assert set(own.parent.iterdir()) == kept
     assert tmp_path.exists()
 
 

@@ -78,3 +78,4 @@ def test_nothing_grows(tmp_path: Path, pictures: Path, measured: Measured) -> No
     assert max(threads for _, threads, _ in found) <= found[0][1] + 2
     # Since they were counted first.
     assert grown / ((asked[-1] - asked[1]) / 10_000) < 0.01
+    assert grown < 0.1
