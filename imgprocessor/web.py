@@ -117,7 +117,7 @@ def create_web(
     @web.after_request
     def write_down(response: Response) -> Response:
         _secure(response)
-        if request.endpoint in UNLOGGED:
+        if request.endpoint in UNLOGGED and IMAGEKEY not in response.headers:
             return response
         _restrain_caches(service, signing, response)
         seconds = time.perf_counter() - g.began
@@ -230,8 +230,9 @@ def _restrain_caches(service: Service, signing: Signing | None, response: Respon
     """Have nothing kept that is only right for this client, nor anything by a cache that takes a
     request for another than it is.
     """
-    if response.location is not None:
-        # A redirect repeats the Host that the client named.
+    if response.location is not None or request.endpoint in UNLOGGED:
+        # A redirect repeats the Host that the client named; and who may see the counts must not be
+        # told what was told to somebody who may not.
         response.headers["Cache-Control"] = "no-store"
     environ = request.environ
     claims = []

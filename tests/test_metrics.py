@@ -418,6 +418,18 @@ def test_proxies_are_shown_nothing(client: FlaskClient, header: str) -> None:
     answer = client.get(METRICS_PATH, headers={header: "127.0.0.1"})
 
     assert (answer.status_code, answer.headers["image-error"]) == (404, "not-found")
+    # A cache would tell it to those who may look.
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_picture_for_who_may_not_look_is_written_down_and_counted(
+    client: FlaskClient, settings: Settings
+) -> None:
+    client.get(f"{METRICS_PATH}?width=77", headers={"Via": "1.1 x"})
+    last = Path(settings.log.file).read_text().splitlines()[-1]
+
+    assert json.loads(last)["status"] == 404
+    assert total(_asked(client), "imgprocessor_requests_total") == 1
 
 
 def test_counting_can_be_switched_off(settings: Settings) -> None:
