@@ -215,6 +215,8 @@ class Remote(Copies):
         # Who has something to show need not wait for somebody else.
         usable = copy is not None and self._may_be_used(copy)
         with contextlib.ExitStack() as stack:
+            # Before the wait for somebody else who fetches the same: each of them keeps a thread.
+            stack.enter_context(self._slot("all", self._settings.max_fetches))
             # Where nothing can be locked, it is better fetched twice than not at all.
             with contextlib.suppress(OSError):
                 patience = 0 if usable else self._settings.total_seconds
@@ -224,7 +226,7 @@ class Remote(Copies):
             if now is not None and self._age(now) < now.facts.fresh_seconds:
                 return now.original
             self._failures.check(str(url), url.origin)
-            stack.enter_context(self._slot(url.host))
+            stack.enter_context(self._slot(f"host {url.host}", self._settings.max_host_fetches))
             seconds = until - time.monotonic()
             if seconds < _LEAST_SECONDS:
                 raise OriginBusy(f"{url} took all of the time to wait for")
@@ -289,22 +291,18 @@ class Remote(Copies):
         return False
 
     @contextlib.contextmanager
-    def _slot(self, host: str) -> Iterator[None]:
-        """Be one of the few that fetch at this moment, over all processes; nobody waits for that.
+    def _slot(self, what: str, most: int) -> Iterator[None]:
+        """Be one of so many at this moment, over all processes; nobody waits for that.
 
         Raises:
             OriginBusy: there are enough.
         """
         with contextlib.ExitStack() as stack:
-            for what, most in (
-                (f"host {host}", self._settings.max_host_fetches),
-                ("all", self._settings.max_fetches),
-            ):
-                try:
-                    mine = self._gate.enter_any([f"slot {n} of {what}" for n in range(most)])
-                except OSError as error:
-                    self._complain(f"{self._folder}: nobody counts fetches: {error.strerror}")
-                    continue
+            try:
+                mine = self._gate.enter_any([f"slot {n} of {what}" for n in range(most)])
+            except OSError as error:
+                self._complain(f"{self._folder}: nobody counts fetches: {error.strerror}")
+            else:
                 if mine is None:
                     raise OriginBusy(f"{most} fetches at once: {what}")
                 stack.callback(mine.release)

@@ -379,6 +379,21 @@ def test_few_are_fetched_at_once_and_nobody_waits_to_be_one(
     assert [code for _, code in took].count(OriginTimeout.code) == most
 
 
+def test_who_waits_for_somebody_else_who_fetches_the_same_is_one_of_the_few(host: Host) -> None:
+    """Each keeps a thread: a slow URL that is asked for often must not take all there are."""
+    host.replies["/a.jpg"] = b"wait"
+    remotes = [host.remote(max_fetches=3) for _ in range(8)]
+
+    def refused_quickly(remote: Remote) -> bool:
+        began = time.monotonic()
+        with pytest.raises(ImageError) as refused:
+            remote.find(URL)
+        return refused.value.code == OriginBusy.code and time.monotonic() - began < 0.5
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(refused_quickly, remotes)) == 8 - 3
+
+
 def test_slots_are_free_again_afterwards(host: Host) -> None:
     remote = host.remote(max_host_fetches=1, max_fetches=1)
     for path in range(3):
