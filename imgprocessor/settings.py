@@ -106,7 +106,10 @@ class RemoteSettings:
         4, positive, "So many at once from one host, over all processes; whoever is next gets 503."
     )
     max_fetches: int = setting(
-        16, positive, "So many at once in all, over all processes; whoever is next gets 503."
+        16,
+        positive,
+        "So many at once in all, over all processes, with those who wait for the same one; whoever"
+        " is next gets 503.",
     )
     min_fresh_seconds: int = setting(
         60,

@@ -21,6 +21,7 @@ from servers import Server, serving
 from imgprocessor.web import PAGE_SECURITY
 
 NASA = "/images/?name=nasa.jpeg"
+PURGE = "POST /images/-/purge HTTP/1.1\r\nContent-Length: 1"
 NOTHING = "default-src 'none'; sandbox"
 
 
@@ -109,12 +110,23 @@ def test_apaches_own_failures_say_when_to_come_back(
         ("POST /images/ HTTP/1.1\r\nTransfer-Encoding: chunked", "0\r\n\r\n", 403),
         ("GET /images/?name=nasa.jpeg&y HTTP/1.1\r\nContent-Length: 9", "x" * 9, 403),
         ("POST /images/-/purge HTTP/1.1\r\nContent-Length: 100000", "", 413),
-        ("POST /images/-/purge HTTP/1.1\r\nContent-Length: 1\r\nX-Forwarded-For: ::1", "a", 403),
+        (f"{PURGE}\r\nX-Forwarded-For: ::1\r\nAuthorization: Bearer a", "a", 403),
+        (f"{PURGE}", "a", 403),
+        (f"{PURGE}\r\nAuthorization: Bearer a", "a", 404),  # nobody purges here
         ("POST /images/-/%70urge/ HTTP/1.1\r\nContent-Length: 1", "a", 403),
     ],
 )  # fmt: skip
 def test_requests_are_limited(apache: Server, request_lines: str, body: str, status: int) -> None:
     assert _raw(apache, f"{request_lines}\r\nHost: x\r\n\r\n{body}")[0] == status
+
+
+@pytest.mark.apache
+def test_what_has_no_headers_is_refused(apache: Server) -> None:
+    """HTTP/0.9: an answer without those that say that it is harmless."""
+    with socket.create_connection(("127.0.0.1", apache.port), timeout=10) as old:
+        old.sendall(f"GET {NASA}\r\n\r\n".encode())
+        with old.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.apache
