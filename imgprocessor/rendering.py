@@ -37,7 +37,10 @@ def main() -> int:
     # Apache's daemons block signals, and children inherit that.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
-    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from whoever started us
+    try:
+        settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from whoever started us
+    except (EOFError, pickle.UnpicklingError):  # who has ended already
+        return 0
     listener = socket.socket(fileno=int(sys.argv[1]))
     listener.setblocking(False)
     _restrain(settings.renderers)
