@@ -10,7 +10,7 @@ from conftest import CORPUS, ROOT
 
 pytest.importorskip("atheris", reason="atheris is there for x86-64 alone")
 
-SECONDS = 10
+SECONDS = 6
 FUZZ_LOAD = ROOT / "tests" / "fuzz_load.py"
 
 FAULTS = {
