@@ -145,7 +145,8 @@ def _crossing(known: list[tuple[float, float]], wanted: float) -> float:
     nearest = sorted(known, key=lambda point: abs(point[1] - wanted))
     (x, y), slope = nearest[0], 1.0
     for other_x, other_y in nearest[1:]:
-        if (other_x - x) * (other_y - y) > 0:
-            slope = (other_y - y) / (other_x - x)
+        # Not by its sign alone: what hardly rises may come to nothing.
+        if other_x != x and (rises := (other_y - y) / (other_x - x)) > 0:
+            slope = rises
             break
     return x + (wanted - y) / slope

@@ -87,6 +87,16 @@ def test_the_lowest_step_that_reaches_the_target_is_found_and_the_budget_wins(
     assert len(tried) <= MAX_TRIALS
 
 
+@pytest.mark.parametrize("count", [10, 20, 49])
+@pytest.mark.parametrize("target", [0.5, 1.0])
+def test_scores_that_hardly_differ_make_no_slope(count: int, target: float) -> None:
+    """Nothing is divided by a difference that came to nothing."""
+    scores = [0.0] * (count - 4) + [5e-324, 1.0, 1.0, 1.0]
+    found, _ = _climb([300 + place for place in range(count)], 10**6, scores, target)
+
+    assert found == count - 3
+
+
 def test_without_a_budget_the_best_is_tried_at_once() -> None:
     assert (49, [49]) == _climb(list(range(300, 350)), math.inf)
 
