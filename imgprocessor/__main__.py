@@ -2,6 +2,7 @@
 
 import argparse
 import ipaddress
+import os
 import re
 import signal
 import sys
@@ -41,8 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+        if sys.stdout is not None:  # as it is where it was closed before
+            sys.stdout.flush()
     except (ConfigurationError, ImageError) as error:
         print(f"imgprocessor: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Who reads has read enough, as `head` does; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 

@@ -2,7 +2,10 @@
 
 import html
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import images
@@ -166,6 +169,24 @@ def test_explain_tells_each_step(conf: Path, capsys: pytest.CaptureFixture[str])
     assert told["original"].strip().startswith(f"{conf.parent}/pictures/one.jpg, ")
     assert re.search(r"image/\w+, \d+x\d+, quality 40, \d+ bytes, encoded", told["answer"])
     assert "decode" in told["time"]
+
+
+@pytest.mark.parametrize(
+    "command", [["policy", "explain", "name=one.jpg"], ["policy", "show"], ["settings"]]
+)
+def test_who_reads_may_stop_early(conf: Path, command: list[str]) -> None:
+    """As `head` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "imgprocessor", *command, "--conf", conf],
+            stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(
