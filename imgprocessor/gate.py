@@ -9,7 +9,7 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,15 +47,7 @@ class Gate:
         Raises:
             OSError: the file cannot be opened for writing, so nobody can lock anything.
         """
-        descriptor = self._open()
-        try:
-            if _lock(descriptor, _offset(name), wait_seconds):
-                return Pass(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
+        return self._taken(lambda descriptor: _lock(descriptor, _offset(name), wait_seconds))
 
     def enter_when_free(self, name: str) -> Pass:
         """Wait for a name's lock as long as it takes, asleep.
@@ -64,16 +56,9 @@ class Gate:
             OSError: as `enter` does.
         """
         while True:
-            descriptor = self._open()
-            try:
-                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _wanted(_offset(name)))
-                # Meanwhile somebody may have cleared the folder away, and others lock a new file.
-                if self._leads_to(descriptor):
-                    return Pass(descriptor)
-            except OSError:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
+            taken = self._taken(lambda descriptor: self._lock_when_free(descriptor, name))
+            if taken is not None:
+                return taken
 
     def enter_any(self, names: Sequence[str]) -> Pass | None:
         """Take the first lock of several that is free, without waiting; None where none is.
@@ -81,15 +66,9 @@ class Gate:
         Raises:
             OSError: as `enter` does.
         """
-        descriptor = self._open()
-        try:
-            if any(_lock(descriptor, _offset(name), 0) for name in names):
-                return Pass(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return None
+        return self._taken(
+            lambda descriptor: any(_lock(descriptor, _offset(name), 0) for name in names)
+        )
 
     def held_of(self, names: Sequence[str]) -> int:
         """Return how many locks of several somebody holds.
@@ -117,6 +96,18 @@ class Gate:
             if entered is not None:
                 entered.release()
 
+    def _taken(self, lock: Callable[[int], bool]) -> Pass | None:
+        """Open the file and lock it; None, and closed again, where that is not to be had."""
+        descriptor = self._open()
+        try:
+            if lock(descriptor):
+                return Pass(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -125,7 +116,9 @@ class Gate:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._file, flags, 0o640)
 
-    def _leads_to(self, descriptor: int) -> bool:
+    def _lock_when_free(self, descriptor: int, name: str) -> bool:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _wanted(_offset(name)))
+        # Meanwhile somebody may have cleared the folder away, and others lock a new file.
         try:
             return os.path.samestat(self._file.stat(), os.fstat(descriptor))
         except FileNotFoundError:

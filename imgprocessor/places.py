@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from imgprocessor.errors import Overloaded
 from imgprocessor.gate import Gate, Pass
 
-_LOOK_AGAIN_SECONDS = 0.02
+_LOOK_AGAIN_SECONDS = 0.05
 """Where there was no place there is none for a moment: who is refused must cost next to nothing.
-Renderers go on meanwhile, where some may wait for them.
+Renderers go on meanwhile, where jobs of so long wait for them. Whoever gives a place back looks no
+sooner than others do, or one process would keep them all.
 """
 
 
