@@ -37,6 +37,8 @@ HTTPD = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
 DAEMON_USER = "www-data"
 """Whom Apache runs as when root starts it: Debian's own choice."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there has a name that nobody can guess
+"""Where files are not written to a disk."""
 
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -224,10 +226,16 @@ def _daemon_may_read(path: Path) -> bool:
 
 def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespace) -> int:
     stopped = Stop()
-    with tempfile.TemporaryDirectory(prefix="imgprocessor-") as name:
+    memory = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="imgprocessor-") as name,
+        tempfile.TemporaryDirectory(prefix="imgprocessor-locks-", dir=memory) as locks,
+    ):
         state = Path(name)
         state.chmod(0o755)  # the daemons read their settings here
-        _make_cache(state / "cache")
+        _give(Path(locks))
+        (state / "cache").mkdir(mode=0o750)
+        _give(state / "cache")
         settings = replace(
             settings,
             purge=replace(
@@ -236,7 +244,7 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
         )
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
         conf = state / "httpd.conf"
-        text = _httpd_conf(state, port, settings, logs)
+        text = _httpd_conf(state, Path(locks), port, settings, logs)
         if options.keys:
             keys = configuration("apache", settings, Site())
             (state / "edge.conf").write_text(keys, encoding="utf-8")
@@ -258,14 +266,13 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
     return 0 if stopped else 1
 
 
-def _make_cache(folder: Path) -> None:
-    """Make the folder that Apache keeps answers in, new for each start."""
-    folder.mkdir(mode=0o750)
+def _give(folder: Path) -> None:
+    """Let the user that Apache runs as write to a folder."""
     if os.geteuid() == 0:
         shutil.chown(folder, DAEMON_USER, DAEMON_USER)
 
 
-def _httpd_conf(state: Path, port: int, settings: Settings, logs: Path) -> str:
+def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: Path) -> str:
     user = f"User {DAEMON_USER}\nGroup {DAEMON_USER}" if os.geteuid() == 0 else ""
     load = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in HTTPD_MODULES]
     load.append(f'LoadModule wsgi_module "{ROOT}/.venv/mod_wsgi.so"')
@@ -277,6 +284,7 @@ def _httpd_conf(state: Path, port: int, settings: Settings, logs: Path) -> str:
         "IMG_HOST": "localhost",
         "IMG_LISTEN": f"*:{port}",
         "IMG_CACHE": state / "cache",
+        "IMG_LOCKS": locks,
         "IMG_CACHE_WORD": digest(settings),
         "IMG_PROCESSES": 2,
         "IMG_THREADS": 24,

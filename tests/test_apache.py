@@ -18,7 +18,7 @@ import images
 import pytest
 import servers
 from conftest import ROOT
-from servers import Server, serving
+from servers import Answer, Server, serving
 
 pytestmark = pytest.mark.apache
 
@@ -71,9 +71,7 @@ def test_a_picture_comes_from_a_daemon(apache: Server) -> None:
 
 
 def test_the_daemons_are_as_many_as_the_virtual_host_says(apache: Server) -> None:
-    daemons = [command for command in apache.processes().values() if "wsgi:imgproc" in command]
-
-    assert len(daemons) == 2
+    assert len(apache.daemons()) == 2
 
 
 def test_vary_is_the_applications_own(apache: Server) -> None:
@@ -449,7 +447,7 @@ def _system_apache(folder: Path, pictures: Path, port: int) -> dict[str, str]:
     (etc / "envvars").write_text(
         (etc / "envvars").read_text()
         + f"\nexport APACHE_PID_FILE={folder}/apache2.pid APACHE_RUN_DIR={folder}"
-        f" APACHE_LOCK_DIR={folder} APACHE_LOG_DIR={logs}\n"
+        f" APACHE_LOCK_DIR={folder}/locks APACHE_LOG_DIR={logs}\n"
     )
     environment = {**os.environ, "APACHE_CONFDIR": str(etc)}
     for command in ("a2enmod headers cache_disk", "a2ensite imgprocessor"):
@@ -458,30 +456,40 @@ def _system_apache(folder: Path, pictures: Path, port: int) -> dict[str, str]:
     return environment
 
 
+def _apachectl(command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["/usr/sbin/apache2ctl", command],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _running(folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """Run a system Apache that was set up in a folder; afterwards it has ended."""
+    _apachectl("start", environment)
+    try:
+        yield
+    finally:
+        pid = int((folder / "apache2.pid").read_text())
+        _apachectl("stop", environment)
+    servers.await_true(lambda: pid not in servers.all_processes())
+
+
 def test_the_virtual_host_serves_from_a_system_apache(tmp_path: Path, pictures: Path) -> None:
     servers.open_up(tmp_path)
     port = servers.free_port()
     environment = _system_apache(tmp_path, pictures, port)
 
-    def apachectl(command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["/usr/sbin/apache2ctl", command],
-            env=environment, check=True, capture_output=True, text=True,
-        )  # fmt: skip
+    def ask() -> Answer:
+        return servers.ask(port, f"{NASA}&width=100", {"Host": "images.example.org"})
 
-    assert "Syntax OK" in apachectl("configtest").stderr
-    apachectl("start")
-    try:
-        answer = servers.ask(port, f"{NASA}&width=100", {"Host": "images.example.org"})
+    assert "Syntax OK" in _apachectl("configtest", environment).stderr
+    with _running(tmp_path, environment):
+        answer = ask()
         assert (answer.status, images.decoded(answer.body).width) == (200, 100)
+        # The answer is here before Apache has kept it.
+        servers.await_true(lambda: ask().headers.get("x-cache", "").startswith("HIT"))
         assert servers.ask(port, "/", {"Host": "images.example.org"}).status == 200
-    finally:
-        pid = int((tmp_path / "apache2.pid").read_text())
-        apachectl("stop")
-    deadline = time.monotonic() + 20
-    while pid in servers.all_processes():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
     errors = (tmp_path / "logs" / "error.log").read_text()
     assert "[wsgi:error]" not in errors
 
@@ -498,13 +506,8 @@ def test_daemons_with_too_few_threads_say_what_to_set(
     text = site.read_text()
     assert text.count("Define IMG_THREADS 24") == 1
     site.write_text(text.replace("Define IMG_THREADS 24", f"Define IMG_THREADS {threads}"))
-    subprocess.run(["/usr/sbin/apache2ctl", "start"], env=environment, check=True)
-    try:
+    with _running(tmp_path, environment):
         answer = servers.ask(port, NASA, {"Host": "images.example.org"})
-    finally:
-        pid = int((tmp_path / "apache2.pid").read_text())
-        subprocess.run(["/usr/sbin/apache2ctl", "stop"], env=environment, check=True)
-    servers.await_true(lambda: pid not in servers.all_processes())
 
     assert answer.status == 200
     errors = (tmp_path / "logs" / "error.log").read_text()
@@ -521,16 +524,8 @@ def test_a_daemon_that_cannot_start_says_why_in_one_line(tmp_path: Path, picture
     port = servers.free_port()
     environment = _system_apache(tmp_path, pictures, port)
     (tmp_path / "conf" / "imgprocessor.ini").write_text("[nonsense]\n")
-    subprocess.run(["/usr/sbin/apache2ctl", "start"], env=environment, check=True)
-    try:
+    with _running(tmp_path, environment):
         answer = servers.ask(port, NASA, {"Host": "images.example.org"})
-    finally:
-        pid = int((tmp_path / "apache2.pid").read_text())
-        subprocess.run(["/usr/sbin/apache2ctl", "stop"], env=environment, check=True)
-    deadline = time.monotonic() + 20
-    while pid in servers.all_processes():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
     assert answer.status == 500
     errors = (tmp_path / "logs" / "error.log").read_text()

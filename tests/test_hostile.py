@@ -146,10 +146,6 @@ def test_pillow_itself_goes_looking_for_no_plugin() -> None:
 # Through real Apache.
 
 
-def _daemons(server: Server) -> set[int]:
-    return {pid for pid, command in server.processes().items() if "wsgi:imgproc" in command}
-
-
 def _memory_bytes(server: Server) -> int:
     """Return what all processes take that are not Apache's own; shared pages count once."""
     total = 0
@@ -213,11 +209,11 @@ def test_apache_outlives_them_all(apache: Server, made: tuple[Path, dict[str, st
 
     with ThreadPoolExecutor(2) as clients:
         list(clients.map(ask, [f"warm/{number}.jpg" for number in range(8)] * 2, [64, 800] * 8))
-        daemons, before = _daemons(apache), _memory_bytes(apache)
+        daemons, before = apache.daemons(), _memory_bytes(apache)
         pairs = [(name, width) for name in _names(folder) for width in sweep.WIDTHS]
         seconds = list(clients.map(ask, *zip(*pairs, strict=True)))
 
-    assert _daemons(apache) == daemons
+    assert apache.daemons() == daemons
     grown = _memory_bytes(apache) - before
     print(f"slowest: {max(seconds):.2f} s; memory: {grown / 1e6:.0f} MB more")
     assert grown < 50_000_000 * len(daemons)
