@@ -27,6 +27,10 @@ class Answer:
     body: bytes
 
 
+DAEMONS = 2
+"""As many as `./run serve` starts."""
+
+
 @dataclass
 class Server:
     """A running `./run serve`."""
@@ -125,6 +129,8 @@ def serving(
         try:
             server = Server(process, port, originals, folder / "logs")
             server.printed = await_ready(process)
+            # It is ready when one of them answers; the other may have yet to begin.
+            await_true(lambda: len(server.daemons()) == DAEMONS)
             yield server
         finally:
             process.send_signal(signal.SIGTERM)  # at once, unlike Ctrl-C

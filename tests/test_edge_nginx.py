@@ -231,7 +231,7 @@ def _failing(status: int) -> Callable[[Asked], bytes]:
     return lambda _: answer(status, [NO_STORE], b"failed") if status else b""
 
 
-@pytest.mark.parametrize("status", [503, 0])
+@pytest.mark.parametrize("status", [500, 503, 0])
 def test_the_old_one_is_sent_while_the_application_fails(edge: Edge, status: int) -> None:
     target = f"/images/?name=failing-{status}.jpeg"
     edge.tell(200, ("Cache-Control", f"{SHORT}, stale-if-error=600"), body=b"old")

@@ -149,7 +149,8 @@ def test_varnish_knows_usual_links_as_all_others(
 
 
 @pytest.mark.caches
-@pytest.mark.parametrize(("cache", "failure"), [("varnish", 503), ("nginx", 500)])
+@pytest.mark.parametrize("cache", ["varnish", "nginx"])
+@pytest.mark.parametrize("failure", [500, 503])
 def test_nothing_is_sent_of_a_link_that_may_have_expired(
     cache: Cache, failure: int, signed: Settings, tmp_path: Path
 ) -> None:

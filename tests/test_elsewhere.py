@@ -251,7 +251,8 @@ def test_a_dead_host_does_not_slow_pictures_of_our_own(elsewhere: Elsewhere) -> 
         for one in waiting:
             one.result()
     assert sorted(statuses) == [503] * 26 + [504] * 4
-    assert beside < 1.5 * alone + 0.002
+    # Other tests run meanwhile, and may have begun or ended.
+    assert beside < 1.5 * max(alone, local()) + 0.002
 
 
 def test_caps_that_cannot_hold_one_original_are_refused_at_the_start(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from conftest import CORPUS, ROOT
 
 pytest.importorskip("atheris", reason="atheris is there for x86-64 alone")
 
-SECONDS = 6
+SECONDS = 10
 FUZZ_LOAD = ROOT / "tests" / "fuzz_load.py"
 
 FAULTS = {

@@ -10,7 +10,7 @@ import images
 import pytest
 import servers
 from conftest import ROOT
-from servers import Server, serving
+from servers import DAEMONS, Server, serving
 from test_metrics import Samples, parsed, total
 
 pytestmark = pytest.mark.apache
@@ -39,10 +39,6 @@ def _asked(server: Server) -> Samples:
     return parsed(answer.body.decode())
 
 
-def _daemons(server: Server) -> list[int]:
-    return [pid for pid, command in server.processes().items() if "wsgi:imgproc" in command]
-
-
 def _ask_all(server: Server, first: int) -> None:
     """Ask for 20 new pictures, 20 that are kept, and 5 that are not there."""
     for width in range(first, first + 20):
@@ -68,11 +64,12 @@ def _require(samples: Samples, before: Samples, rounds: int) -> None:
     assert 0 < more("imgprocessor_queue_seconds_sum") < 45 * rounds
 
 
-def _await_other_daemons(server: Server, gone: list[int], count: int) -> None:
-    deadline = time.monotonic() + 20
-    while set(gone) & set(now := _daemons(server)) or len(now) < count:
-        assert time.monotonic() < deadline, (gone, now)
-        time.sleep(0.05)
+def _await_other_daemons(server: Server, gone: list[int]) -> list[int]:
+    def replaced() -> bool:
+        return len(now := server.daemons()) == DAEMONS and not set(now) & set(gone)
+
+    servers.await_true(replaced)
+    return server.daemons()
 
 
 def test_counts_are_exact_over_all_daemons_and_survive_them(apache: Server) -> None:
@@ -80,23 +77,22 @@ def test_counts_are_exact_over_all_daemons_and_survive_them(apache: Server) -> N
     _ask_all(apache, 100)
     _require(_asked(apache), begin, 1)
 
-    daemons = _daemons(apache)
+    daemons = apache.daemons()
     os.kill(daemons[0], signal.SIGKILL)
-    _await_other_daemons(apache, daemons[:1], len(daemons))
+    daemons = _await_other_daemons(apache, daemons[:1])
     _ask_all(apache, 200)
     _require(_asked(apache), begin, 2)
 
-    daemons = _daemons(apache)
     for pid in daemons:
         os.kill(pid, signal.SIGUSR1)
-    _await_other_daemons(apache, daemons, len(daemons))
+    _await_other_daemons(apache, daemons)
     _ask_all(apache, 300)
     _require(_asked(apache), begin, 3)
-    assert total(_asked(apache), "imgprocessor_processes") == len(daemons)
+    servers.await_true(lambda: total(_asked(apache), "imgprocessor_processes") == DAEMONS)
 
     folders = list((apache.logs.parent / "cache" / "metrics").iterdir())
     assert len(folders) == 1
-    assert len(list(folders[0].glob("counter_*.db"))) <= 2 * len(daemons)
+    assert len(list(folders[0].glob("counter_*.db"))) <= 2 * DAEMONS
 
 
 def test_what_renderers_find_damaged_is_counted(apache: Server) -> None:

@@ -62,11 +62,11 @@ def test_what_the_daemons_could_not_read_replaces_nothing(tmp_path: Path, pictur
         assert server.daemons() == before
 
 
-@pytest.mark.parametrize("content", [None, "", "x", f"{os.getpid()}\n"])
+@pytest.mark.parametrize("content", [None, "", "x", "{a process that is no Apache}\n"])
 def test_where_there_is_no_apache_it_says_so(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "apache2.pid"
     if content is not None:
-        file.write_text(content)
+        file.write_text(content.format(**{"a process that is no Apache": os.getpid()}))
     done = subprocess.run(
         [sys.executable, "-m", "imgprocessor", "reload", "--pid-file", file],
         capture_output=True,

@@ -352,14 +352,14 @@ def test_the_least_recently_used_go_first(tmp_path: Path, told: Told) -> None:
         os.utime(store.path("g", str(number)), (time.time() - 200 + number,) * 2)
     for number in range(10):  # the ten oldest are used
         assert store.get("g", str(number)) is not None
-    for last in "ab":  # one at a time: what is written while all is counted may count twice
+    for last in "ab":
         store.settle()
         put(store, "g", last, b"")
     store.settle()
 
-    assert [number for number in range(94) if store.get("g", str(number)) is None] == [
-        *range(10, 21)
-    ]
+    gone = [number for number in range(94) if store.get("g", str(number)) is None]
+    # 96 are collected to 75; the last is seen twice where it moves in while all are counted.
+    assert gone in ([*range(10, 31)], [*range(10, 32)])
 
 
 def test_an_entry_from_the_future_is_the_first_to_go(tmp_path: Path, told: Told) -> None:

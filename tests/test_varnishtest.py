@@ -2,8 +2,6 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,40 +49,15 @@ def written(folder: Path, ports: list[int]) -> dict[str, Path]:
     return files
 
 
-def _run(case: Path, folder: Path, ports: list[int]) -> "subprocess.CompletedProcess[str]":
-    given = {name: str(file) for name, file in written(folder, ports).items()}
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_varnish(case: Path, tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    given = {name: str(file) for name, file in written(tmp_path, ports).items()}
     given |= {f"node{number}": f"127.0.0.1:{port}" for number, port in enumerate(ports, 1)}
     command: list[str | Path] = [VARNISHTEST, "-t", "30"]
     for name, value in given.items():
         command += ["-D", f"{name}={value}"]
     # To build long values of: varnishtest takes no longer ones.
     command += ["-D", f"x={'x' * 490}"]
-    return subprocess.run([*command, case], capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> "Iterator[dict[Path, Future[subprocess.CompletedProcess[str]]]]":
-    """Run what was chosen, three at once: they mostly wait."""
-    names = {item.name for item in request.session.items}
-    chosen = [case for case in CASES if f"test_varnish[{case.stem}]" in names]
-    ports: dict[int, None] = {}
-    while len(ports) < 2 * len(chosen):
-        ports[free_port()] = None
-    left = iter(ports)
-    with ThreadPoolExecutor(3) as pool:
-        yield {
-            case: pool.submit(
-                _run, case, tmp_path_factory.mktemp(case.stem), [next(left), next(left)]
-            )
-            for case in chosen
-        }
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_varnish(
-    case: Path, running: "dict[Path, Future[subprocess.CompletedProcess[str]]]"
-) -> None:
-    done = running[case].result()
+    done = subprocess.run([*command, case], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-20_000:]
