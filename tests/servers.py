@@ -15,6 +15,8 @@ from pathlib import Path
 from conftest import ROOT
 
 START_SECONDS = 60
+DAEMONS = 2
+"""As many as `./run serve` starts."""
 
 
 @dataclass
@@ -25,10 +27,6 @@ class Answer:
     headers: dict[str, str]
     """Names in lower case."""
     body: bytes
-
-
-DAEMONS = 2
-"""As many as `./run serve` starts."""
 
 
 @dataclass
