@@ -47,7 +47,7 @@ from imgprocessor.store import Store
 from imgprocessor.threads import daemons, too_few
 from imgprocessor.web import create_web
 from imgprocessor.workshop import (
-    keep_memory,
+    give_memory_back,
     make_gate,
     make_masters,
     make_quarantine,
@@ -62,7 +62,7 @@ def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
     Raises:
         ConfigurationError: the settings or the policy are wrong, in one clear line.
     """
-    keep_memory()
+    give_memory_back()
     settings = load_settings(conf, overrides)
     folder = run_folder(settings)
     web = make_web(settings, _renderers(settings, folder))

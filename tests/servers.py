@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,6 +158,28 @@ def await_true(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, condition
         time.sleep(0.005)
+
+
+def memory_bytes(pids: Iterable[int]) -> int:
+    """Return what processes take together; what several share counts once."""
+    kilobytes = 0
+    for pid in pids:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        (share,) = [line for line in rollup.splitlines() if line.startswith("Pss:")]
+        kilobytes += int(share.split()[1])
+    return kilobytes * 1024
+
+
+def unread(port: int) -> int:
+    """Return how many connections to a port have clients who do not read all that was sent, in the
+    network of the thread that asks.
+    """
+    count = 0
+    for line in Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        unsent, _, _ = queues.partition(":")
+        count += local.endswith(f":{port:04X}") and state == "01" and int(unsent, 16) > 0
+    return count
 
 
 def has_open(pid: int, file: Path) -> bool:

@@ -244,23 +244,32 @@ def test_apaches_log_is_json_whatever_clients_send(apache: Server) -> None:
     assert line["agent"].startswith("a%22b%5cc%80%ff")
 
 
-def test_slow_readers_do_not_keep_daemons_busy(apache: Server) -> None:
+def test_slow_readers_keep_no_daemon_busy_and_no_memory_afterwards(apache: Server) -> None:
     """More of them than daemons have threads, each of a picture larger than any buffer but ours."""
     path = "/images/?name=noise.jpg&width=2400&bandwidth=4g&format=png"
     assert 9_000_000 < len(apache.ask(path).body) < 16_000_000
+    before = servers.memory_bytes(apache.processes())
+
+    def grown() -> int:
+        return servers.memory_bytes(apache.processes()) - before
+
     begin = time.monotonic()
     with contextlib.ExitStack() as stack:
-        for number in range(54):
-            slow = stack.enter_context(socket.socket())
+        clients = [stack.enter_context(socket.socket()) for _ in range(54)]
+        for number, slow in enumerate(clients):
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.connect(("127.0.0.1", apache.port))
             # Not one that Apache keeps.
             slow.sendall(f"GET {path}&x={number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            assert slow.recv(1) == b"H"  # its picture is finished, and it stops reading
+        for slow in clients:
+            assert slow.recv(12) == b"HTTP/1.1 200"  # its picture is finished, and it stops reading
 
         assert apache.ask(f"{NASA}&width=20").status == 200
-    # A reader that kept a daemon busy would do so until the time-out of 30 seconds.
-    assert time.monotonic() - begin < 25
+        # A reader that kept a daemon busy would do so until it is cut off.
+        assert time.monotonic() - begin < 25
+        assert servers.unread(apache.port) == 54
+        assert grown() > 400_000_000
+    servers.await_true(lambda: grown() < 50_000_000, 5)
 
 
 def test_four_clients_at_once_get_what_they_asked_for(apache: Server) -> None:

@@ -146,18 +146,6 @@ def test_pillow_itself_goes_looking_for_no_plugin() -> None:
 # Through real Apache.
 
 
-def _memory_bytes(server: Server) -> int:
-    """Return what all processes take that are not Apache's own; shared pages count once."""
-    total = 0
-    for pid, command in server.processes().items():
-        if "apache2 -f" not in command:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            total += next(
-                int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
-            )
-    return total * 1024
-
-
 def _cpu_seconds(server: Server) -> float:
     """Return what all processes and those that they waited for have computed so far."""
     ticks = 0
@@ -209,12 +197,12 @@ def test_apache_outlives_them_all(apache: Server, made: tuple[Path, dict[str, st
 
     with ThreadPoolExecutor(2) as clients:
         list(clients.map(ask, [f"warm/{number}.jpg" for number in range(8)] * 2, [64, 800] * 8))
-        daemons, before = apache.daemons(), _memory_bytes(apache)
+        daemons, before = apache.daemons(), servers.memory_bytes(apache.processes())
         pairs = [(name, width) for name in _names(folder) for width in sweep.WIDTHS]
         seconds = list(clients.map(ask, *zip(*pairs, strict=True)))
 
     assert apache.daemons() == daemons
-    grown = _memory_bytes(apache) - before
+    grown = servers.memory_bytes(apache.processes()) - before
     print(f"slowest: {max(seconds):.2f} s; memory: {grown / 1e6:.0f} MB more")
     assert grown < 50_000_000 * len(daemons)
     # What else this machine does may have slowed some down: what those cost is asked of the kernel.

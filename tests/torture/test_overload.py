@@ -96,16 +96,6 @@ class Probe(threading.Thread):
         self.join()
 
 
-def memory_bytes(server: Server) -> int:
-    """Return the proportional memory of daemons and renderers."""
-    total = 0
-    for pid in server.daemons() + server.renderers():
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
 def test_ten_times_the_capacity(tmp_path: Path, pictures: Path, measured: Measured) -> None:
     """G1: what can be rendered is rendered, the rest is refused at once."""
     names = tmp_path / "names"
@@ -128,7 +118,7 @@ def test_ten_times_the_capacity(tmp_path: Path, pictures: Path, measured: Measur
         load = wrk.ask(OVERLOAD_SECONDS, CONNECTIONS, 10 * capacity.renders)
         hits.stop()
         others.stop()
-        memory = memory_bytes(server)
+        memory = servers.memory_bytes(server.daemons() + server.renderers())
         time.sleep(5)
         again = wrk.ask(5, 12)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import servers
 from measures import Measured
 from servers import Server, serving
 from test_overload import ACCEPT, QUERY, Wrk
@@ -21,14 +22,11 @@ NEW_SECONDS = 15
 
 def counted(processes: Sequence[int]) -> tuple[int, int, int]:
     """Return open files, threads and proportional memory in bytes of some processes."""
-    files = threads = memory = 0
+    files = threads = 0
     for pid in processes:
         files += len(list(Path(f"/proc/{pid}/fd").iterdir()))
         threads += len(list(Path(f"/proc/{pid}/task").iterdir()))
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                memory += int(line.split()[1]) * 1024
-    return files, threads, memory
+    return files, threads, servers.memory_bytes(processes)
 
 
 def hits(server: Server, seconds: int) -> int:
