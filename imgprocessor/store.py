@@ -25,7 +25,7 @@ from imgprocessor.totals import Growing, Totals
 _COLLECT_FROM = 0.95
 _COLLECT_TO = 0.75
 """Shares of the cap: collected before it is reached, and enough to be quiet for a while. Down
-to 0.85 it took 7 % of two processors under a flood of new entries, and takes 4 now (M1).
+to 0.85 it took 7 % of two processors under a flood of new entries, and so far down 4 (M1).
 """
 
 _LARGEST_SHARE = 0.1

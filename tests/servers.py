@@ -164,9 +164,10 @@ def memory_bytes(pids: Iterable[int]) -> int:
     """Return what processes take together; what several share counts once."""
     kilobytes = 0
     for pid in pids:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        (share,) = [line for line in rollup.splitlines() if line.startswith("Pss:")]
-        kilobytes += int(share.split()[1])
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            (share,) = [line for line in rollup.splitlines() if line.startswith("Pss:")]
+            kilobytes += int(share.split()[1])
     return kilobytes * 1024
 
 

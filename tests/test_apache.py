@@ -70,10 +70,6 @@ def test_a_picture_comes_from_a_daemon(apache: Server) -> None:
     assert answer.headers["server"] == "Apache"
 
 
-def test_the_daemons_are_as_many_as_the_virtual_host_says(apache: Server) -> None:
-    assert len(apache.daemons()) == 2
-
-
 def test_vary_is_the_applications_own(apache: Server) -> None:
     """No directive of the virtual host may add headers that it looks at."""
     hints = {"ECT": "3g", "User-Agent": "x"}
@@ -257,17 +253,19 @@ def test_slow_readers_keep_no_daemon_busy_and_no_memory_afterwards(apache: Serve
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(socket.socket()) for _ in range(54)]
         for number, slow in enumerate(clients):
+            if number >= 24:  # who came so long before has an answer
+                assert clients[number - 24].recv(12) == b"HTTP/1.1 200"
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.connect(("127.0.0.1", apache.port))
             # Not one that Apache keeps.
             slow.sendall(f"GET {path}&x={number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        for slow in clients:
+        for slow in clients[-24:]:
             assert slow.recv(12) == b"HTTP/1.1 200"  # its picture is finished, and it stops reading
 
         assert apache.ask(f"{NASA}&width=20").status == 200
         # A reader that kept a daemon busy would do so until it is cut off.
         assert time.monotonic() - begin < 25
-        assert servers.unread(apache.port) == 54
+        servers.await_true(lambda: servers.unread(apache.port) == 54)
         assert grown() > 400_000_000
     servers.await_true(lambda: grown() < 50_000_000, 5)
 

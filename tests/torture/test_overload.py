@@ -45,10 +45,12 @@ class Load:
 class Wrk:
     """Asks for renditions that nobody asked for before."""
 
-    def __init__(self, server: Server, names: Path) -> None:
+    def __init__(self, server: Server, names: Path, numbers: int = NUMBERS) -> None:
+        """Ask for so many at most each time."""
         self._server = server
         self._names = names
-        self._first = itertools.count(0, NUMBERS)
+        self._numbers = numbers
+        self._first = itertools.count(0, numbers)
 
     def ask(self, seconds: int, connections: int, per_second: float = 0) -> Load:
         """Ask as fast as answers come, or at a rate."""
@@ -68,7 +70,7 @@ class Wrk:
         for count in counts:
             status, _, number = count.partition("=")
             statuses[int(status)] += int(number)
-        assert sum(statuses.values()) < NUMBERS, "some were asked for before, and are kept"
+        assert sum(statuses.values()) < self._numbers, "some were asked for before, and are kept"
         return Load(float(took), statuses)
 
 
