@@ -14,12 +14,12 @@ from test_overload import ACCEPT, QUERY, Wrk
 pytestmark = pytest.mark.apache
 
 REQUESTS = 500_000
-"""At least. Seven to eight minutes, where one kept rendition is sent 2,000 times a second."""
+"""At least. Five to seven minutes, where one kept rendition is sent 2,000 times a second."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 8
 NUMBERS = 18_000
 """So many new ones at most in a round: `overload.lua` has 144,000."""
 HIT_SECONDS = 40
-NEW_SECONDS = 15
+NEW_SECONDS = 10
 
 
 def counted(processes: Sequence[int]) -> tuple[int, int, int]:
