@@ -171,6 +171,15 @@ def memory_bytes(pids: Iterable[int]) -> int:
     return kilobytes * 1024
 
 
+def slow_reader(port: int, path: str) -> socket.socket:
+    """Ask for something, of which the kernel here takes little until it is read."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
 def unread(port: int) -> int:
     """Return how many connections to a port have clients who do not read all that was sent, in the
     network of the thread that asks.

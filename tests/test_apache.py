@@ -251,14 +251,13 @@ def test_slow_readers_keep_no_daemon_busy_and_no_memory_afterwards(apache: Serve
 
     begin = time.monotonic()
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(socket.socket()) for _ in range(54)]
-        for number, slow in enumerate(clients):
+        clients: list[socket.socket] = []
+        for number in range(54):
             if number >= 24:  # who came so long before has an answer
                 assert clients[number - 24].recv(12) == b"HTTP/1.1 200"
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.connect(("127.0.0.1", apache.port))
             # Not one that Apache keeps.
-            slow.sendall(f"GET {path}&x={number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            slow = servers.slow_reader(apache.port, f"{path}&x={number}")
+            clients.append(stack.enter_context(slow))
         for slow in clients[-24:]:
             assert slow.recv(12) == b"HTTP/1.1 200"  # its picture is finished, and it stops reading
 

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -69,16 +68,6 @@ def _enter(network: str) -> None:
         assert ctypes.CDLL(None).setns(namespace.fileno(), _CLONE_NEWNET) == 0
 
 
-def _stop_reading(port: int, number: int) -> socket.socket:
-    """Ask for a picture that a daemon has kept, and read a byte of it."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.connect(("127.0.0.1", port))
-    client.sendall(f"GET {LARGE}&y={number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    assert client.recv(1) == b"H"
-    return client
-
-
 def test_pictures_come_whole_and_who_stops_reading_is_cut_off(apache: Server, network: str) -> None:
     with ThreadPoolExecutor(4, initializer=_enter, initargs=(network,)) as clients:
 
@@ -96,8 +85,10 @@ def test_pictures_come_whole_and_who_stops_reading_is_cut_off(apache: Server, ne
         with contextlib.ExitStack() as stack:
             begin = time.monotonic()
             for number in range(10):
-                client = clients.submit(_stop_reading, apache.port, number).result()
-                stack.enter_context(client)
+                # One that a daemon has kept, and Apache has not.
+                path = f"{LARGE}&y={number}"
+                client = clients.submit(servers.slow_reader, apache.port, path).result()
+                assert stack.enter_context(client).recv(1) == b"H"
             assert unread() == 10
             _run("tc", "-n", network, "qdisc", "add", "dev", "lo", "root",
                  "tbf", "rate", RATE, "burst", "3000", "latency", "2s")  # fmt: skip
