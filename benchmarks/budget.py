@@ -23,14 +23,14 @@ from typing import cast
 from PIL import Image
 from quality_scale import pictures, resized, ssimulacra2
 
-from imgprocessor.calibration import CALIBRATION
-from imgprocessor.compression import Compressed, compress
-from imgprocessor.encoders import ENCODERS, VERSIONS
+from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
-from imgprocessor.plan import Plan
-from imgprocessor.policy import Cell
-from imgprocessor.query import Format
-from imgprocessor.settings import PixelsSettings
+from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.compress import Compressed, compress
+from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
+from imgprocessor.policy.plan import Plan
+from imgprocessor.policy.table import Cell
 
 SHARES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.9)
 CEILING = 78

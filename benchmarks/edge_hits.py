@@ -32,12 +32,12 @@ from edge_visitors import ORIGINALS, Ask, Visitors
 from rich.console import Console
 from rich.progress import Progress, track
 
-from imgprocessor.app import make_service
-from imgprocessor.client import HEADERS
-from imgprocessor.edge import Backend, Site, configuration
-from imgprocessor.loading import load_settings
-from imgprocessor.service import Planned, Request
-from imgprocessor.settings import Settings
+from imgprocessor.app import edge_configuration, make_delivery
+from imgprocessor.config.settings import Settings
+from imgprocessor.edge.writers import Backend, Site
+from imgprocessor.load import load_settings
+from imgprocessor.request.hints import HINT_HEADERS
+from imgprocessor.service.delivery import Incoming, Planned
 
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 8
@@ -89,7 +89,7 @@ def main() -> int:
             site = Site(backends=[Backend("127.0.0.1", port)])
             raw = (ROOT / "benchmarks" / "raw.vcl").read_text().replace("@PORT@", str(port))
             texts = {
-                "by imagekey": configuration("varnish", settings, site),
+                "by imagekey": edge_configuration("varnish", settings, site),
                 "URL and raw hints": raw,
                 "URL and Vary": PLAIN.format(port=port),
             }
@@ -101,25 +101,25 @@ def _settings(folder: Path) -> Settings:
     settings = load_settings(ROOT / "conf" / "imgprocessor.ini")
     return replace(
         settings,
-        originals=replace(settings.originals, root=str(folder)),
-        store=replace(settings.store, folder=str(folder)),
+        originals=replace(settings.originals, root=folder),
+        disk_cache=replace(settings.disk_cache, folder=folder),
     )
 
 
 def _understanding(settings: Settings) -> Understand:
-    service = make_service(settings)
+    delivery = make_delivery(settings)
 
     @cache
     def understand(query: str, hints: tuple[str | None, ...]) -> Planned:
-        pairs = zip(HEADERS, hints, strict=True)
-        return service.understand(Request(query, {name: hint for name, hint in pairs if hint}))
+        pairs = zip(HINT_HEADERS, hints, strict=True)
+        return delivery.understand(Incoming(query, {name: hint for name, hint in pairs if hint}))
 
     return understand
 
 
 def _hints(headers: dict[str, str]) -> tuple[str | None, ...]:
     known = {name.lower(): value for name, value in headers.items()}
-    return tuple(known.get(name) for name in HEADERS)
+    return tuple(known.get(name) for name in HINT_HEADERS)
 
 
 def _day(name: str, vcl: str, behind: int, asks: Sequence[Ask], wanted: Sequence[str]) -> Result:

@@ -23,8 +23,9 @@ from pathlib import Path
 from edge_varnish import varnish
 from rich.progress import track
 
-from imgprocessor.edge import Backend, Site, configuration
-from imgprocessor.loading import load_settings
+from imgprocessor.app import edge_configuration
+from imgprocessor.edge.writers import Backend, Site
+from imgprocessor.load import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 BODY = bytes(range(256)) * 215
@@ -125,7 +126,9 @@ def _both() -> Iterator[tuple[int, int]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.shutdown)
         port = server.server_address[1]
-        generated = configuration("varnish", settings, Site(backends=[Backend("127.0.0.1", port)]))
+        generated = edge_configuration(
+            "varnish", settings, Site(backends=[Backend("127.0.0.1", port)])
+        )
         ours = stack.enter_context(varnish(generated))
         plain = stack.enter_context(varnish(PLAIN.format(port=port)))
         yield ours.port, plain.port

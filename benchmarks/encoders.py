@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 from quality_scale import libjpeg_turbo, pictures, resized, ssimulacra2
 
-from imgprocessor.encoders import ENCODERS, VERSIONS, jpeg_tables
-from imgprocessor.query import Format
+from imgprocessor.formats import Format
+from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS, jpeg_tables
 
 with contextlib.suppress(ImportError):
     import pyjpegli

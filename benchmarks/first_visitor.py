@@ -18,19 +18,19 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-from imgprocessor.decode import Picture, open_original
-from imgprocessor.gate import Gate
+from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.geometry import Box, Fit
-from imgprocessor.levels import Level
-from imgprocessor.masters import Masters
-from imgprocessor.originals import Originals
-from imgprocessor.plan import Plan
-from imgprocessor.policy import Cell
-from imgprocessor.render import render
-from imgprocessor.settings import OriginalsSettings, PixelsSettings
-from imgprocessor.store import Store
+from imgprocessor.images.decode import Picture, open_original
+from imgprocessor.images.pipeline import render
+from imgprocessor.images.pyramid import Level
+from imgprocessor.originals.folder import Originals
+from imgprocessor.policy.plan import Plan
+from imgprocessor.policy.table import Cell
+from imgprocessor.rendering.masters import Masters
+from imgprocessor.rendering.process import keep_memory
+from imgprocessor.storage.disk_cache import DiskCache
+from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
-from imgprocessor.workshop import keep_memory
 
 PHOTOGRAPHS = Path("/usr/share/backgrounds")
 WIDTHS = (320, 640, 1080)
@@ -51,11 +51,11 @@ def main() -> int:
     print(f"{len(names)} photographs\n")
     print("| width | direct, ms | first visitor, ms | ratio |\n|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as state:
-        store = Store(
+        disk_cache = DiskCache(
             Path(state, "masters"), max_bytes=MOST_BYTES, min_free_percent=0, complain=print
         )
-        gate = Gate(Path(state, "locks"))
-        masters = Masters(store, gate, LIMITS, wait_seconds=5, report=print)
+        locks = Locks(Path(state, "locks"))
+        masters = Masters(disk_cache, locks, LIMITS, wait_seconds=5, report=print)
         for width in WIDTHS:
             directs, firsts = [], []
             for name in names:
@@ -104,11 +104,11 @@ def _ms(work: Callable[[], None]) -> float:
 def _direct(originals: Originals, name: str, plan: Plan) -> None:
     with originals.open(originals.find(name)) as (file, _):
         opened = open_original(file, LIMITS)
-        facts = opened.facts
-        enough = plan.pixels.master_margin * facts.lay_out(plan).size.width
-        draft = next(d for d in DRAFTS if d == 1 or facts.stored.width // d >= enough)
+        metadata = opened.metadata
+        enough = plan.pixels.master_margin * metadata.lay_out(plan).size.width
+        draft = next(d for d in DRAFTS if d == 1 or metadata.stored.width // d >= enough)
         image = opened.decode(draft)
-    render(Picture(facts, Level(draft), image), plan, Timings())
+    render(Picture(metadata, Level(draft), image), plan, Timings())
 
 
 def _first(originals: Originals, masters: Masters, name: str, plan: Plan) -> None:

@@ -23,12 +23,12 @@ from typing import Any
 from PIL import Image
 from quality_scale import ssimulacra2
 
-from imgprocessor.calibration import CALIBRATION
-from imgprocessor.decode import Opened, at_level, open_original
-from imgprocessor.encoders import ENCODERS
+from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.geometry import Box, Fit, Layout, Size, lay_out
-from imgprocessor.levels import Level, choose_level
-from imgprocessor.settings import OriginalsSettings
+from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.decode import OpenedOriginal, at_level, open_original
+from imgprocessor.images.formats.encoders import ENCODERS
+from imgprocessor.images.pyramid import Level, choose_level
 
 QUALITY = 75
 DIRECT_MARGIN = 2
@@ -105,7 +105,7 @@ def _encoded(image: Image.Image) -> bytes:
     return ENCODERS["jpeg"].write(image, setting, b"")
 
 
-def _opened(path: Path) -> Opened:
+def _opened(path: Path) -> OpenedOriginal:
     return open_original(io.BytesIO(path.read_bytes()), OriginalsSettings())
 
 
@@ -124,7 +124,7 @@ def _print_formats(photographs: list[Path]) -> None:
     bases = []
     for path in photographs:
         opened = _opened(path)
-        stored = opened.facts.stored
+        stored = opened.metadata.stored
         layout = Layout((0, 0, stored.width, stored.height), Size(BASE_WIDTH, 1))
         level = choose_level(stored, layout, 1.0)
         bases.append(at_level(opened.decode(level.draft), stored, level).convert("RGB"))

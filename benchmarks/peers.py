@@ -15,7 +15,7 @@ from pathlib import Path
 from systems import CORES, CannotInstall, Command, Place, System, nginx, nginx_version, printed
 
 from imgprocessor import __version__
-from imgprocessor.encoders import VERSIONS
+from imgprocessor.images.formats.encoders import VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 QUALITIES = {45: "2g", 60: "3g", 70: "slow-4g", 78: "4g"}

@@ -32,8 +32,8 @@ from PIL import Image
 from scipy.optimize import lsq_linear
 from ssimulacra2.ssimulacra2 import compute_ssimulacra2
 
-from imgprocessor.encoders import ENCODERS, VERSIONS
-from imgprocessor.score import features, refer_to
+from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
+from imgprocessor.images.score import features, refer_to
 
 QUALITIES = (5, 10, 20, 30, 40, 50, 60, 70, 78, 85, 90, 95)
 SETTINGS = {
@@ -181,8 +181,8 @@ def _calibrate(name: str, width: int, measured: Sequence[Measured]) -> list[int]
     scores = [[score for _, score, _ in one.encoded[name]] for one in measured]
     reached = np.maximum.accumulate(np.mean(scores, axis=0))
     # The JPEG setting is one over a factor: even steps of its logarithm are even steps of score.
-    places = np.log(settings) if name == "jpeg" else np.array(settings, float)
-    found = _extended(reached, places, wanted)
+    admission = np.log(settings) if name == "jpeg" else np.array(settings, float)
+    found = _extended(reached, admission, wanted)
     qualities = np.arange(1, 101)
     all_places = _extended(np.array(QUALITIES, float), found, qualities)
     exact = np.exp(all_places) if name == "jpeg" else all_places
@@ -193,7 +193,7 @@ def _calibrate(name: str, width: int, measured: Sequence[Measured]) -> list[int]
         place = float(rounded[quality - 1])
         place = math.log(place) if name == "jpeg" else place
         off = [
-            np.interp(place, places, ours) - one.reference[index][1]
+            np.interp(place, admission, ours) - one.reference[index][1]
             for ours, one in zip(scores, measured, strict=True)
         ]
         print(f"{quality:4} {rounded[quality - 1]:5} {np.mean(off):6.2f} {np.std(off):6.2f}")

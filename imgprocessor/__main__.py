@@ -13,22 +13,28 @@ from urllib.parse import quote, urlencode
 
 from waitress.server import create_server
 
-from imgprocessor.app import create_app, make_purging, make_service, make_signing
-from imgprocessor.arguments import add_configuration, add_files, add_headers, overrides
-from imgprocessor.edge import CACHES, Backend, Site, configuration
-from imgprocessor.encoders import VERSIONS
+from imgprocessor.app import (
+    create_app,
+    edge_configuration,
+    make_delivery,
+    make_purger,
+    make_signing,
+)
+from imgprocessor.cli.options import add_configuration, add_files, add_headers, overrides
+from imgprocessor.cli.policy.commands import add_policy
+from imgprocessor.cli.reload import PID_FILE, reload
+from imgprocessor.cli.sign import add_sign
+from imgprocessor.config.settings_file import describe_settings
+from imgprocessor.config.types import MAX_PORT, read_address
+from imgprocessor.edge.writers import CACHES, Backend, Site
 from imgprocessor.errors import ConfigurationError, ImageError
-from imgprocessor.loading import Overrides, load_settings
-from imgprocessor.policycommand import add_policy
-from imgprocessor.purging import Wanted
-from imgprocessor.query import PARAMETERS
-from imgprocessor.readers import MAX_PORT, read_address
-from imgprocessor.reload import PID_FILE, reload
-from imgprocessor.service import Request
-from imgprocessor.settingsfile import describe_settings
-from imgprocessor.signcommand import add_sign
-from imgprocessor.web import add_page
-from imgprocessor.workshop import run_folder
+from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.load import Overrides, load_settings
+from imgprocessor.rendering.process import run_folder
+from imgprocessor.request.parameters import PARAMETERS
+from imgprocessor.service.delivery import Incoming
+from imgprocessor.service.purge import PurgeRequest
+from imgprocessor.web.pictures import add_page
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
@@ -130,11 +136,11 @@ def _render(options: argparse.Namespace) -> int:
     settings = load_settings(options.conf, Overrides(file.parent, options.policy))
     asked = {name: getattr(options, name, None) for name in PARAMETERS}
     given = {name: value for name, value in asked.items() if value is not None}
-    request = Request(
+    request = Incoming(
         urlencode({"name": file.name, **given}, quote_via=quote), dict(options.header)
     )
-    service = make_service(settings)
-    answer = service.render(service.find(request))
+    delivery = make_delivery(settings)
+    answer = delivery.render(delivery.find(request))
     rendition = answer.rendition
     if options.output is None:
         sys.stdout.buffer.write(rendition.body)
@@ -163,8 +169,8 @@ def _add_purge(commands: "Commands") -> None:
 
 def _purge(options: argparse.Namespace) -> int:
     settings = load_settings(options.conf, overrides(options))
-    purging = make_purging(settings, make_service(settings, keeps=True))
-    purged = purging.purge(Wanted(options.name, options.imagekey, options.all))
+    purger = make_purger(settings, make_delivery(settings, keeps=True))
+    purged = purger.purge(PurgeRequest(options.name, options.imagekey, options.all))
     for what, count in purged.removed.items():
         print(f"{what}: {count} files removed")
     for who, reason in purged.failed.items():
@@ -212,7 +218,7 @@ def _edge(options: argparse.Namespace) -> int:
         folder=options.cache_folder,
         max_megabytes=options.cache_megabytes,
     )
-    text = configuration(options.cache, settings, site)
+    text = edge_configuration(options.cache, settings, site)
     if options.output is None:
         print(text, end="")
         return 0
@@ -277,7 +283,7 @@ def _reload(options: argparse.Namespace) -> int:
     def check() -> None:
         """What cannot start must not replace what runs."""
         settings = load_settings(options.conf, overrides(options))
-        make_purging(settings, make_service(settings))
+        make_purger(settings, make_delivery(settings))
         make_signing(settings)
         run_folder(settings)
 

@@ -10,50 +10,42 @@ from pathlib import Path
 
 from flask import Flask
 
-from imgprocessor.download import Downloader
-from imgprocessor.encoders import PILLOW, PILLOW_VERSION, VERSIONS
+from imgprocessor.config.secrets import purge_token, signing_keys
+from imgprocessor.config.settings import OriginalsSettings, Settings
+from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.foreman import Foreman
-from imgprocessor.gate import Gate
-from imgprocessor.holes import closed_holes
-from imgprocessor.loading import (
-    Overrides,
-    digest,
-    load_policy,
-    load_settings,
-    purge_token,
-    signing_keys,
-)
-from imgprocessor.log import Complaints, RequestLog, utc_now
-from imgprocessor.metrics import Metrics, Watched
-from imgprocessor.operations import add_health, add_metrics, add_purge
-from imgprocessor.originals import Originals
-from imgprocessor.placeholder import Placeholder
-from imgprocessor.places import Places
-from imgprocessor.purges import Purges
-from imgprocessor.purging import Purging
-from imgprocessor.readiness import Readiness
-from imgprocessor.remote import Remote
-from imgprocessor.renderer import Maker, Renderer
-from imgprocessor.renderers import Renderers
-from imgprocessor.renditions import Renditions
-from imgprocessor.service import Service
-from imgprocessor.settings import (
-    OriginalsSettings,
-    Settings,
-)
-from imgprocessor.signing import Signing
-from imgprocessor.store import Store
-from imgprocessor.threads import daemons, too_few
-from imgprocessor.web import create_web
-from imgprocessor.workshop import (
+from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
+from imgprocessor.load import Overrides, answers_digest, load_policy, load_settings
+from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.folder import Originals
+from imgprocessor.originals.remote import Remote
+from imgprocessor.rendering.admission import Admission
+from imgprocessor.rendering.job import DirectRenderer, Renderer
+from imgprocessor.rendering.pool import WorkerPool, most_seconds
+from imgprocessor.rendering.process import (
     give_memory_back,
-    make_gate,
+    make_disk_cache,
+    make_locks,
     make_masters,
     make_quarantine,
-    make_store,
     run_folder,
 )
+from imgprocessor.rendering.renditions import Renditions
+from imgprocessor.rendering.supervisor import Supervisor
+from imgprocessor.reporting import Complaints
+from imgprocessor.request.signing import Signing
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.placeholder import Placeholder
+from imgprocessor.service.purge import Purger
+from imgprocessor.service.readiness import Readiness
+from imgprocessor.storage.disk_cache import DiskCache
+from imgprocessor.storage.generation import Generations
+from imgprocessor.storage.locks import Locks
+from imgprocessor.web.daemons import daemons, too_few
+from imgprocessor.web.log import RequestLog, utc_now
+from imgprocessor.web.metrics import Metrics, Watched
+from imgprocessor.web.operator import add_health, add_metrics, add_purge
+from imgprocessor.web.pictures import create_web
 
 
 def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
@@ -65,16 +57,16 @@ def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
     give_memory_back()
     settings = load_settings(conf, overrides)
     folder = run_folder(settings)
-    web = make_web(settings, _renderers(settings, folder))
+    web = make_web(settings, _pool(settings, folder))
     _warn_of_too_few_threads(settings)
-    Foreman(folder, _processes(settings), settings, Complaints()).start()
+    Supervisor(folder, _processes(settings), settings, Complaints()).start()
     return web
 
 
 def make_web(
     settings: Settings,
-    renderers: Renderers | None = None,
-    downloader: Downloader | None = None,
+    pool: WorkerPool | None = None,
+    fetcher: Fetcher | None = None,
 ) -> Flask:
     """Make the WSGI application from settings whose paths are absolute; without renderers,
     renditions are made in this process. Tests have a downloader of their own.
@@ -82,71 +74,75 @@ def make_web(
     Raises:
         ConfigurationError: the policy is wrong, or something that must be there is not.
     """
-    service = make_service(settings, keeps=True, maker=renderers, downloader=downloader)
+    delivery = make_delivery(settings, keeps=True, renderer=pool, fetcher=fetcher)
     placeholder = Placeholder(
-        Path(settings.placeholder.file), service, settings.pixels, settings.originals
+        settings.placeholder.file, delivery, settings.pixels, settings.originals
     )
-    if renderers is not None:
+    if pool is not None:
         threading.Thread(target=placeholder.prepare, daemon=True).start()
-    log = RequestLog(Path(settings.log.file))
+    log = RequestLog(settings.log.file)
     # Two Pillows can lie over each other: which one is loaded is worth a line.
     begin = {"time": utc_now(), "pid": os.getpid(), "started": VERSIONS}
-    log.write(begin | {"closed_holes": closed_holes(PILLOW_VERSION)})
-    metrics = make_metrics(settings, renderers) if settings.metrics.enabled else None
+    log.write(begin)
+    metrics = make_metrics(settings, pool) if settings.metrics.enabled else None
     web = create_web(
-        service,
+        delivery,
         placeholder,
         settings.freshness,
         log,
         metrics=metrics,
         signing=make_signing(settings),
     )
-    root, store = Path(settings.originals.root), Path(settings.store.folder)
-    remote = Path(settings.remote.folder) if settings.remote.hosts else None
-    add_health(web, Readiness(root, store, remote, renderers), digest(settings))
+    root, disk_cache = settings.originals.root, Path(settings.disk_cache.folder)
+    remote = settings.remote.folder if settings.remote.hosts else None
+    add_health(web, Readiness(root, disk_cache, remote, pool), answers_digest(settings))
     if metrics is not None:
         add_metrics(web, metrics)
-    purging = make_purging(settings, service)
-    if purging.by_http:
-        add_purge(web, purging)
+    purger = make_purger(settings, delivery)
+    if purger.by_http:
+        add_purge(web, purger)
     return web
 
 
-def make_metrics(settings: Settings, renderers: Renderers | None = None) -> Metrics:
+def make_metrics(settings: Settings, pool: WorkerPool | None = None) -> Metrics:
     """Make the part that counts, what waits for the renderers included.
 
     Raises:
         ConfigurationError: as `load_policy` does.
     """
-    folder = Path(settings.store.folder)
+    folder = settings.disk_cache.folder
     metrics = Metrics(folder / "metrics", load_policy(settings), Complaints())
     caps = {
-        "renditions": settings.store.max_renditions_bytes,
-        "masters": settings.store.max_masters_bytes,
+        "renditions": settings.disk_cache.max_renditions_bytes,
+        "masters": settings.disk_cache.max_masters_bytes,
     }
-    stores = {name: make_store(settings.store, name, cap) for name, cap in caps.items()}
+    disk_caches = {
+        name: make_disk_cache(settings.disk_cache, name, cap) for name, cap in caps.items()
+    }
     if settings.remote.hosts:
         caps["remote"] = settings.remote.max_kept_bytes
-        stores["remote"] = _remote_store(settings)
+        disk_caches["remote"] = _remote_store(settings)
 
-    def of_each(ask: Callable[[Store], int | None]) -> dict[tuple[str, ...], float]:
+    def of_each(ask: Callable[[DiskCache], int | None]) -> dict[tuple[str, ...], float]:
         # A store whose disk fails must not hide the others.
         known: dict[tuple[str, ...], float] = {}
-        for name, store in stores.items():
+        for name, disk_cache in disk_caches.items():
             with contextlib.suppress(OSError):
-                number = ask(store)
+                number = ask(disk_cache)
                 if number is not None:
                     known[(name,)] = number
         return known
 
     metrics.watch(
-        Watched("imgprocessor_store_bytes", "Kept.", partial(of_each, Store.kept_bytes), ("store",))
+        Watched(
+            "imgprocessor_store_bytes", "Kept.", partial(of_each, DiskCache.kept_bytes), ("store",)
+        )
     )
     metrics.watch(
         Watched(
             "imgprocessor_damaged_entries_total",
             "Kept ones that were found damaged, or could not be read.",
-            partial(of_each, lambda store: store.damages.read()),
+            partial(of_each, lambda disk_cache: disk_cache.damages.read()),
             ("store",),
             grows=True,
         )
@@ -159,29 +155,39 @@ def make_metrics(settings: Settings, renderers: Renderers | None = None) -> Metr
             ("store",),
         )
     )
-    if renderers is not None:
-        places = {("free",): renderers.free_places, ("taken",): renderers.taken_places}
+    if pool is not None:
+        admission = {("free",): pool.free_places, ("taken",): pool.taken_places}
         metrics.watch(
             Watched(
                 "imgprocessor_places",
                 "For jobs that are rendered or wait for that.",
-                lambda: {state: count() for state, count in places.items()},
+                lambda: {state: count() for state, count in admission.items()},
                 ("state",),
             )
         )
-    about = (metadata.version("imgprocessor"), PILLOW, digest(settings))
+    about = (metadata.version("imgprocessor"), PILLOW, answers_digest(settings))
     labels = ("version", "pillow", "policy")
     metrics.watch(Watched("imgprocessor_build_info", "What runs here.", lambda: {about: 1}, labels))
     return metrics
 
 
-def make_purging(settings: Settings, service: Service) -> Purging:
+def edge_configuration(cache: Cache, settings: Settings, site: Site) -> str:
+    """Write the configuration of a cache in front.
+
+    Raises:
+        ConfigurationError: as `load_policy` does.
+    """
+    policy = load_policy(settings)
+    return configuration(cache, settings, policy, answers_digest(settings), site)
+
+
+def make_purger(settings: Settings, delivery: Delivery) -> Purger:
     """Make the part that purges.
 
     Raises:
         ConfigurationError: the token cannot be read, or is wrong.
     """
-    return Purging(service, settings.purge, purge_token(settings.purge))
+    return Purger(delivery, settings.purge, purge_token(settings.purge))
 
 
 def make_signing(settings: Settings) -> Signing | None:
@@ -194,49 +200,51 @@ def make_signing(settings: Settings) -> Signing | None:
     return Signing(keys, settings.pixels.max_output_side_pixels) if keys else None
 
 
-def make_service(
+def make_delivery(
     settings: Settings,
     *,
     keeps: bool = False,
-    maker: Maker | None = None,
-    downloader: Downloader | None = None,
-) -> Service:
+    renderer: Renderer | None = None,
+    fetcher: Fetcher | None = None,
+) -> Delivery:
     """Make the part that answers requests, without the web.
 
     Args:
         settings: with absolute paths.
         keeps: whether what is made is kept on disk; a command that runs once has no use for it.
-        maker: who makes renditions; this process itself, where nobody is named.
-        downloader: what fetches originals from elsewhere, where it is not the usual.
+        renderer: who makes renditions; this process itself, where nobody is named.
+        fetcher: what fetches originals from elsewhere, where it is not the usual.
 
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.
     """
-    policy, store = load_policy(settings), settings.store
+    policy, disk_cache = load_policy(settings), settings.disk_cache
     masters = make_masters(settings, keeps=keeps)
-    renditions = make_store(store, "renditions", store.max_renditions_bytes if keeps else 0)
-    purges = Purges(Path(store.folder))
-    return Service(
+    renditions = make_disk_cache(
+        disk_cache, "renditions", disk_cache.max_renditions_bytes if keeps else 0
+    )
+    generations = Generations(Path(disk_cache.folder))
+    return Delivery(
         policy=policy,
         originals=_originals(settings.originals),
-        remote=_remote(settings, purges, downloader, keeps=keeps),
+        remote=_remote(settings, generations, fetcher, keeps=keeps),
         pixels=settings.pixels,
         masters=masters,
-        maker=maker or Renderer(masters),
+        renderer=renderer or DirectRenderer(masters),
         renditions=Renditions(renditions),
-        purges=purges,
-        gate=make_gate(store),
-        cheaper_when_overloaded=settings.renderers.cheaper_when_overloaded,
-        max_wait_seconds=store.max_wait_seconds,
+        generations=generations,
+        locks=make_locks(disk_cache),
+        cheaper_when_overloaded=settings.rendering.cheaper_when_overloaded,
+        single_flight_seconds=settings.rendering.single_flight_seconds,
     )
 
 
 def _processes(settings: Settings) -> int:
-    return settings.renderers.processes or len(os.sched_getaffinity(0))
+    return settings.rendering.workers or len(os.sched_getaffinity(0))
 
 
 def _max_jobs(settings: Settings) -> int:
-    return _processes(settings) * (1 + settings.renderers.max_waiting_per_process)
+    return _processes(settings) * (1 + settings.rendering.max_waiting_per_worker)
 
 
 def _warn_of_too_few_threads(settings: Settings) -> None:
@@ -248,18 +256,20 @@ def _warn_of_too_few_threads(settings: Settings) -> None:
             Complaints()(wrong)
 
 
-def _renderers(settings: Settings, folder: Path) -> Renderers:
-    return Renderers(
+def _pool(settings: Settings, folder: Path) -> WorkerPool:
+    return WorkerPool(
         folder,
-        Places(Gate(folder / "locks"), _max_jobs(settings)),
+        Admission(Locks(folder / "locks"), _max_jobs(settings)),
         make_quarantine(settings),
-        max_wait_seconds=settings.store.max_wait_seconds,
-        max_render_seconds=settings.renderers.max_render_seconds,
+        wait_seconds=settings.rendering.worker_wait_seconds,
+        answer_seconds=most_seconds(
+            settings.rendering.decode_wait_seconds, settings.rendering.max_processor_seconds
+        ),
     )
 
 
 def _originals(settings: OriginalsSettings) -> Originals:
-    root = Path(settings.root)
+    root = settings.root
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         wrong = f"{root} is not a folder that can be read: make it, or name another (--originals)"
         raise ConfigurationError(f"[originals] root: {wrong}")
@@ -267,7 +277,7 @@ def _originals(settings: OriginalsSettings) -> Originals:
 
 
 def _remote(
-    settings: Settings, purges: Purges, downloader: Downloader | None, *, keeps: bool
+    settings: Settings, generations: Generations, fetcher: Fetcher | None, *, keeps: bool
 ) -> Remote | None:
     remote = settings.remote
     if not remote.hosts:
@@ -278,18 +288,18 @@ def _remote(
     return Remote(
         remote,
         settings.originals,
-        store=_remote_store(settings, keeps=keeps),
-        purges=purges,
-        downloader=downloader or Downloader(remote),
+        disk_cache=_remote_store(settings, keeps=keeps),
+        generations=generations,
+        fetcher=fetcher or Fetcher(remote),
         complain=Complaints(),
     )
 
 
-def _remote_store(settings: Settings, *, keeps: bool = True) -> Store:
-    return Store(
-        Path(settings.remote.folder),
+def _remote_store(settings: Settings, *, keeps: bool = True) -> DiskCache:
+    return DiskCache(
+        settings.remote.folder,
         max_bytes=settings.remote.max_kept_bytes if keeps else 0,
-        min_free_percent=settings.store.min_free_percent,
+        min_free_percent=settings.disk_cache.min_free_percent,
         complain=Complaints(),
         whole_groups=True,
     )

@@ -19,11 +19,12 @@ from pathlib import Path
 from serve import CannotServe, Stop, free_port, settings_of
 
 from imgprocessor.__main__ import port_number
-from imgprocessor.edge import Backend, Site, configuration
+from imgprocessor.app import edge_configuration
+from imgprocessor.config.settings import Settings
+from imgprocessor.config.settings_file import describe_settings
+from imgprocessor.edge.writers import Backend, Site
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.loading import DEFAULT_CONF
-from imgprocessor.settings import Settings
-from imgprocessor.settingsfile import describe_settings
+from imgprocessor.load import DEFAULT_CONF
 
 ROOT = Path(__file__).resolve().parent.parent
 VARNISHD = Path("/usr/sbin/varnishd")
@@ -78,7 +79,7 @@ def _serve(options: argparse.Namespace) -> int:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgprocessor-edge-")))
         state.chmod(0o755)
         # Purges reach the cache in front, too.
-        settings = _purging(settings, options.cache, port, state)
+        settings = _purger(settings, options.cache, port, state)
         conf = state / "imgprocessor.ini"
         conf.write_text(describe_settings(settings), encoding="utf-8")
         application_port, said = stack.enter_context(_application(conf))
@@ -94,13 +95,13 @@ def _serve(options: argparse.Namespace) -> int:
     return 0 if stopped else 1
 
 
-def _purging(settings: Settings, cache: str, port: int, state: Path) -> Settings:
+def _purger(settings: Settings, cache: str, port: int, state: Path) -> Settings:
     """Return settings by which purges reach the cache."""
     purge = settings.purge
     if cache == "varnish":
         purge = replace(purge, varnish=(*purge.varnish, f"127.0.0.1:{port}"))
     else:
-        purge = replace(purge, disk_caches=(*purge.disk_caches, str(state / "cache")))
+        purge = replace(purge, proxy_cache_folders=(*purge.proxy_cache_folders, state / "cache"))
     return replace(settings, purge=purge)
 
 
@@ -130,7 +131,9 @@ def _varnish(state: Path, settings: Settings, port: int, backend: Backend) -> li
     if not VARNISHD.exists():
         raise CannotServe(f"{VARNISHD} is not there: apt-get install varnish varnish-modules")
     vcl = state / "edge.vcl"
-    vcl.write_text(configuration("varnish", settings, Site(backends=[backend])), encoding="utf-8")
+    vcl.write_text(
+        edge_configuration("varnish", settings, Site(backends=[backend])), encoding="utf-8"
+    )
     command: list[str | Path] = [VARNISHD, "-F", "-n", state / "varnish", "-f", vcl]
     return [*command, "-a", f"127.0.0.1:{port}", "-s", "malloc,256m", "-T", "none"]
 
@@ -139,9 +142,9 @@ def _nginx(state: Path, settings: Settings, port: int, backend: Backend) -> list
     if not NGINX.exists():
         raise CannotServe(f"{NGINX} is not there: apt-get install nginx")
     site = Site(backends=[backend], listen=f"127.0.0.1:{port}", folder=str(state / "cache"))
-    text = configuration("nginx", settings, site)
+    text = edge_configuration("nginx", settings, site)
     (state / "edge.conf").write_text(text, encoding="utf-8")
-    logs = Path(settings.log.file).parent
+    logs = settings.log.file.parent
     user = f"user {DAEMON_USER};" if os.geteuid() == 0 else ""
     text = NGINX_CONF.format(state=state, logs=logs, user=user)
     (state / "nginx.conf").write_text(text, encoding="utf-8")

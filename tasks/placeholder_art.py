@@ -39,15 +39,15 @@ FRAME_TILT = -5.0  # degrees; less than 0 turns to the right
 NAIL = (800, 268)
 
 
-def _path(places: str) -> list[Point]:
+def _path(admission: str) -> list[Point]:
     """Return points written as "x,y x,y ..." in pixels of the finished picture."""
-    pairs = (place.split(",") for place in places.split())
+    pairs = (place.split(",") for place in admission.split())
     return [(float(x) * FINER, float(y) * FINER) for x, y in pairs]
 
 
-def _stroke(draw: ImageDraw.ImageDraw, places: str, width: float, colour: Colour) -> None:
+def _stroke(draw: ImageDraw.ImageDraw, admission: str, width: float, colour: Colour) -> None:
     """Draw a line with round ends and corners."""
-    points = _path(places)
+    points = _path(admission)
     radius = width * FINER / 2
     # Pillow's own wide lines are up to a pixel off their ends' circles, which shows as notches.
     for (x1, y1), (x2, y2) in pairwise(points):
@@ -64,8 +64,8 @@ def _four(draw: ImageDraw.ImageDraw, left: float, drop: float, colour: Colour) -
     """Draw a 4 whose left edge is at `left`, moved down by `drop`."""
     top, bar, bottom = DIGIT_TOP + drop, DIGIT_TOP + 345 + drop, DIGIT_BOTTOM + drop
     stem = left + 205
-    places = f"{stem},{bottom} {stem},{top} {left},{bar} {left + 270},{bar}"
-    _stroke(draw, places, 68, colour)
+    admission = f"{stem},{bottom} {stem},{top} {left},{bar} {left + 270},{bar}"
+    _stroke(draw, admission, 68, colour)
 
 
 def _picture() -> Image.Image:

@@ -194,9 +194,9 @@ def _below(size: Size, heights: Sequence[float]) -> Image.Image:
     return mask
 
 
-def _path(places: str, unit: float) -> list[Point]:
+def _path(admission: str, unit: float) -> list[Point]:
     """Return points written as "x,y x,y ..." in the given unit."""
-    pairs = (place.split(",") for place in places.split())
+    pairs = (place.split(",") for place in admission.split())
     return [(float(x) * unit, float(y) * unit) for x, y in pairs]
 
 

@@ -23,14 +23,13 @@ from urllib.parse import quote
 from samples import SAMPLES
 
 from imgprocessor.__main__ import port_number
-from imgprocessor.app import make_purging, make_service
-from imgprocessor.edge import Site, configuration
-from imgprocessor.encoders import PILLOW_VERSION, VERSIONS
+from imgprocessor.app import edge_configuration, make_delivery, make_purger
+from imgprocessor.config.settings import Settings
+from imgprocessor.config.settings_file import describe_settings
+from imgprocessor.edge.writers import Site
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.holes import closed_holes
-from imgprocessor.loading import DEFAULT_CONF, Overrides, digest, load_settings
-from imgprocessor.settings import Settings
-from imgprocessor.settingsfile import describe_settings
+from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HTTPD = Path("/usr/sbin/apache2")
@@ -70,9 +69,9 @@ def main() -> int:
     try:
         settings = settings_of(options)
         _make_samples(settings, options)
-        make_purging(settings, make_service(settings))
+        make_purger(settings, make_delivery(settings))
         port = free_port(options.port)
-        logs = _prepare_log(Path(settings.log.file))
+        logs = _prepare_log(settings.log.file)
         _prepare_folders(settings)
         _check_readable(settings)
         return _serve(port, settings, logs, options)
@@ -102,7 +101,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
     """Make sample originals where nobody named others, nor put their own into this folder."""
     folder = ROOT / "originals"
-    if options.originals is None and Path(settings.originals.root) == folder:
+    if options.originals is None and settings.originals.root == folder:
         folder.mkdir(exist_ok=True)
         wanted = {sample.name for sample in SAMPLES}
         there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
@@ -151,9 +150,9 @@ def _prepare_folders(settings: Settings) -> None:
         _prepare_folder(name, folder)
 
 
-def _written(settings: Settings) -> dict[str, str]:
+def _written(settings: Settings) -> dict[str, Path]:
     """Return the folders that the daemons keep something in, by their settings' names."""
-    folders = {"[store] folder": settings.store.folder}
+    folders = {"[disk_cache] folder": settings.disk_cache.folder}
     if settings.remote.hosts:
         folders["[remote] folder"] = settings.remote.folder
     return folders
@@ -187,9 +186,9 @@ def _check_readable(settings: Settings) -> None:
         ROOT / "imgprocessor" / "app.py",
         ROOT / ".venv" / "bin" / "python",
         Path(os.path.realpath(sys.executable)),
-        Path(settings.policy.file),
-        Path(settings.originals.root),
-        Path(settings.log.file),
+        settings.policy.file,
+        settings.originals.root,
+        settings.log.file,
         *map(Path, _written(settings).values()),
         *secrets,
     ):
@@ -239,14 +238,15 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
         settings = replace(
             settings,
             purge=replace(
-                settings.purge, disk_caches=(*settings.purge.disk_caches, str(state / "cache"))
+                settings.purge,
+                proxy_cache_folders=(*settings.purge.proxy_cache_folders, state / "cache"),
             ),
         )
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
         conf = state / "httpd.conf"
         text = _httpd_conf(state, Path(locks), port, settings, logs)
         if options.keys:
-            keys = configuration("apache", settings, Site())
+            keys = edge_configuration("apache", settings, Site())
             (state / "edge.conf").write_text(keys, encoding="utf-8")
         if options.include is not None:
             text += f'Include "{options.include.resolve()}"\n'
@@ -285,7 +285,7 @@ def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: P
         "IMG_LISTEN": f"*:{port}",
         "IMG_CACHE": state / "cache",
         "IMG_LOCKS": locks,
-        "IMG_CACHE_WORD": digest(settings),
+        "IMG_CACHE_WORD": answers_digest(settings),
         "IMG_PROCESSES": 2,
         "IMG_THREADS": 24,
     }
@@ -320,14 +320,14 @@ def _await_first_answer(
     apache: subprocess.Popen[bytes], port: int, settings: Settings, stopped: Stop
 ) -> None:
     base = f"http://localhost:{port}"
-    names = _names(Path(settings.originals.root))
+    names = _names(settings.originals.root)
     first = f"{base}/images/?name={quote(names[0])}"
     deadline = time.monotonic() + START_SECONDS
     while not _answers(first):
         if stopped:
             return
         if apache.poll() is not None or time.monotonic() > deadline:
-            log = Path(settings.log.file).parent / "error.log"
+            log = settings.log.file.parent / "error.log"
             raise CannotServe(f"Apache did not answer; see {log}")
         time.sleep(0.05)
     page = "/?" + "&".join(f"name={quote(name)}" for name in names)
@@ -335,8 +335,7 @@ def _await_first_answer(
     print(f"  {base}{'/' if sampled else page}")
     print(f"  {first}&width=340&height=400")
     print(f"  {first}&bandwidth=2g&screen=phone")
-    closed = len(closed_holes(PILLOW_VERSION))
-    print(f"with {VERSIONS}" + (f"; {closed} known holes of this Pillow closed" if closed else ""))
+    print(f"with {VERSIONS}")
     print(f"ready on {base}", flush=True)
 
 

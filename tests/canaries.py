@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from imgprocessor.app import make_web
-from imgprocessor.connection import resolve
-from imgprocessor.download import Downloader
-from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.settings import LogSettings, Settings
+from imgprocessor.config.settings import LogSettings, Settings
+from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.transport import resolve
 
 ADDRESSES = (
     *("10.1.2.3", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.1.1", "192.0.2.1"),
@@ -78,9 +78,7 @@ def main() -> None:
     answers: dict[str, tuple[int, str, str, str]] = {}
     connections = 0
     with tempfile.TemporaryDirectory() as folder:
-        client = make_web(
-            _settings(Path(folder)), downloader=_downloader(Path(folder))
-        ).test_client()
+        client = make_web(_settings(Path(folder)), fetcher=_fetcher(Path(folder))).test_client()
         for url in URLS:
             for escaped in (url, "".join(f"%{byte:02x}" for byte in url.encode()), _component(url)):
                 query = f"url={escaped}&width=9".encode().decode("latin-1")  # as WSGI has it
@@ -137,17 +135,15 @@ def _settings(folder: Path) -> Settings:
     settings = load_settings(DEFAULT_CONF, Overrides(originals=folder))
     return replace(
         settings,
-        remote=replace(
-            settings.remote, hosts=HOSTS, folder=str(folder / "remote"), failed_seconds=0
-        ),
-        store=replace(settings.store, folder=str(folder / "cache")),
-        log=LogSettings(str(folder / "requests.log")),
+        remote=replace(settings.remote, hosts=HOSTS, folder=folder / "remote", failed_seconds=0),
+        disk_cache=replace(settings.disk_cache, folder=folder / "cache"),
+        log=LogSettings(folder / "requests.log"),
     )
 
 
-def _downloader(folder: Path) -> Downloader:
+def _fetcher(folder: Path) -> Fetcher:
     """Return one whose names are made up, where there are such; all else is the product's."""
-    return Downloader(
+    return Fetcher(
         _settings(folder).remote,
         resolve=lambda host, port: NAMES[host] if host in NAMES else resolve(host, port),
     )

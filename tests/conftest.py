@@ -8,11 +8,12 @@ import images
 import pytest
 from flask.testing import FlaskClient
 
-from imgprocessor.app import make_service, make_web
-from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.policy import Policy, parse_policy
-from imgprocessor.service import Service
-from imgprocessor.settings import LogSettings, OriginalsSettings, Settings
+from imgprocessor.app import make_delivery, make_web
+from imgprocessor.config.settings import LogSettings, OriginalsSettings, Settings
+from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.policy.parse import parse_policy
+from imgprocessor.policy.table import Policy
+from imgprocessor.service.delivery import Delivery
 
 pytest_plugins = ["measures", "visitors"]
 
@@ -55,15 +56,15 @@ def settings(originals: Path, tmp_path: Path) -> Settings:
     delivered = load_settings(DEFAULT_CONF, Overrides(originals=originals))
     return replace(
         delivered,
-        log=LogSettings(str(tmp_path / "requests.log")),
-        store=replace(delivered.store, folder=str(tmp_path / "cache")),
+        log=LogSettings(tmp_path / "requests.log"),
+        disk_cache=replace(delivered.disk_cache, folder=tmp_path / "cache"),
     )
 
 
 @pytest.fixture
-def service(settings: Settings) -> Service:
+def delivery(settings: Settings) -> Delivery:
     """The core, without the web."""
-    return make_service(settings, keeps=True)
+    return make_delivery(settings, keeps=True)
 
 
 @pytest.fixture

@@ -23,10 +23,10 @@ import images
 from flask.testing import FlaskClient
 
 from imgprocessor.app import make_web
-from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.log import Complaints
-from imgprocessor.settings import LogSettings
-from imgprocessor.store import Scratch, Store
+from imgprocessor.config.settings import LogSettings
+from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.reporting import Complaints
+from imgprocessor.storage.disk_cache import DiskCache, Scratch
 
 PRELOAD = Path("/usr/lib/fiu/fiu_posix_preload.so")
 """Of Debian's libfiu0: C's calls with the points at which they can be told to fail."""
@@ -85,28 +85,28 @@ def body(key: int, version: int) -> bytes:
     return random.Random(f"{key} {version}").randbytes(3000 + 20_000 * (key % 3))
 
 
-def put(store: Store, key: int, version: int) -> bool:
+def put(disk_cache: DiskCache, key: int, version: int) -> bool:
     """Put it in small parts, each of which is written by itself."""
     content = body(key, version)
     parts = [content[start : start + 1000] for start in range(0, len(content), 1000)]
-    return store.put("g", str(key), len(content), parts)
+    return disk_cache.put("g", str(key), len(content), parts)
 
 
 def keep(folder: Path, points: list[str], chance: float) -> Kept:
     """Put and get, over and over, while calls fail."""
-    store = Store(folder, max_bytes=10**7, min_free_percent=0, complain=Complaints())
+    disk_cache = DiskCache(folder, max_bytes=10**7, min_free_percent=0, complain=Complaints())
     versions: dict[int, set[int]] = {key: {0} for key in range(KEYS)}
     wrong: list[str] = []
     scratch = Scratch()
 
     def got(key: int) -> bool:
-        found = store.get("g", str(key), scratch if key % 2 else None)
+        found = disk_cache.get("g", str(key), scratch if key % 2 else None)
         whole = {body(key, version) for version in versions[key]}
         if found is not None and bytes(found) not in whole:
             wrong.append(f"{key} is {len(found)} bytes that nobody put")
         return found is not None
 
-    before = all(put(store, key, 0) and got(key) for key in range(KEYS))
+    before = all(put(disk_cache, key, 0) and got(key) for key in range(KEYS))
     assert before
     done: Counter[str] = Counter()
     with failing(points, chance):
@@ -115,20 +115,20 @@ def keep(folder: Path, points: list[str], chance: float) -> Kept:
                 versions[key].add(version)
                 try:
                     done["got"] += got(key)
-                    done["put"] += put(store, key, version)
+                    done["put"] += put(disk_cache, key, version)
                 except Exception as error:  # noqa: BLE001 - there must be none
                     wrong.append(repr(error))
-        store.settle()
+        disk_cache.settle()
     lost = KEYS - sum(got(key) for key in range(KEYS))
     incoming = folder / "incoming"
     in_the_way = [len(list(incoming.iterdir()))]
     for file in incoming.iterdir():
         os.utime(file, (0, 0))
     # Totals that are torn are counted anew behind the first one that is put.
-    put(store, 0, 0)
-    store.settle()
-    healed = all(put(store, key, 0) and got(key) for key in range(KEYS))
-    store.collect()
+    put(disk_cache, 0, 0)
+    disk_cache.settle()
+    healed = all(put(disk_cache, key, 0) and got(key) for key in range(KEYS))
+    disk_cache.collect()
     in_the_way.append(len(list(incoming.iterdir())))
     return Kept(done["put"], done["got"], wrong, lost, healed, in_the_way)
 
@@ -143,10 +143,10 @@ def answer(folder: Path, points: list[str], chance: float) -> Answered:
     delivered = load_settings(DEFAULT_CONF, Overrides(originals=originals))
     settings = replace(
         delivered,
-        log=LogSettings(str(folder / "requests.log")),
-        store=replace(delivered.store, folder=str(folder / "cache")),
+        log=LogSettings(folder / "requests.log"),
+        disk_cache=replace(delivered.disk_cache, folder=folder / "cache"),
     )
-    elsewhere = replace(settings, store=replace(settings.store, folder=str(folder / "other")))
+    elsewhere = replace(settings, disk_cache=replace(settings.disk_cache, folder=folder / "other"))
     urls = [f"/images/?name={name}&width={width}" for name in names for width in WIDTHS]
     good = _digests(make_web(elsewhere).test_client(), urls)
     web = make_web(settings).test_client()
@@ -167,7 +167,7 @@ def answer(folder: Path, points: list[str], chance: float) -> Answered:
     after = asked(urls)
     for _ in range(2):  # what is kept may have to be counted anew behind the first one
         asked(urls)
-    lines = Path(settings.log.file).read_text().splitlines()[-len(urls) :]
+    lines = settings.log.file.read_text().splitlines()[-len(urls) :]
     sources = [str(json.loads(line).get("source")) for line in lines]
     total = sum(map(Counter, meanwhile), Counter[str]())
     return Answered(before, dict(total), after, sources)

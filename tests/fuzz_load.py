@@ -28,14 +28,14 @@ with atheris.instrument_imports(include=["imgprocessor", "PIL"]):
     import images
     from PIL import ExifTags, Image, ImageCms, MpoImagePlugin, PngImagePlugin
 
+    from imgprocessor.config.settings import PixelsSettings
     from imgprocessor.errors import ImageError
+    from imgprocessor.formats import Format
     from imgprocessor.geometry import Box, Fit
-    from imgprocessor.plan import Plan
-    from imgprocessor.policy import Cell
-    from imgprocessor.query import Format
-    from imgprocessor.settings import PixelsSettings
+    from imgprocessor.policy.plan import Plan
+    from imgprocessor.policy.table import Cell
+    from imgprocessor.rendering.process import keep_memory
     from imgprocessor.timing import Timings
-    from imgprocessor.workshop import keep_memory
 
 MAX_SECONDS = 5
 """For one file."""

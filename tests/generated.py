@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from imgprocessor.client import HEADERS
-from imgprocessor.policy import DENSITIES, Policy
-from imgprocessor.query import FORMATS
+from imgprocessor.formats import FORMATS
+from imgprocessor.policy.table import DENSITIES, Policy
+from imgprocessor.request.hints import HINT_HEADERS
 
 PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
 ODD_NAMES = (
@@ -156,7 +156,11 @@ def made_up(
         often = chance.choice((0.0, 0.2, 0.6))
         yield (
             _elsewhere(chance, "&".join(parts), elsewhere),
-            {name: chance.choice(headers[name]) for name in HEADERS if chance.random() < often},
+            {
+                name: chance.choice(headers[name])
+                for name in HINT_HEADERS
+                if chance.random() < often
+            },
         )
 
 
@@ -192,7 +196,7 @@ def _nearly_usual(
             name = chance.choice(list(headers))
             headers[name] = chance.choice(spelled_hints[name])
         case 4:
-            name = chance.choice(HEADERS)
+            name = chance.choice(HINT_HEADERS)
             headers[name] = chance.choice(spelled_hints[name])
         case 5:
             del headers[chance.choice(list(headers))]

@@ -7,10 +7,10 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-from imgprocessor.decode import Picture, at_level, open_original
-from imgprocessor.plan import Plan
-from imgprocessor.render import Rendition, render
-from imgprocessor.settings import OriginalsSettings
+from imgprocessor.config.settings import OriginalsSettings
+from imgprocessor.images.decode import Picture, at_level, open_original
+from imgprocessor.images.pipeline import Rendition, render
+from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 
 RED, GREEN, BLUE, WHITE = (208, 32, 32), (32, 160, 48), (32, 48, 208), (240, 240, 240)
@@ -56,9 +56,9 @@ def rendered(
 ) -> Rendition:
     """Render a file's bytes as a plan says, with nothing kept."""
     opened = open_original(io.BytesIO(file), limits or OriginalsSettings())
-    level = opened.facts.choose_level(plan)
-    image = at_level(opened.decode(level.draft), opened.facts.stored, level)
-    picture = Picture(opened.facts, level, image)
+    level = opened.metadata.choose_level(plan)
+    image = at_level(opened.decode(level.draft), opened.metadata.stored, level)
+    picture = Picture(opened.metadata, level, image)
     return render(picture, plan, timings)
 
 
@@ -80,8 +80,8 @@ def corner_colours(image: Image.Image) -> list[str]:
     """Name the colours of the four quarters' centres: top left, top right, bottom left, right."""
     rgb = image.convert("RGB")
     width, height = rgb.size
-    places = [(x * width // 4, y * height // 4) for y in (1, 3) for x in (1, 3)]
-    return [_name(rgb.getpixel(place)) for place in places]
+    admission = [(x * width // 4, y * height // 4) for y in (1, 3) for x in (1, 3)]
+    return [_name(rgb.getpixel(place)) for place in admission]
 
 
 def mean_difference(one: Image.Image, other: Image.Image) -> float:

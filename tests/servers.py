@@ -15,6 +15,8 @@ from pathlib import Path
 from conftest import ROOT
 
 START_SECONDS = 60
+WORKER = "imgprocessor.rendering.worker"
+"""What is in the command of each process that renders."""
 DAEMONS = 2
 """As many as `./run serve` starts."""
 
@@ -47,9 +49,13 @@ class Server:
         """Return the processes that answer."""
         return [pid for pid, command in self.processes().items() if "wsgi:imgproc" in command]
 
-    def renderers(self) -> list[int]:
+    def workers(self) -> list[int]:
         """Return the processes that render."""
-        return [pid for pid, command in self.processes().items() if "rendering" in command]
+        return [
+            pid
+            for pid, command in self.processes().items()
+            if "imgprocessor.rendering.worker" in command
+        ]
 
     def processes(self) -> dict[int, str]:
         """Return this server's processes: Apache runs in a session of its own."""
@@ -94,7 +100,7 @@ def configuration(folder: Path, text: str = "") -> Path:
     file = folder / "imgprocessor.ini"
     file.write_text(
         f"[policy]\nfile = {ROOT}/conf/policy.ini\n[log]\nfile = logs/requests.log\n"
-        "[store]\nfolder = cache\n"
+        "[disk_cache]\nfolder = cache\n"
         f"[placeholder]\nfile = {ROOT}/static/404image.png\n{text}"
     )
     return file

@@ -13,13 +13,13 @@ from typing import Any
 
 import images
 
-from imgprocessor.app import make_service
+from imgprocessor.app import make_delivery
 from imgprocessor.errors import ImageError
-from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.plan import Plan
-from imgprocessor.service import Request
+from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.policy.plan import Plan
+from imgprocessor.rendering.process import keep_memory
+from imgprocessor.service.delivery import Incoming
 from imgprocessor.timing import Timings
-from imgprocessor.workshop import keep_memory
 
 WIDTHS = (64, 800)
 _FORBIDDEN = {
@@ -53,8 +53,8 @@ class Sweep:
 
 
 def _plan(width: int) -> Plan:
-    service = make_service(load_settings(DEFAULT_CONF, Overrides(originals=Path("/"))))
-    return service.understand(Request(f"name=a&width={width}&dpr=1", {})).plan
+    delivery = make_delivery(load_settings(DEFAULT_CONF, Overrides(originals=Path("/"))))
+    return delivery.understand(Incoming(f"name=a&width={width}&dpr=1", {})).plan
 
 
 def _render(file: bytes, plan: Plan) -> str:

@@ -14,7 +14,7 @@ from conftest import ROOT
 from servers import ask
 
 from imgprocessor.__main__ import main
-from imgprocessor.loading import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 
 
 def _conf(folder: Path, text: str = "") -> Path:
@@ -32,9 +32,9 @@ def _conf(folder: Path, text: str = "") -> Path:
 def test_paths_are_relative_to_the_settings_file() -> None:
     settings = load_settings(DEFAULT_CONF)
 
-    assert settings.originals.root == str(ROOT / "originals")
-    assert settings.policy.file == str(ROOT / "conf/policy.ini")
-    assert settings.placeholder.file == str(ROOT / "static/404image.png")
+    assert settings.originals.root == ROOT / "originals"
+    assert settings.policy.file == ROOT / "conf/policy.ini"
+    assert settings.placeholder.file == ROOT / "static/404image.png"
 
 
 def test_overrides_are_relative_to_where_they_are_typed(
@@ -44,8 +44,8 @@ def test_overrides_are_relative_to_where_they_are_typed(
 
     settings = load_settings(DEFAULT_CONF, Overrides(Path("pictures"), Path("mine.ini")))
 
-    assert settings.originals.root == str(tmp_path / "pictures")
-    assert settings.policy.file == str(tmp_path / "mine.ini")
+    assert settings.originals.root == tmp_path / "pictures"
+    assert settings.policy.file == tmp_path / "mine.ini"
 
 
 def test_what_settings_prints_can_be_read_back(

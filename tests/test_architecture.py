@@ -1,4 +1,4 @@
-"""The shape of the code: one list of modules, each importing only what stands before it."""
+"""The shape of the code: packages and modules, each importing only what stands before it."""
 
 import ast
 import re
@@ -9,105 +9,60 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "imgprocessor"
 
-LAYERS = {
-    "words": ["errors", "geometry", "ini", "readers", "settings", "settingsfile"],
-    "decisions": [
-        "addresses",
-        "query",
-        "signing",
-        "client",
-        "allowed",
-        "policy",
-        "doubts",
-        "decision",
-        "plan",
-        "imagekey",
-        "ranges",
-        "steps",
-        "queryrules",
-        "hintrules",
-        "keyrules",
-        "usual",
-        "ladder",
-        "levels",
-        "freshness",
-    ],
-    "doing": [
-        "timing",
-        "originals",
-        "gate",
-        "places",
-        "purges",
-        "entry",
-        "files",
-        "totals",
-        "store",
-        "tally",
-        "connection",
-        "download",
-        "copies",
-        "remote",
-        "calibration",
-        "encoders",
-        "holes",
-        "score",
-        "compression",
-        "exif",
-        "inspection",
-        "decode",
-        "masters",
-        "render",
-        "renditions",
-        "renderer",
-        "quarantine",
-        "wire",
-        "renderers",
-        "foreman",
-        "diskcache",
-    ],
-    "the line": ["service", "placeholder", "purging", "readiness"],
-    "HTTP": ["log", "metrics", "responses", "operations", "web"],
-    "wiring": [
-        "loading",
-        "threads",
-        "workshop",
-        "app",
-        "rendering",
-        "edge",
-        "link",
-        "table",
-        "explanation",
-        "report",
-        "arguments",
-        "policycommand",
-        "signcommand",
-        "reload",
-        "__main__",
-    ],
-}
-ORDER = [module for layer in LAYERS.values() for module in layer]
+TOP = {"words", "wiring", "start"}
+"""The floors whose modules lie in the package itself."""
+
+
+def _floors() -> dict[str, list[str]]:
+    """Read the map in docs/architecture.md: floors, and the modules of each, as dotted names."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    found: dict[str, list[str]] = {}
+    for title, section in re.findall(
+        r"^### `?(\w+)`?\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL
+    ):
+        prefix = "" if title in TOP else f"{title}."
+        rows = re.findall(r"^\| `([\w/]+)` \| .* \|$", section, re.MULTILINE)
+        found[title] = [prefix + row.replace("/", ".") for row in rows]
+    return found
+
+
+FLOORS = _floors()
+ORDER = [module for modules in FLOORS.values() for module in modules]
+
+MOST_ROOMS = 12
+MOST_LINES_OF_A_MODULE = 400
+MOST_LINES_OF_A_FUNCTION = 60
 
 THIRD_PARTY = {
-    "PIL": {"encoders", "score", "compression", "decode", "masters", "render", "report"},
-    "flask": {"operations", "web", "app"},
-    "werkzeug": {"responses", "operations", "web", "app"},
-    "waitress": {"__main__"},
-    "prometheus_client": {"tally", "metrics"},
-    "xxhash": {"entry", "totals"},
-    "httpcore": {"connection", "download"},
+    "PIL": {"images"},
+    "flask": {"web", "app"},
+    "werkzeug": {"web", "app"},
+    "waitress": {"cli", "__main__"},
+    "prometheus_client": {"storage.counters", "web.metrics"},
+    "xxhash": {"storage"},
+    "httpcore": {"originals"},
     # Heavy, and for operators alone: never on the way of a request.
-    "rich": {"table", "policycommand"},
-    "jinja2": {"edge", "report"},
-    "ssimulacra2": {"report"},
+    "rich": {"cli"},
+    "jinja2": {"edge", "cli"},
+    "ssimulacra2": {"images.comparison"},
 }
-# What reads, writes or listens: not for words and decisions.
+"""Who may import it: packages, or modules."""
+
+PURE = [*FLOORS["request"], *FLOORS["policy"], "errors", "geometry", "formats"]
 INPUT_OUTPUT = {"os", "io", "pathlib", "socket", "subprocess", "logging", "sys", "time", "tempfile"}
 
 
+def _path(module: str) -> Path:
+    return PACKAGE / (module.replace(".", "/") + ".py")
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_path(module).read_text())
+
+
 def _imports(module: str) -> set[str]:
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -116,8 +71,21 @@ def _imports(module: str) -> set[str]:
     return found
 
 
-def test_the_list_is_complete() -> None:
-    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(ORDER)
+def _modules() -> set[str]:
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+
+
+def _packages() -> list[Path]:
+    return [PACKAGE, *(path for path in PACKAGE.rglob("*") if (path / "__init__.py").exists())]
+
+
+def test_the_map_is_complete() -> None:
+    assert _modules() == set(ORDER)
+    assert len(ORDER) == len(set(ORDER))
 
 
 @pytest.mark.parametrize("module", ORDER)
@@ -131,33 +99,87 @@ def test_a_module_imports_only_what_stands_before_it(module: str) -> None:
     assert own <= set(ORDER[: ORDER.index(module)])
 
 
+@pytest.mark.parametrize("package", _packages(), ids=lambda package: package.name)
+def test_a_floor_has_few_rooms(package: Path) -> None:
+    modules = [path for path in package.glob("*.py") if path.name != "__init__.py"]
+    if package == PACKAGE:  # its packages are floors
+        assert len(modules) <= MOST_ROOMS
+        return
+    rooms = [*modules, *(path for path in package.iterdir() if (path / "__init__.py").exists())]
+
+    assert len(rooms) <= MOST_ROOMS
+
+
 @pytest.mark.parametrize("module", ORDER)
 def test_third_parties_are_known_to_few(module: str) -> None:
     top_level = {name.partition(".")[0] for name in _imports(module)}
 
     for package, users in THIRD_PARTY.items():
-        assert package not in top_level or module in users
+        allowed = any(module == user or module.startswith(f"{user}.") for user in users)
+        assert package not in top_level or allowed
 
 
-@pytest.mark.parametrize("module", [*LAYERS["words"], *LAYERS["decisions"]])
-def test_words_and_decisions_read_and_write_nothing(module: str) -> None:
+@pytest.mark.parametrize("module", PURE)
+def test_what_is_pure_reads_and_writes_nothing(module: str) -> None:
     top_level = {name.partition(".")[0] for name in _imports(module)}
 
     assert not top_level & (INPUT_OUTPUT | set(THIRD_PARTY))
 
 
-@pytest.mark.parametrize("module", [*ORDER, "__init__"])
+@pytest.mark.parametrize("module", ORDER)
 def test_a_module_says_what_it_is_for_in_one_sentence(module: str) -> None:
-    text = ast.get_docstring(ast.parse((PACKAGE / f"{module}.py").read_text()))
+    """The map repeats that sentence; `./run docs` writes it there."""
+    text = ast.get_docstring(_tree(module))
+    assert text is not None
+    sentence = " ".join(text.partition("\n\n")[0].split())
+
+    assert sentence.endswith(".")
+    assert f"` | {sentence} |\n" in (ROOT / "docs/architecture.md").read_text()
+
+
+@pytest.mark.parametrize("package", _packages(), ids=lambda package: package.name)
+def test_a_package_says_what_it_is_for(package: Path) -> None:
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
 
     assert text is not None
-    assert text.partition("\n\n")[0].endswith(".")
+    assert text.endswith(".")
 
 
-def test_a_module_can_be_read_in_one_sitting() -> None:
-    lines = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.glob("*.py")}
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_can_be_read_in_one_sitting(module: str) -> None:
+    assert len(_path(module).read_text().splitlines()) <= MOST_LINES_OF_A_MODULE
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= MOST_LINES_OF_A_FUNCTION, node.name
 
-    assert {name: count for name, count in lines.items() if count > 400} == {}
+
+def test_public_names_are_given_once() -> None:
+    """No two public things with one name: whoever reads it knows which is meant."""
+    found: dict[str, list[str]] = {}
+    for module in ORDER:
+        for node in _tree(module).body:
+            for name in _public_names(node):
+                found.setdefault(name, []).append(module)
+
+    assert {name: where for name, where in found.items() if len(where) > 1} == {}
+
+
+def _public_names(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        names = [node.name]
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        names = [node.target.id]
+    elif isinstance(node, ast.Assign):
+        names = [
+            part.id
+            for target in node.targets
+            for part in ast.walk(target)
+            if isinstance(part, ast.Name)
+        ]
+    else:
+        names = []
+    return [name for name in names if not name.startswith("_")]
 
 
 def test_what_apache_loads_is_short() -> None:
@@ -174,5 +196,5 @@ def test_the_project_speaks_of_itself_alone() -> None:
 
 
 def test_every_test_module_says_what_it_is_for() -> None:
-    for path in Path(__file__).parent.glob("*.py"):
+    for path in Path(__file__).parent.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text())), path.name

@@ -12,14 +12,17 @@ import generated
 import pytest
 import strategies
 from conftest import ROOT
-from test_architecture import LAYERS
 
-from imgprocessor import client, errors, imagekey, query, steps
+from imgprocessor import errors, formats
+from imgprocessor.config.settings import Settings
+from imgprocessor.config.settings_file import describe_settings, parse_settings
+from imgprocessor.edge import rules
 from imgprocessor.errors import ImageError
-from imgprocessor.policy import Policy, parse_policy
-from imgprocessor.settings import Settings
-from imgprocessor.settingsfile import describe_settings, parse_settings
-from imgprocessor.signing import Signing, sign
+from imgprocessor.policy import imagekey
+from imgprocessor.policy.parse import parse_policy
+from imgprocessor.policy.table import Policy
+from imgprocessor.request import hints, parameters
+from imgprocessor.request.signing import Signing, sign
 
 README = (ROOT / "README.md").read_text()
 
@@ -32,17 +35,6 @@ def _section(title: str) -> str:
 
 def _first_column(section: str) -> list[str]:
     return re.findall(r"^\| (?:[\w ]*\| )?`([^`]+)`", section, re.MULTILINE)
-
-
-def test_the_map_is_the_list_of_modules() -> None:
-    rows = re.findall(r"^\| ([\w ]*)\| `(\w+)` \|", _section("Map"), re.MULTILINE)
-    layers: dict[str, list[str]] = {}
-    layer = ""
-    for name, module in rows:
-        layer = name.strip() or layer
-        layers.setdefault(layer, []).append(module)
-
-    assert layers == LAYERS
 
 
 def test_every_setting_is_in_the_table_with_its_default_and_its_help() -> None:
@@ -78,8 +70,8 @@ def test_every_parameter_is_in_the_table() -> None:
         ),
     )
 
-    assert described == list(query.PARAMETERS)
-    for old in query.OLD_SPELLINGS:
+    assert described == list(parameters.PARAMETERS)
+    for old in parameters.OLD_SPELLINGS:
         assert f"`{old}" in _section("Parameters")
 
 
@@ -95,18 +87,18 @@ def test_every_error_is_in_the_table_with_its_status() -> None:
 
 
 def test_requests_for_properties_have_every_parameter() -> None:
-    assert set(strategies.PARAMETERS) - {"colour"} == set(query.PARAMETERS) - {"name", "url"}
+    assert set(strategies.PARAMETERS) - {"colour"} == set(parameters.PARAMETERS) - {"name", "url"}
 
 
 def test_caches_are_asked_with_every_parameter_and_every_hint(policy: Policy) -> None:
     """What is never made up, no test would miss in the rules for caches: they would keep pictures
     that differ as one.
     """
-    parameters = {*generated.values(policy, 4096), "name", "url"}
+    known = {*generated.values(policy, 4096), "name", "url"}
 
-    assert parameters == {*query.PARAMETERS, *query.OLD_SPELLINGS}
-    assert set(generated.hints(policy)) == set(client.HEADERS)
-    assert {name.lower() for name in steps.HEADERS.values()} == set(client.HEADERS)
+    assert known == {*parameters.PARAMETERS, *parameters.OLD_SPELLINGS}
+    assert set(generated.hints(policy)) == set(hints.HINT_HEADERS)
+    assert {name.lower() for name in rules.RULE_HEADERS.values()} == set(hints.HINT_HEADERS)
 
 
 def test_the_page_knows_the_fields_of_an_imagekey() -> None:
@@ -124,18 +116,18 @@ def test_links_within_readme_lead_somewhere() -> None:
 
 
 def test_every_format_has_its_row() -> None:
-    assert _first_column(_section("Formats")) == list(query.FORMATS)
+    assert _first_column(_section("Formats")) == list(formats.FORMATS)
 
 
 def test_every_hint_is_described() -> None:
-    names = (client.OLD_BANDWIDTH, client.OLD_SCREEN, client.SAVE_DATA, client.ECT, client.RTT)
-    for name in (*names, client.DOWNLINK, client.ACCEPT, *client.VIEWPORT_WIDTH, *client.DENSITY):
+    names = (hints.OLD_BANDWIDTH, hints.OLD_SCREEN, hints.SAVE_DATA, hints.ECT, hints.RTT)
+    for name in (*names, hints.DOWNLINK, hints.ACCEPT, *hints.VIEWPORT_WIDTH, *hints.DENSITY):
         assert f"`{name}" in _section("Hints")
 
 
 def test_what_pages_must_ask_for_is_the_same_everywhere() -> None:
     for file in ("README.md", "apache/imgprocessor.conf"):
-        assert f'Header set Accept-CH "{client.ACCEPT_CH}"' in (ROOT / file).read_text()
+        assert f'Header set Accept-CH "{hints.ACCEPT_CH}"' in (ROOT / file).read_text()
 
 
 def test_the_policy_in_readme_is_one() -> None:
@@ -242,9 +234,9 @@ def test_the_changelog_is_kept() -> None:
 
 UNITS = (
     "_pixels", "_bytes", "_seconds", "_quality", "_percent", "_scans", "_parts", "_per_second",
-    "_per_process",
+    "_per_worker",
 )  # fmt: skip
-COUNTS = ("_redirects", "_fetches", "processes")
+COUNTS = ("_redirects", "_fetches", "workers")
 
 
 def test_settings_have_units_in_their_names() -> None:

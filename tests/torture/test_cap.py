@@ -7,17 +7,17 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
+from disk_caches import bytes_on_disk, kill_writers, make, put
 from measures import Measured
-from test_store import bytes_on_disk, kill_writers, make, put
 
-from imgprocessor.store import Store
+from imgprocessor.storage.disk_cache import DiskCache
 
 CAP = 50_000_000
 SIZE = 40_000
 WRITERS = 4
 
 
-class Timed(Store):
+class Timed(DiskCache):
     """A store that measures what its collections cost."""
 
     collecting_seconds = 0.0
@@ -32,20 +32,20 @@ class Timed(Store):
 
 
 def _write(folder: Path, seed: int, told: "Queue[tuple[float, float]]") -> None:
-    store = Timed(folder, max_bytes=CAP, min_free_percent=0, complain=pytest.fail)
+    disk_cache = Timed(folder, max_bytes=CAP, min_free_percent=0, complain=pytest.fail)
     for number in range(CAP * 10 // WRITERS // SIZE):
-        put(store, f"g{seed}-{number % 50}", str(number), bytes(SIZE))
+        put(disk_cache, f"g{seed}-{number % 50}", str(number), bytes(SIZE))
         time.sleep(0.005)  # rendering takes longer
-    store.settle()
-    told.put((store.collecting_seconds, time.process_time()))
+    disk_cache.settle()
+    told.put((disk_cache.collecting_seconds, time.process_time()))
 
 
 def test_the_cap_holds_and_what_is_hot_stays(tmp_path: Path, measured: Measured) -> None:
     folder = tmp_path / "store"
-    store = make(folder, pytest.fail, CAP)
+    disk_cache = make(folder, pytest.fail, CAP)
     hot = [str(number) for number in range(CAP // 10 // SIZE)]
     for key in hot:
-        put(store, "hot", key, bytes(SIZE))
+        put(disk_cache, "hot", key, bytes(SIZE))
     spawn = multiprocessing.get_context("spawn")
     told = spawn.Queue()
     writers = [spawn.Process(target=_write, args=(folder, seed, told)) for seed in range(WRITERS)]
@@ -55,10 +55,10 @@ def test_the_cap_holds_and_what_is_hot_stays(tmp_path: Path, measured: Measured)
     hits = misses = most = 0
     while any(writer.is_alive() for writer in writers):
         for key in hot:
-            found = store.get("hot", key) is not None
+            found = disk_cache.get("hot", key) is not None
             hits, misses = hits + found, misses + (not found)
             if not found:
-                put(store, "hot", key, bytes(SIZE))
+                put(disk_cache, "hot", key, bytes(SIZE))
         most = max(most, bytes_on_disk(folder))
     for writer in writers:
         writer.join()

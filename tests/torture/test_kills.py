@@ -15,8 +15,9 @@ from measures import Measured
 from servers import Server, serving
 from visitors import NASA, Visitors
 
-from imgprocessor.edge import Backend, Site, configuration
-from imgprocessor.loading import load_settings
+from imgprocessor.app import edge_configuration
+from imgprocessor.edge.writers import Backend, Site
+from imgprocessor.load import load_settings
 
 pytestmark = pytest.mark.apache
 
@@ -31,7 +32,7 @@ def killer(server: Server, kind: str) -> Iterator[list[float]]:
     over, missed, chance = threading.Event(), [], random.Random(1)
 
     def processes() -> list[int]:
-        return server.daemons() if kind == "daemon" else server.renderers()
+        return server.daemons() if kind == "daemon" else server.workers()
 
     count = len(processes())
 
@@ -64,7 +65,7 @@ def test_daemons_killed_behind_varnish(tmp_path: Path, pictures: Path, measured:
     with serving(tmp_path / "server", pictures) as server:
         settings = load_settings(server.logs.parent / "imgprocessor.ini")
         site = Site(backends=[Backend("127.0.0.1", server.port)])
-        with caches.varnish(tmp_path, configuration("varnish", settings, site)) as port:
+        with caches.varnish(tmp_path, edge_configuration("varnish", settings, site)) as port:
             with Visitors(port, VISITORS, REST_SECONDS, path) as visitors:
                 with killer(server, "daemon") as missed:
                     time.sleep(SECONDS)

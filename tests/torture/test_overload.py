@@ -120,7 +120,7 @@ def test_ten_times_the_capacity(tmp_path: Path, pictures: Path, measured: Measur
         load = wrk.ask(OVERLOAD_SECONDS, CONNECTIONS, 10 * capacity.renders)
         hits.stop()
         others.stop()
-        memory = servers.memory_bytes(server.daemons() + server.renderers())
+        memory = servers.memory_bytes(server.daemons() + server.workers())
         time.sleep(5)
         again = wrk.ask(5, 12)
 

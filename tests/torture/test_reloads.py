@@ -13,8 +13,9 @@ from measures import Measured
 from servers import serving
 from visitors import Visitors, percentile, pid_file, reload
 
-from imgprocessor.edge import Backend, Site, configuration
-from imgprocessor.loading import load_settings
+from imgprocessor.app import edge_configuration
+from imgprocessor.edge.writers import Backend, Site
+from imgprocessor.load import load_settings
 
 pytestmark = pytest.mark.apache
 
@@ -53,7 +54,7 @@ def test_apachectl_graceful_behind_varnish(
     with serving(tmp_path / "server", pictures) as server:
         settings = load_settings(server.logs.parent / "imgprocessor.ini")
         site = Site(backends=[Backend("127.0.0.1", server.port)])
-        with caches.varnish(tmp_path, configuration("varnish", settings, site)) as port:
+        with caches.varnish(tmp_path, edge_configuration("varnish", settings, site)) as port:
             with Visitors(port, 4, 0.05) as visitors:
                 for _ in range(5):
                     conf = pid_file(server).with_name("httpd.conf")

@@ -55,7 +55,7 @@ def test_nothing_grows(tmp_path: Path, pictures: Path, measured: Measured) -> No
     with serving(tmp_path / "server", pictures) as server:
         for name in names.read_text().split():
             server.ask(f"/images/?name={name}&width=899&{QUERY}", ACCEPT)
-        wrk, before = Wrk(server, names, NUMBERS), (server.daemons(), server.renderers())
+        wrk, before = Wrk(server, names, NUMBERS), (server.daemons(), server.workers())
         found: list[tuple[int, int, int]] = []
         asked = [0]
         while len(found) < LEAST_ROUNDS or (asked[-1] < REQUESTS and len(found) < MOST_ROUNDS):
@@ -64,8 +64,8 @@ def test_nothing_grows(tmp_path: Path, pictures: Path, measured: Measured) -> No
             assert load.statuses.keys() <= {200, 503}
             asked.append(asked[-1] + kept + sum(load.statuses.values()))
             time.sleep(2)
-            found.append(counted(server.daemons() + server.renderers()))
-        assert (server.daemons(), server.renderers()) == before
+            found.append(counted(server.daemons() + server.workers()))
+        assert (server.daemons(), server.workers()) == before
 
     grown = (found[-1][2] - found[0][2]) / found[0][2]
     measured(

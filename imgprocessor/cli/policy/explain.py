@@ -1,0 +1,93 @@
+"""One answer explained in words, from the request to the bytes, each step with its reason."""
+
+from collections.abc import Iterator, Mapping
+
+from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.errors import ImageError
+from imgprocessor.policy.table import SIZED
+from imgprocessor.request.hints import read_hints
+from imgprocessor.request.parameters import parse_query
+from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned
+
+Line = tuple[str, str]
+"""What is told, and the telling."""
+
+
+def explain(
+    url: str, headers: Mapping[str, str], delivery: Delivery, pixels: PixelsSettings
+) -> Iterator[Line]:
+    """Tell how a URL (or its query string alone) with these headers (names in lower case) is
+    answered. What cannot be answered is told, too.
+    """
+    asked = url.partition("?")[2] if "?" in url else url
+    query_string = asked.partition("#")[0].encode().decode("latin-1")  # as a web server hands it on
+    try:
+        query = parse_query(query_string, pixels.max_output_side_pixels)
+    except ImageError as error:
+        yield "request", f"refused, {error.status} {error.code}: {error.public}"
+        return
+    said = {name: value for name, value in vars(query).items() if value is not None}
+    del said["spelled_name"]
+    yield "query", ", ".join(f"{name} {value}" for name, value in said.items())
+    client = dict(vars(read_hints(headers)))
+    shown = " ".join(sorted(client["formats"])) or "nothing that Accept names"
+    del client["formats"]
+    known = {
+        name: value for name, value in client.items() if value is not None and value is not False
+    }
+    hints = ", ".join(f"{name} {value}" for name, value in known.items())
+    yield "hints", hints or "none"
+    yield "shows", shown
+    request = Incoming(query_string, headers)
+    yield from _planned(delivery.plan(query, headers), pixels)
+    try:
+        found = delivery.find(request)
+        yield "original", f"{found.original.path}, {found.original.size_bytes} bytes"
+        yield from _rendered(found, delivery)
+    except ImageError as error:
+        yield "answer", f"the placeholder, with {error.status} {error.code}: {error}"
+
+
+def _planned(planned: Planned, pixels: PixelsSettings) -> Iterator[Line]:
+    decision, plan = planned.decision, planned.plan
+    yield "bandwidth", f"{decision.bandwidth}, from {decision.bandwidth_from}"
+    if decision.screen is None:
+        yield "screen", f"does not count, for the request names a size: row [{SIZED}]"
+        yield "density", f"{plan.density} of {decision.dpr}, from {decision.dpr_from}"
+    else:
+        yield "screen", f"{decision.screen}, from {decision.screen_from}"
+    yield "cell", f"[{decision.screen or SIZED}] {decision.bandwidth} = {decision.cell}"
+    first, *plainer = plan.formats
+    others = f", or a plainer one where that weighs less: {' '.join(plainer)}" if plainer else ""
+    yield "formats", f"{first}{others}"
+    target = plan.cell.target_score
+    wish = "" if target is None else f"the lowest that scores {target}, "
+    lowered = ", as the query asks" if plan.quality_limit is not None else ""
+    yield "quality", f"{wish}at most {plan.max_quality}{lowered}"
+    if plan.budget_bytes is not None:
+        floor = min(pixels.min_quality, plan.max_quality)
+        source = "the cell" if plan.bytes_limit is None else "the query"
+        yield (
+            "budget",
+            f"{plan.budget_bytes} bytes, from {source}; quality goes to {floor}, then the size",
+        )
+    yield "imagekey", planned.imagekey
+    yield "Vary", planned.vary or "none: the query said everything"
+
+
+def _rendered(found: Found, delivery: Delivery) -> Iterator[Line]:
+    rendition = delivery.render(found).rendition
+    laid_out = found.planned.plan.lay_out(rendition.original_size).size
+    yield "size", f"{laid_out} of {rendition.original_size}"
+    limits = {
+        "quality": "; the budget took quality",
+        "size": f"; the budget took size, down from {laid_out}",
+        "": "",
+    }
+    times = "once" if rendition.trials == 1 else f"{rendition.trials} times"
+    scored = "" if rendition.score is None else f", score {rendition.score:.1f}"
+    picture = f"{rendition.mime}, {rendition.size}, quality {rendition.quality}{scored}"
+    weight = f"{len(rendition.body)} bytes, encoded {times}"
+    yield "answer", f"{picture}, {weight}{limits[rendition.limited]}"
+    spent = ", ".join(f"{part} {ms:.1f}" for part, ms in found.timings.items())
+    yield "time", f"{spent} (milliseconds)"

@@ -1,0 +1,250 @@
+"""The policy over a folder of originals: what each cell weighs, scores and takes, as one page."""
+
+import base64
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from imgprocessor.app import make_delivery
+from imgprocessor.cli.policy.link import Link, link_of
+from imgprocessor.config.settings import Settings
+from imgprocessor.errors import ConfigurationError, ImageError
+from imgprocessor.images.comparison import ssimulacra2
+from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.images.pipeline import Rendition
+from imgprocessor.load import load_policy
+from imgprocessor.policy.table import Cell, Policy
+from imgprocessor.service.delivery import Delivery, Incoming
+
+CHROMIUM_ACCEPT = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+_PERCENTILE = 95
+_CHART_HEIGHT, _CHART_STEP = 150, 58
+_KILO = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One rendition."""
+
+    original: str
+    screen: str
+    bandwidth: str
+    rendition: Rendition
+    score: float
+    """SSIMULACRA2, against the original resized to what the cell asks for."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A cell, over all originals."""
+
+    screen: str
+    bandwidth: str
+    cell: Cell
+    link: Link
+    samples: Sequence[Sample]
+
+    @property
+    def kilobytes(self) -> list[float]:
+        """What the renditions weigh, the lightest first."""
+        return sorted(len(sample.rendition.body) / _KILO for sample in self.samples)
+
+    @property
+    def scores(self) -> list[float]:
+        """What they score, the poorest first."""
+        return sorted(sample.score for sample in self.samples)
+
+    @property
+    def limited_percent(self) -> int:
+        """How many had to give up quality or size for the budget."""
+        limited = sum(bool(sample.rendition.limited) for sample in self.samples)
+        return round(100 * limited / len(self.samples))
+
+    @property
+    def median(self) -> tuple[float, float]:
+        """The median of the kilobytes, and the modelled seconds for that."""
+        return self._with_seconds(statistics.median(self.kilobytes))
+
+    @property
+    def percentile(self) -> tuple[float, float]:
+        """The kilobytes that 95 percent keep under, and the modelled seconds for that."""
+        known = self.kilobytes
+        return self._with_seconds(known[round((len(known) - 1) * _PERCENTILE / 100)])
+
+    def _with_seconds(self, kilobytes: float) -> tuple[float, float]:
+        return kilobytes, self.link.seconds(round(kilobytes * _KILO))
+
+
+def originals_in(folder: Path) -> list[str]:
+    """Return the names of the pictures in a folder.
+
+    Raises:
+        ConfigurationError: there are none, or no folder.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror}") from error
+    if not names:
+        raise ConfigurationError(f"{folder}: there are no pictures in it")
+    return names
+
+
+def measure(
+    settings: Settings, names: Sequence[str], accept: str
+) -> Iterator[tuple[str, list[Sample] | str]]:
+    """Render and score every cell for every original, several at a time.
+
+    Yields an original's name with its samples, or with why it has none.
+    """
+    with ProcessPoolExecutor() as pool:
+        work = partial(_measure, settings=settings, accept=accept)
+        yield from zip(names, pool.map(work, names), strict=True)
+
+
+def summarise(samples: Iterable[Sample], policy: Policy) -> list[Summary]:
+    """Return one summary for each cell of the screens' rows, in the table's order."""
+    cells: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        cells.setdefault((sample.screen, sample.bandwidth), []).append(sample)
+    return [
+        Summary(
+            screen=screen.name,
+            bandwidth=bandwidth.name,
+            cell=policy.cells[screen.name, bandwidth.name],
+            link=link_of(bandwidth),
+            samples=cells[screen.name, bandwidth.name],
+        )
+        for screen in policy.screens
+        for bandwidth in policy.bandwidths
+        if (screen.name, bandwidth.name) in cells
+    ]
+
+
+def as_html(summaries: Sequence[Summary], shown: Sequence[str], accept: str) -> str:
+    """Return the page; `shown` are the originals whose renditions are put side by side."""
+    environment = Environment(
+        loader=PackageLoader("imgprocessor.cli.policy", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    screens: dict[str, list[Summary]] = {}
+    for summary in summaries:
+        screens.setdefault(summary.screen, []).append(summary)
+    return environment.get_template("report.html.jinja").render(
+        accept=accept,
+        charts={screen: _charts(cells) for screen, cells in screens.items()},
+        data_url=_data_url,
+        encoders=VERSIONS,
+        median=statistics.median,
+        originals=len({sample.original for one in summaries for sample in one.samples}),
+        percentile=_PERCENTILE,
+        screens=screens,
+        shown=shown,
+        summaries=summaries,
+    )
+
+
+def as_text(summaries: Sequence[Summary]) -> str:
+    """Return the main table in Markdown, as README has it."""
+    lines = [
+        "| screen | bandwidth | cell | kB median | p95 | score | s median | p95 | limited |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for one in summaries:
+        (kilobytes, seconds), (most, slowest) = one.median, one.percentile
+        numbers = f"{kilobytes:.1f} | {most:.1f} | {statistics.median(one.scores):.0f}"
+        times = f"{seconds:.1f} | {slowest:.1f} | {one.limited_percent} %"
+        lines.append(f"| {one.screen} | {one.bandwidth} | `{one.cell}` | {numbers} | {times} |")
+    return "\n".join(lines)
+
+
+def _measure(name: str, settings: Settings, accept: str) -> list[Sample] | str:
+    policy, delivery = load_policy(settings), make_delivery(settings)
+    samples = []
+    try:
+        for screen in policy.screens:
+            for bandwidth in policy.bandwidths:
+                asked = {"name": name, "screen": screen.name, "bandwidth": bandwidth.name}
+                found = delivery.find(Incoming(urlencode(asked), {"accept": accept}))
+                rendition = delivery.render(found).rendition
+                score = _score(delivery, asked, rendition)
+                samples.append(Sample(name, screen.name, bandwidth.name, rendition, score))
+    except ImageError as error:
+        return f"{error.code}: {error}"
+    return samples
+
+
+def _score(delivery: Delivery, asked: dict[str, str], rendition: Rendition) -> float:
+    # The same pixels, before they were encoded.
+    query_string = urlencode({**asked, "format": "png"})
+    found = delivery.find(Incoming(query_string, {}))
+    plan = found.planned.plan
+    unlimited = replace(plan, cell=replace(plan.cell, budget_bytes=None, target_score=None))
+    unlimited_found = replace(found, planned=replace(found.planned, plan=unlimited))
+    lossless = delivery.render(unlimited_found).rendition
+    return ssimulacra2(lossless, rendition, plan.pixels.background)
+
+
+def _data_url(rendition: Rendition) -> str:
+    return f"data:{rendition.mime};base64,{base64.b64encode(rendition.body).decode()}"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Dots in columns, one for each bandwidth; places are in the picture's own units."""
+
+    title: str
+    columns: Sequence[tuple[str, float, Sequence[float], float]]
+    """Name, x, the dots' y, the median's y."""
+    marks: Sequence[tuple[str, float]]
+    width: int
+    height: int = _CHART_HEIGHT
+
+
+def _charts(cells: Sequence[Summary]) -> list[Chart]:
+    return [
+        _chart("kilobytes", cells, lambda one: one.kilobytes, lowest=0),
+        _chart("SSIMULACRA2", cells, lambda one: one.scores, lowest=None),
+        _chart(
+            "seconds",
+            cells,
+            lambda one: [one.link.seconds(round(kilobytes * _KILO)) for kilobytes in one.kilobytes],
+            lowest=0,
+        ),
+    ]
+
+
+def _chart(
+    title: str,
+    cells: Sequence[Summary],
+    values: Callable[[Summary], list[float]],
+    lowest: float | None,
+) -> Chart:
+    known = [values(one) for one in cells]
+    bottom = min(min(one) for one in known) if lowest is None else lowest
+    top = max(max(one) for one in known)
+    room = (top - bottom) or 1.0
+
+    def place(value: float) -> float:
+        return round(_CHART_HEIGHT * (1 - (value - bottom) / room), 1)
+
+    columns = []
+    for index, (one, dots) in enumerate(zip(cells, known, strict=True)):
+        middle = place(statistics.median(dots))
+        columns.append(
+            (one.bandwidth, (index + 0.5) * _CHART_STEP, [place(dot) for dot in dots], middle)
+        )
+    values_marked = [bottom + room * share for share in (0, 0.5, 1)]
+    marks = [(f"{value:.3g}", place(value)) for value in values_marked]
+    return Chart(title, columns, marks, width=len(cells) * _CHART_STEP)

@@ -1,0 +1,59 @@
+"""The policy as a table to look at, in colour where the terminal has any."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from imgprocessor.policy.limits import Allowed
+from imgprocessor.policy.table import Bandwidth, Cell, Policy
+
+_STYLES = {"width": "bold cyan", "quality": "green", "budget": "magenta", "density": "yellow"}
+
+
+def print_table(policy: Policy, console: Console) -> None:
+    """Print the policy: rows are screens, columns bandwidths, worst first."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for bandwidth in policy.bandwidths:
+        table.add_column(Text(bandwidth.name, "bold"), no_wrap=True)
+    for row in policy.rows:
+        cells = [_cell(policy.cells[row, bandwidth.name]) for bandwidth in policy.bandwidths]
+        table.add_row(Text(row, "bold"), *cells, end_section=True)
+    console.print(table)
+    for bandwidth in policy.bandwidths:
+        default = bandwidth.name == policy.default_bandwidth
+        _print_bounds(console, bandwidth.name, _bounds(bandwidth), default=default)
+    for screen in policy.screens:
+        bound = "otherwise" if screen.max_css_pixels is None else f"{screen.max_css_pixels} px"
+        _print_bounds(console, screen.name, bound, default=screen.name == policy.default_screen)
+    console.print(f"formats: {' '.join(policy.formats)}", style="dim", highlight=False)
+    if policy.allowed != Allowed():
+        console.print(f"allowed: {policy.allowed}", style="dim", highlight=False)
+
+
+def _print_bounds(console: Console, name: str, bounds: str, *, default: bool) -> None:
+    said = f"{name}: {bounds}{', the default' if default else ''}"
+    console.print(said, style="dim", highlight=False)
+
+
+def _bounds(bandwidth: Bandwidth) -> str:
+    bounds = [
+        None if bandwidth.min_rtt_ms is None else f"rtt>={bandwidth.min_rtt_ms}",
+        None if bandwidth.max_downlink_mbps is None else f"downlink<={bandwidth.max_downlink_mbps}",
+        "save-data" if bandwidth.save_data else None,
+        "otherwise" if bandwidth.otherwise else None,
+    ]
+    return " ".join(bound for bound in bounds if bound is not None) or "only by its name"
+
+
+def _cell(cell: Cell) -> Text:
+    words = []
+    for word in str(cell).split():
+        kind = "density" if word.startswith("dpr") else "quality"
+        if word.endswith(("px", "%", "full")):
+            kind = "width"
+        elif word.endswith("kB"):
+            kind = "budget"
+        words.append((word, _STYLES[kind]))
+    return Text("\n").join(Text(word, style) for word, style in words)

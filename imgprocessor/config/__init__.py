@@ -1,0 +1,1 @@
+"""What an operator may say: settings and secrets. Knows files."""

@@ -1,0 +1,64 @@
+"""The token of purges and the keys of links, each in a file that not everybody may read."""
+
+import re
+import stat
+from pathlib import Path
+
+from imgprocessor.config.ini_text import read_text
+from imgprocessor.config.settings import PurgeSettings, SigningSettings
+from imgprocessor.errors import ConfigurationError
+
+_MIN_TOKEN_CHARACTERS = 16
+_MIN_KEY_CHARACTERS = 32
+"""128 bits, where somebody writes hexadecimal digits."""
+
+
+def signing_keys(settings: SigningSettings) -> tuple[str, ...]:
+    """Read the keys that links are signed with, the one that signs first; none if no file is named.
+
+    Raises:
+        ConfigurationError: they cannot be read, or are wrong.
+    """
+    if settings.keys_file is None:
+        return ()
+    file = settings.keys_file
+    where = f"[signing] keys_file: {file}"
+    keys = []
+    for number, line in enumerate(_secret(file, where).splitlines(), 1):
+        key = line.strip()
+        if key and not key.startswith("#"):
+            keys.append(_word(key, _MIN_KEY_CHARACTERS, f"{where}: line {number}"))
+    if not keys:
+        raise ConfigurationError(
+            f"{where} has no key: put one there, as `openssl rand -hex 32` does"
+        )
+    return tuple(keys)
+
+
+def purge_token(settings: PurgeSettings) -> str | None:
+    """Read the token that purges by HTTP must show; None where nobody may.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is wrong.
+    """
+    if settings.token_file is None:
+        return None
+    file = settings.token_file
+    where = f"[purge] token_file: {file}"
+    return _word(_secret(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+
+
+def _secret(file: Path, where: str) -> str:
+    """Read a file that not everybody may read."""
+    text = read_text(file)
+    if file.stat().st_mode & stat.S_IRWXO:
+        raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")
+    return text
+
+
+def _word(text: str, min_characters: int, where: str) -> str:
+    """Check what is as good as a password; the message never has it."""
+    if not re.fullmatch(rf"[!-~]{{{min_characters},200}}", text):
+        wrong = f"must hold one word of {min_characters} to 200 ASCII characters"
+        raise ConfigurationError(f"{where} {wrong}, such as `openssl rand -hex 32` prints")
+    return text

@@ -1,0 +1,374 @@
+"""What an operator may decide about the server: one field a setting, frozen, strict.
+
+A setting is written once, here: what reads it (`settingsfile`), `conf/imgprocessor.ini`, the
+README's table and their tests are all made from these fields. The policy (who gets what) is a file
+of its own.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgprocessor.config.types import (
+    addresses,
+    colour,
+    factor,
+    hosts,
+    not_negative,
+    output_side,
+    path,
+    path_or_none,
+    paths,
+    percent,
+    positive,
+    quality,
+    setting,
+    switch,
+)
+
+
+@dataclass(frozen=True)
+class OriginalsSettings:
+    """Where originals live, and which are refused."""
+
+    root: Path = setting(Path("../originals"), path, "Folder of the originals.")
+    max_bytes: int = setting(52_428_800, positive, "Refuse files with more bytes (50 MiB).")
+    max_pixels: int = setting(
+        50_000_000, positive, "Refuse originals with more pixels: 50 megapixels decode to 200 MB."
+    )
+    max_side_pixels: int = setting(16_384, positive, "Refuse originals with a longer side.")
+    max_decoded_bytes: int = setting(
+        536_870_912,
+        positive,
+        "Refuse originals that may take more memory (512 MiB). A pixel takes 4 bytes of a JPEG, 3"
+        " to 8 more of a progressive one, 5 or 8 of a PNG, 5 of a GIF, 18 of a WebP (29 MP).",
+    )
+    max_scans: int = setting(
+        100, positive, "Refuse JPEGs with more scans, each through all pixels. Real ones have ten."
+    )
+    max_megapixel_scans: int = setting(
+        1000, positive, "Refuse JPEGs with more scans times megapixels: each takes 0.2 ms or more."
+    )
+    max_metadata_bytes: int = setting(
+        16_777_216, positive, "Refuse more metadata (16 MiB). Phones keep whole pictures in it."
+    )
+    max_metadata_parts: int = setting(
+        1000, positive, "Refuse more segments, chunks or extensions that are not pixels."
+    )
+    max_icc_bytes: int = setting(
+        1_048_576, positive, "Ignore larger colour profiles (1 MiB): they would only cost time."
+    )
+    max_exif_bytes: int = setting(
+        1_048_576, positive, "Ignore larger EXIF data (1 MiB). Cameras write 64 kB at most."
+    )
+
+
+@dataclass(frozen=True)
+class RemoteSettings:
+    """Originals from elsewhere, by url= in place of name=."""
+
+    hosts: tuple[str, ...] = setting(
+        (),
+        hosts,
+        "Hosts that originals are fetched from, with blanks between; *.example.org is all under"
+        " that name. With none there is no url=.",
+    )
+    folder: Path = setting(
+        Path("../cache/remote"),
+        path,
+        "Where originals from elsewhere are kept; may be emptied at any time.",
+    )
+    max_bytes: int = setting(20_971_520, positive, "Fetch no more bytes of one original (20 MiB).")
+    max_kept_bytes: int = setting(
+        2_000_000_000,
+        positive,
+        "Originals from elsewhere take no more than this, at least ten times max_bytes; the least"
+        " recently used go first.",
+    )
+    dns_seconds: int = setting(2, positive, "The host's addresses must be known by then.")
+    connect_seconds: int = setting(
+        3, positive, "The connection must stand by then, with TLS that is right."
+    )
+    first_byte_seconds: int = setting(
+        5, positive, "The headers of the answer must be there by then, once the host was asked."
+    )
+    total_seconds: int = setting(
+        10,
+        positive,
+        "All of it, redirects too, takes no longer; nor does anybody wait longer for somebody else"
+        " who fetches the same. Less than the request-timeout of the daemons.",
+    )
+    min_bytes_per_second: int = setting(
+        10_000,
+        positive,
+        "A body that comes more slowly, after two seconds, is given up: 504.",
+    )
+    max_redirects: int = setting(3, not_negative, "Follow no more; each is checked as the URL was.")
+    max_host_fetches: int = setting(
+        4, positive, "So many at once from one host, over all processes; whoever is next gets 503."
+    )
+    max_fetches: int = setting(
+        16,
+        positive,
+        "So many at once in all, over all processes, with those who wait for the same one; whoever"
+        " is next gets 503.",
+    )
+    min_fresh_seconds: int = setting(
+        60,
+        positive,
+        "The host is not asked again for so long, whatever it says: no page makes this server a"
+        " load on another.",
+    )
+    max_fresh_seconds: int = setting(
+        86_400, positive, "The host is asked after so long, whatever it says."
+    )
+    max_stale_seconds: int = setting(
+        86_400,
+        not_negative,
+        "While the host fails, an old original is used, for so long after it was due.",
+    )
+    failed_seconds: int = setting(
+        10, not_negative, "What could not be fetched is not asked for again for so long."
+    )
+
+
+@dataclass(frozen=True)
+class PixelsSettings:
+    """What shapes the pixels of every rendition. All of it is in the imagekey's digest."""
+
+    max_output_side_pixels: int = setting(
+        4096,
+        output_side,
+        "No side of a rendition is longer; width= and height= over it are a 400.",
+    )
+    master_margin: float = setting(
+        1.5,
+        factor,
+        "Renditions are made from a reduced copy of the original, halved as long as it is at least"
+        " so many times the size wanted; the rest is resized with Lanczos. Lower is faster, higher"
+        " is sharper.",
+    )
+    background: str = setting(
+        "#ffffff", colour, "Colour behind transparent originals, where the format has no alpha."
+    )
+    min_quality: int = setting(
+        40,
+        quality,
+        "Searching for a budget or a score goes no lower: beyond it the picture is made smaller.",
+    )
+    max_modern_pixels: int = setting(
+        4_000_000,
+        positive,
+        "Renditions with more pixels are sent in the plainest format that would do: of sixteen"
+        " megapixels one AVIF takes a second, and a budget takes several.",
+    )
+    keep_copyright: bool = setting(
+        False, switch, "Keep the original's EXIF copyright and artist; all else is always removed."
+    )
+
+
+@dataclass(frozen=True)
+class DiskCacheSettings:
+    """What is kept on disk, so that it is made only once."""
+
+    folder: Path = setting(
+        Path("../cache"), path, "Where renditions and masters are kept; may be emptied at any time."
+    )
+    max_renditions_bytes: int = setting(
+        5_000_000_000,
+        not_negative,
+        "Renditions take no more than this; the least recently used go first. 0 keeps none.",
+    )
+    max_masters_bytes: int = setting(
+        5_000_000_000,
+        not_negative,
+        "Masters, reduced copies of originals, take no more than this: some 12 MB an original.",
+    )
+    min_free_percent: int = setting(
+        5,
+        percent,
+        "Where less of the disk would stay free, nothing more is kept, and the least recently used"
+        " make room.",
+    )
+
+
+@dataclass(frozen=True)
+class RenderingSettings:
+    """The worker pool that renders, and what happens when there is too much to do."""
+
+    workers: int = setting(
+        0, not_negative, "So many pictures are rendered at once; 0: as many as there are cores."
+    )
+    max_waiting_per_worker: int = setting(
+        8,
+        not_negative,
+        "So many requests for each worker wait for their turn; more are a 503 at once, so that"
+        " those who wait get an answer in time. The daemons need more threads than that in all.",
+    )
+    single_flight_seconds: int = setting(
+        10,
+        positive,
+        "Of equal requests one renders, the others wait for it: no longer than this, then 503.",
+    )
+    worker_wait_seconds: int = setting(
+        10, positive, "A request waits no longer than this for a worker that is free, then 503."
+    )
+    decode_wait_seconds: int = setting(
+        10,
+        positive,
+        "A worker waits no longer than this for another one that decodes the same original, or a"
+        " large one.",
+    )
+    max_processor_seconds: int = setting(
+        20,
+        positive,
+        "A worker that takes more of a processor's time over one picture is stuck, and ends.",
+    )
+    max_memory_bytes: int = setting(
+        1_610_612_736,
+        positive,
+        "A worker has no more memory than this (1.5 GiB): an original that wants more is a 422.",
+    )
+    quarantine_seconds: int = setting(
+        600,
+        not_negative,
+        "An original over which two workers died is a 422 for so long, without being opened; and"
+        " so is one that was found broken.",
+    )
+    cheaper_when_overloaded: bool = setting(
+        False,
+        switch,
+        "Who would get a 503 gets the picture of a worse bandwidth instead, where one is kept; no"
+        " cache keeps it.",
+    )
+    run_folder: Path = setting(
+        Path("/dev/shm"),  # noqa: S108 - in it there is a folder of this user's alone
+        path,
+        "Where the daemons' sockets and locks are; in memory, so that no disk can stop them.",
+    )
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """Who gets what."""
+
+    file: Path = setting(
+        Path("policy.ini"), path, "The policy: rows are screens, columns bandwidths."
+    )
+
+
+@dataclass(frozen=True)
+class PlaceholderSettings:
+    """The picture sent instead, when something went wrong."""
+
+    file: Path = setting(
+        Path("../static/404image.png"), path, "The placeholder, rendered as asked."
+    )
+
+
+@dataclass(frozen=True)
+class FreshnessSettings:
+    """How long answers may be kept, in seconds."""
+
+    max_age_seconds: int = setting(86_400, not_negative, "Browsers keep a full picture.")
+    degraded_max_age_seconds: int = setting(
+        600,
+        not_negative,
+        "Browsers keep a picture of a bandwidth worse than the default: a visitor who is back on"
+        " a good network gets the good picture soon.",
+    )
+    shared_max_age_seconds: int = setting(
+        600,
+        not_negative,
+        "Caches keep pictures, Apache's own too, before they ask whether those are still good,"
+        " which costs no rendering. No longer than browsers keep any, unless the cache drops Age:"
+        " browsers take off how old a cache's copy is.",
+    )
+    stale_while_revalidate_seconds: int = setting(
+        3600, not_negative, "A cache may send an old picture while it asks for the new one."
+    )
+    stale_if_error_seconds: int = setting(
+        604_800, not_negative, "A cache may send an old picture while this server is down."
+    )
+    not_found_max_age_seconds: int = setting(
+        30, not_negative, "Everybody keeps the placeholder of a missing original."
+    )
+
+
+@dataclass(frozen=True)
+class PurgeSettings:
+    """Who may purge by HTTP, and who else must forget what is purged here."""
+
+    token_file: Path | None = setting(
+        None,
+        path_or_none,
+        "A file with the token that POST /images/-/purge asks for; readable for the daemons' user,"
+        " not for everybody. Without, nobody purges by HTTP.",
+    )
+    nodes: tuple[str, ...] = setting(
+        (),
+        addresses,
+        "The other application nodes, HOST:PORT with blanks between; they have the same token.",
+    )
+    proxy_cache_folders: tuple[Path, ...] = setting(
+        (),
+        paths,
+        "Folders on this node, with blanks between, where Apache (CacheRoot, IMG_CACHE in the"
+        " virtual host) and nginx (proxy_cache_path) keep answers; the daemons' user must be able"
+        " to write there.",
+    )
+    varnish: tuple[str, ...] = setting(
+        (),
+        addresses,
+        "The Varnish caches in front, HOST:PORT with blanks between; all nodes must be among"
+        " their purgers.",
+    )
+
+
+@dataclass(frozen=True)
+class SigningSettings:
+    """Whether links must be signed."""
+
+    keys_file: Path | None = setting(
+        None,
+        path_or_none,
+        "A file with the keys that links are signed with, one a line: the first signs, all are"
+        " taken; readable for the daemons' user, not for everybody. Without, no link need be"
+        " signed.",
+    )
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """What Prometheus may know."""
+
+    enabled: bool = setting(
+        True,
+        switch,
+        "Count answers, in [disk_cache] folder, and show the counts at /images/-/metrics to whom"
+        " the virtual host lets in: this machine, but for what comes by way of a proxy.",
+    )
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What is written down."""
+
+    file: Path = setting(Path("../logs/requests.log"), path, "One JSON line a request.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. A part of the server receives its own section, never the whole."""
+
+    originals: OriginalsSettings = OriginalsSettings()
+    remote: RemoteSettings = RemoteSettings()
+    pixels: PixelsSettings = PixelsSettings()
+    disk_cache: DiskCacheSettings = DiskCacheSettings()
+    rendering: RenderingSettings = RenderingSettings()
+    policy: PolicySettings = PolicySettings()
+    placeholder: PlaceholderSettings = PlaceholderSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    purge: PurgeSettings = PurgeSettings()
+    signing: SigningSettings = SigningSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()

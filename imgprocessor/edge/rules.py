@@ -1,0 +1,117 @@
+"""Texts matched and put together: what every cache in front can do by itself.
+
+Varnish, nginx and Apache have one thing in common: they match text by regular expressions.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from imgprocessor.request.hints import (
+    ACCEPT,
+    DENSITY,
+    DOWNLINK,
+    ECT,
+    OLD_BANDWIDTH,
+    OLD_SCREEN,
+    RTT,
+    SAVE_DATA,
+    VIEWPORT_WIDTH,
+)
+
+QUERY = "query"
+"""The name of the query string, as it came."""
+
+RULE_HEADERS = {
+    "old_bandwidth": OLD_BANDWIDTH,
+    "save_data": SAVE_DATA,
+    "ect": ECT,
+    "rtt": RTT,
+    "downlink": DOWNLINK,
+    "old_screen": OLD_SCREEN,
+    "viewport_width": VIEWPORT_WIDTH[0],
+    "old_viewport_width": VIEWPORT_WIDTH[1],
+    "dpr": DENSITY[0],
+    "old_dpr": DENSITY[1],
+    "accept": ACCEPT,
+}
+"""The headers that steps read, by the names they are called by: `{header_ect}`."""
+
+
+BEGIN, END = "(?:^|&)", "(?:&|$)"
+"""Of a parameter in a query string."""
+
+SPACE = r"[ \t]*"
+"""What may stand around a header's value."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where the pattern is found, the step's result is this value."""
+
+    pattern: str
+    """For PCRE and Python's `re` alike; at most one group captures; no double quotes."""
+    value: str
+    r"""May hold `\1`, where the pattern captures. Where it holds a comma, the pattern begins with
+    `^`: Apache takes commas from texts only.
+    """
+
+
+@dataclass(frozen=True)
+class Step:
+    """A text looked at, and what comes of it: the value of the first rule that matches."""
+
+    name: str
+    source: str
+    """Text with `{names}` of earlier steps, of headers, or of the query string."""
+    rules: tuple[Rule, ...]
+    otherwise: str = ""
+    why: str = ""
+    """One line for who reads the configuration."""
+    when: tuple[str, ...] = ()
+    """Earlier steps. Where all of them are empty, what is wanted in the end is the same if this
+    one's result is `otherwise`, and a cache need not look at its text.
+    """
+
+
+def follow(
+    steps: Sequence[Step], query_string: str, headers: Mapping[str, str], *, skips: bool = False
+) -> dict[str, str]:
+    """Do what a cache does, with headers whose names are in lower case; leave out what may be."""
+    known = {QUERY: query_string}
+    known |= {
+        f"header_{name}": headers.get(header.lower(), "") for name, header in RULE_HEADERS.items()
+    }
+    for step in steps:
+        text = step.source.format_map(known)
+        known[step.name] = step.otherwise
+        if skips and step.when and not any(known[name] for name in step.when):
+            continue
+        for rule in step.rules:
+            found = re.search(rule.pattern, text)
+            if found:
+                known[step.name] = found.expand(rule.value)
+                break
+    return known
+
+
+def asked(name: str, *rules: Rule, otherwise: str = "", why: str = "") -> Step:
+    """Return a step that looks for a parameter beside the name."""
+    return step(name, QUERY, *rules, otherwise=otherwise, when=("several",), why=why)
+
+
+def step(
+    name: str,
+    source: str,
+    *rules: Rule,
+    otherwise: str = "",
+    when: tuple[str, ...] = (),
+    why: str = "",
+) -> Step:
+    """Return a step that looks at one text alone."""
+    return Step(name, f"{{{source}}}", rules, otherwise, why, when)
+
+
+def first(pattern: str, value: str) -> Rule:
+    """Return a rule for the first value of a header: of one sent twice, or a list, that counts."""
+    return Rule(f"^{SPACE}(?:{pattern}){SPACE}(?:,|$)", value)

@@ -1,0 +1,257 @@
+"""Configurations for caches in front, written from the settings and the policy.
+
+Each cache has one template; what comes between a request and its imagekey is `keyrules`, spelled
+here in each cache's language.
+"""
+
+import contextlib
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, takewhile
+from string import Formatter
+from typing import Literal, get_args
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from imgprocessor.config.settings import Settings
+from imgprocessor.edge.common import ACCEPTS, COUNTED_HEADERS, USUAL_DENSITY, usual
+from imgprocessor.edge.key_rules import KEY, VARY, key_steps
+from imgprocessor.edge.query_rules import PROOF
+from imgprocessor.edge.rules import QUERY, RULE_HEADERS, Rule, Step, follow
+from imgprocessor.images.pipeline import SHAPED_BY
+from imgprocessor.policy.imagekey import FIELDS
+from imgprocessor.policy.table import Policy
+from imgprocessor.request.hints import HINT_HEADERS as HINTS
+
+Cache = Literal["varnish", "nginx", "apache"]
+
+_LOOPBACK = ("127.0.0.1", "::1")
+
+CACHES: tuple[Cache, ...] = get_args(Cache)
+
+_TEMPLATES = {
+    "varnish": "varnish.vcl.jinja",
+    "nginx": "nginx.conf.jinja",
+    "apache": "apache.conf.jinja",
+}
+
+
+_PARAMETER = re.escape("(?:^|&)") + "[a-z_]+=?"
+"""How patterns begin that look for a parameter."""
+
+_ACCEPT = "accept"
+
+_OF_ALL = {"^$": "!", "^(.+)$": ""}
+"""Patterns that ask whether there is anything; to Varnish, what is not set is false."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where an application listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a configuration is written for."""
+
+    backends: Sequence[Backend] = (Backend("127.0.0.1", 8080),)
+    """The application's nodes."""
+    purgers: Sequence[str] = ()
+    """Addresses, and networks such as 10.0.0.0/8, from which Varnish may be told to purge, beside
+    this machine's own and those of the backends.
+    """
+    listen: str = "80"
+    """Where nginx listens, in its own words."""
+    folder: str = "/var/lib/nginx/imgprocessor"
+    """Where nginx keeps pictures."""
+    max_megabytes: int = 2000
+    """How much nginx keeps."""
+
+
+def configuration(
+    cache: Cache, settings: Settings, policy: Policy, answers_digest: str, site: Site
+) -> str:
+    """Return a complete configuration, as text. What is kept under another digest is not found."""
+    environment = Environment(
+        loader=PackageLoader("imgprocessor.edge"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - no HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    signed, hosts = settings.signing.keys_file is not None, settings.remote.hosts
+    steps = key_steps(policy, settings.pixels, SHAPED_BY, hosts, signed=signed)
+    return environment.get_template(_TEMPLATES[cache]).render(
+        site=site,
+        freshness=settings.freshness,
+        digest=answers_digest,
+        steps=steps,
+        hints=HINTS,
+        purgers=_purgers(site),
+        usual=usual(steps, policy, settings.pixels),
+        counted=[RULE_HEADERS[name] for name in COUNTED_HEADERS],
+        uncounted=[header for name, header in RULE_HEADERS.items() if name not in COUNTED_HEADERS],
+        usual_density=USUAL_DENSITY,
+        key=KEY,
+        fields=len(FIELDS) - 1,
+        vary=VARY,
+        proof=PROOF if signed else "",
+        source=_SOURCES[cache],
+        captures=_captures,
+        of_nothing=_of_nothing,
+        groups=_groups(steps),
+        whole=_whole,
+        copies=_copies,
+        condition=_condition,
+        guard=_guard,
+    )
+
+
+def _purgers(site: Site) -> list[str]:
+    """Return who may purge, in Varnish's spelling, each once."""
+    found = [*_LOOPBACK, *(backend.host.strip("[]") for backend in site.backends), *site.purgers]
+    spelled = []
+    for text in found:
+        with contextlib.suppress(ValueError):  # a name, which Varnish would have to look up
+            network = ipaddress.ip_network(text)
+            whole = network.prefixlen == network.max_prefixlen
+            address = f'"{network.network_address}"'
+            spelled.append(address if whole else f"{address}/{network.prefixlen}")
+    return list(dict.fromkeys(spelled))
+
+
+def _varnish_source(step: Step) -> str:
+    names = {name: f"req.http.{header}" for name, header in _header_names()}
+    pieces = []
+    for literal, name, _, _ in Formatter().parse(step.source):
+        if literal:
+            pieces.append(f'"{literal}"')
+        if name is not None:
+            pieces.append(names.get(name, f'var.get("{name}")'))
+    return " + ".join(pieces)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Steps in a row that Varnish leaves out together."""
+
+    condition: str
+    """Empty where they are always done."""
+    steps: Sequence[Step]
+    known: dict[str, dict[str, str]]
+    """Conditions under which the results are known without them."""
+
+
+def _groups(steps: Sequence[Step]) -> list[_Group]:
+    accept = f"{{header_{_ACCEPT}}}"
+    groups = []
+    for (when, of_accept), some in groupby(steps, lambda step: (step.when, step.source == accept)):
+        together = list(some)
+        condition = " || ".join(f'var.get("{name}")' for name in when)
+        groups.append(_Group(condition, together, _known(together) if of_accept else {}))
+    return groups
+
+
+def _known(steps: Sequence[Step]) -> dict[str, dict[str, str]]:
+    """Return what comes of the headers that browsers send, by the condition that one of them is."""
+    found: dict[str, dict[str, str]] = {}
+    for header in ACCEPTS:
+        told = follow(steps, "", {RULE_HEADERS[_ACCEPT].lower(): header})
+        results = {step.name: told[step.name] for step in steps}
+        found[f'req.http.{RULE_HEADERS[_ACCEPT]} == "{header}"'] = results
+    return found
+
+
+def _guard(step: Step) -> str:
+    """Return what must be true for any rule of a step to match, if Varnish sees that faster."""
+    header = re.fullmatch(r"{header_([a-z_]+)}", step.source)
+    if not step.rules:
+        return ""
+    if header and _of_nothing(step) is None:
+        return _varnish_source(step)
+    # The first and the last in order have in common what all have.
+    patterns = sorted(rule.pattern for rule in step.rules)
+    common = takewhile(
+        lambda pair: pair[0] == pair[1], zip(patterns[0], patterns[-1], strict=False)
+    )
+    prefix = re.match(_PARAMETER, "".join(letter for letter, _ in common))
+    if prefix and len(patterns) > 1:
+        return f'{_varnish_source(step)} ~ "{prefix[0]}"'
+    return ""
+
+
+def _condition(rule: Rule, text: str) -> str:
+    """Return a rule's pattern as a condition: by comparison, where it matches few whole texts."""
+    if rule.pattern in _OF_ALL and " + " not in text:
+        return f"{_OF_ALL[rule.pattern]}{text}"
+    whole = re.fullmatch(r"\^(?:\(\?:)?([A-Za-z0-9 |_\[\].-]*?)\)?\$", rule.pattern)
+    if whole and not re.search(r"[.](?!])|\[(?![|.]])", whole[1]):
+        words = re.sub(r"\[([|.])\]", r"\1", whole[1].replace("[|]", "\0")).split("|")
+        if len(words) == 1 or "(?:" in rule.pattern:
+            return " || ".join(f'{text} == "{word}"' for word in words).replace("\0", "|")
+    return f'{text} ~ "{rule.pattern}"'
+
+
+def _copies(rule: Rule) -> bool:
+    return rule == Rule("^(.+)$", r"\1")
+
+
+def _whole(rule: Rule) -> str:
+    """Return a pattern that matches all of a text in which the rule's is found."""
+    if "|" in re.sub(r"\[[^]]*\]|\(.*\)", "", rule.pattern):
+        return f"^.*?(?:{rule.pattern}).*$"
+    begin = "" if rule.pattern.startswith("^") else "^.*?"
+    end = "" if rule.pattern.endswith("$") else ".*$"
+    return f"{begin}{rule.pattern}{end}"
+
+
+def _nginx_source(step: Step) -> str:
+    names = {name: f"$http_{_underscored(header)}" for name, header in _header_names()}
+    names[QUERY] = "$args"
+    return _filled(step, names, "${{img_{}}}")
+
+
+def _apache_source(step: Step) -> str:
+    names = {name: f"%{{HTTP:{header}}}" for name, header in _header_names()}
+    names[QUERY] = "%{QUERY_STRING}"
+    return _filled(step, names, "%{{ENV:img_{}}}")
+
+
+def _filled(step: Step, names: Mapping[str, str], otherwise: str) -> str:
+    """Return a step's source with the names that a cache has for texts."""
+    return "".join(
+        literal + ("" if name is None else names.get(name, otherwise.format(name)))
+        for literal, name, _, _ in Formatter().parse(step.source)
+    )
+
+
+def _header_names() -> Iterator[tuple[str, str]]:
+    for name, header in RULE_HEADERS.items():
+        yield f"header_{name}", header
+
+
+def _underscored(header: str) -> str:
+    return header.lower().replace("-", "_")
+
+
+def _captures(rule: Rule) -> bool:
+    """Whether a rule's value holds something of what was matched."""
+    return "\\1" in rule.value
+
+
+def _of_nothing(step: Step) -> str | None:
+    """Return what a step says of an empty text; None where no rule matches it."""
+    return next((rule.value for rule in step.rules if re.search(rule.pattern, "")), None)
+
+
+_SOURCES: dict[Cache, Callable[[Step], str]] = {
+    "varnish": _varnish_source,
+    "nginx": _nginx_source,
+    "apache": _apache_source,
+}

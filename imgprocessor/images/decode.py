@@ -1,0 +1,272 @@
+"""Originals' files to pixels: looked at first, then decoded at a level.
+
+The only module that decodes originals. What Pillow makes of a hostile file is turned into this
+project's errors here, whatever exception it comes as.
+"""
+
+import contextlib
+import math
+import re
+import resource
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from imgprocessor.config.settings import OriginalsSettings
+from imgprocessor.errors import BrokenOriginal, ImageError, OriginalsUnavailable, OversizedOriginal
+from imgprocessor.geometry import Layout, Size
+from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.images.formats.exif import Exif, read_exif
+from imgprocessor.images.inspection import Inspected, Kind, inspect
+from imgprocessor.images.pyramid import Level, choose_level, levels_to_keep
+from imgprocessor.policy.plan import Plan
+from imgprocessor.program import code_digest
+
+_MAX_DRAFT = 8
+"""libjpeg's decoder reduces by itself, at a half, a quarter and an eighth."""
+
+_FIRST_LYING = 5
+"""EXIF orientations (CIPA DC-008, table 6): from 5 on, stored width is displayed height."""
+
+
+DECODED_BY = f"{VERSIONS}, code {code_digest('geometry.py', 'images')}"
+"""What a master depends on: libraries and our own code, that which writes it too."""
+
+# A picture between one and two times Pillow's own limit would be a warning only.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+# What Pillow warns of is in some stranger's file; it must not fill the server's error log.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+PngImagePlugin.MAX_TEXT_MEMORY = 16 * PngImagePlugin.MAX_TEXT_CHUNK
+"""Of all texts in a PNG, unpacked; one has a megabyte at most, which is Pillow's default."""
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    """The first picture of a JPEG file, or of an MPO, whatever else the latter has."""
+
+    def _read_dpi_from_exif(self) -> None:
+        """Do without: nobody asks, and Pillow's reader of EXIF data costs memory."""
+
+
+_DECODERS: dict[Kind, Callable[[BinaryIO], Image.Image]] = {
+    "JPEG": _Jpeg,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+}
+"""By name, and not by Image.open(), which looks for decoders by a file's first bytes."""
+
+
+Pixels = Image.Image
+"""A picture in memory, to who hands it on."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What must be known of an original beside its pixels."""
+
+    stored: Size
+    """As it is stored, before orientation."""
+    orientation: int
+    """EXIF's, 1 to 8."""
+    profile: bytes
+    """ICC; empty where there is none."""
+    copyright: tuple[tuple[int, str], ...]
+    """EXIF tags and texts: artist and copyright."""
+
+    @property
+    def is_lying(self) -> bool:
+        """Whether stored width is displayed height."""
+        return self.orientation >= _FIRST_LYING
+
+    @property
+    def displayed(self) -> Size:
+        """The size after orientation."""
+        return self.stored.turned() if self.is_lying else self.stored
+
+    def lay_out(self, plan: Plan) -> Layout:
+        """Return what becomes of the original, in its pixels as they are stored."""
+        layout = plan.lay_out(self.displayed)
+        return layout.turned() if self.is_lying else layout
+
+    def choose_level(self, plan: Plan) -> Level:
+        """Return the level that a rendition is made from."""
+        layout, margin = plan.lay_out(self.displayed), plan.pixels.master_margin
+        level = choose_level(self.displayed, layout, margin)
+        return level.turned() if self.is_lying else level
+
+    def levels_to_keep(self, level: Level) -> list[Level]:
+        """Return the levels that are kept once the original was decoded for one of them."""
+        if not self.is_lying:
+            return levels_to_keep(self.displayed, level)
+        return [kept.turned() for kept in levels_to_keep(self.displayed, level.turned())]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An original at a level: channels of 8 bits, as it is stored, before orientation."""
+
+    metadata: Metadata
+    level: Level
+    image: Image.Image
+
+
+class OpenedOriginal:
+    """An original whose header was read and found good; the rest may be read now, once."""
+
+    def __init__(self, image: Image.Image, metadata: Metadata, inspected: Inspected) -> None:
+        self._image = image
+        self._inspected = inspected
+        self.metadata = metadata
+
+    def memory_bytes(self, draft: int) -> int:
+        """Return what decoding takes."""
+        return self._inspected.memory_bytes(self._by_decoder(draft))
+
+    def decode(self, draft: int) -> Image.Image:
+        """Decode at one `draft`-th of the scale; 8 bits a channel. Of an animation its first frame.
+
+        Raises:
+            BrokenOriginal: it cannot be decoded.
+            OversizedOriginal: there is not enough memory to.
+        """
+        stored = self.metadata.stored
+        by_decoder = self._by_decoder(draft)
+        try:
+            with _fault_of_the_original():
+                if by_decoder > 1:
+                    size = (stored.width // by_decoder, stored.height // by_decoder)
+                    self._image.draft(None, size)
+                self._image.load()
+                image = _to_eight_bits(_first_frame(self._image))
+        except BrokenOriginal as error:
+            # libjpeg says of memory that it cannot get what it says of broken data.
+            if self.memory_bytes(draft) > _free_bytes():
+                raise OversizedOriginal.for_want_of_memory() from error
+            raise
+        return reduced(image, draft // by_decoder)
+
+    def _by_decoder(self, draft: int) -> int:
+        """Return how much of a reduction the decoder does by itself."""
+        return min(draft, _MAX_DRAFT) if self._inspected.kind == "JPEG" else 1
+
+
+def _free_bytes() -> float:
+    """Return how much more memory this process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return math.inf
+    found = re.search(r"^VmData:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return math.inf if found is None else limit - int(found[1]) * 1024
+
+
+def open_original(file: BinaryIO, limits: OriginalsSettings) -> OpenedOriginal:
+    """Read the header alone; decide from it whether the rest may be read at all.
+
+    Raises:
+        ImageError: as `inspect` does.
+        BrokenOriginal: its header makes no sense, or not the same to the decoder.
+        OriginalsUnavailable: the disk fails.
+    """
+    try:
+        inspected = inspect(file, limits)
+    except OSError as error:  # the disk's: there is no decoder yet
+        raise OriginalsUnavailable(f"cannot be read: {error}") from error
+    with _fault_of_the_original():
+        image = _DECODERS[inspected.kind](file)
+    stored = Size(*image.size)
+    if stored != inspected.size:
+        raise BrokenOriginal(f"{inspected.size} to the inspection, {stored} to the decoder")
+    exif = _read_exif(image, limits)
+    profile = image.info.get("icc_profile") or b""
+    metadata = Metadata(
+        stored=stored,
+        orientation=exif.orientation,
+        profile=profile if len(profile) <= limits.max_icc_bytes else b"",
+        copyright=exif.copyright,
+    )
+    return OpenedOriginal(image, metadata, inspected)
+
+
+def at_level(image: Image.Image, stored: Size, level: Level) -> Image.Image:
+    """Return what was decoded at a level's draft, brought to the level."""
+    base = level.base
+    if base is None:
+        return reduced(image, level.reduce)
+    # What was decoded may end in a column or row that is for less than a whole pixel.
+    right = min(stored.width / level.draft, image.width)
+    box = (0, 0, right, min(stored.height / level.draft, image.height))
+    with _fault_of_the_original():
+        return image.resize((base.width, base.height), Image.Resampling.LANCZOS, box)
+
+
+def reduced(image: Image.Image, reduce: int) -> Image.Image:
+    """Return a picture averaged over squares of `reduce` pixels, a power of two.
+
+    By halves, so that it does not matter which level another one is reduced from.
+    """
+    with _fault_of_the_original():  # there may not be memory enough
+        while reduce > 1:
+            image = image.reduce(2)
+            reduce //= 2
+    return image
+
+
+def _first_frame(image: Image.Image) -> Image.Image:
+    """Return what was loaded, without its file: encoders that look for more frames would read on,
+    in a file that is closed by then. Nothing is copied: of 50 megapixels that would take 200 MB.
+    """
+    return image._new(image.im)  # noqa: SLF001 - Image.copy() is this, and a copy
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Bring palettes, 16 bits and single bits to channels of 8 bits, which resizing needs."""
+    if image.mode.startswith("I"):
+        # 16 bits of grey to 8: Pillow's own conversion clips instead of scaling.
+        return image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    if "transparency" in image.info:
+        return image.convert("RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode not in {"L", "LA", "RGB", "RGBA", "CMYK"}:
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return image
+
+
+def _read_exif(image: Image.Image, limits: OriginalsSettings) -> Exif:
+    """Read the EXIF data, wherever the format has it; without, XMP may know the orientation."""
+    data = image.info.get("exif") or b""
+    raw = image.info.get("Raw profile type exif", "")
+    if not data and len(raw) <= 2 * limits.max_exif_bytes:
+        # ImageMagick's way, from before PNG had a chunk for it: two lines, then hexadecimal digits.
+        with contextlib.suppress(ValueError):
+            data = bytes.fromhex("".join(raw.split("\n")[3:]))
+    xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or ""
+    if isinstance(xmp, bytes):
+        xmp = xmp.decode("latin-1")
+    return read_exif(data if len(data) <= limits.max_exif_bytes else b"", xmp)
+
+
+@contextlib.contextmanager
+def _fault_of_the_original() -> Iterator[None]:
+    """Turn whatever a decoder raises into an error of ours: nothing but the file is to blame."""
+    try:
+        yield
+    except (ImageError, KeyboardInterrupt):
+        raise
+    except Image.DecompressionBombError as error:
+        raise OversizedOriginal(str(error)) from error
+    except Image.DecompressionBombWarning as error:
+        raise OversizedOriginal(str(error)) from error
+    except MemoryError as error:
+        raise OversizedOriginal.for_want_of_memory() from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's, and not a decoder's
+            raise OriginalsUnavailable(f"cannot be read: {error}") from error
+        raise BrokenOriginal(f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        raise BrokenOriginal(f"{type(error).__name__}: {error}") from error

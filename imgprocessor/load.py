@@ -1,0 +1,77 @@
+"""What operators write, read and checked: files to settings and policy, and their digest."""
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from imgprocessor.config.ini_text import read_text
+from imgprocessor.config.settings import PolicySettings, Settings
+from imgprocessor.config.settings_file import parse_settings, resolve_paths
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.images.formats.encoders import ENCODERS
+from imgprocessor.images.pipeline import SHAPED_BY
+from imgprocessor.policy.limits import Allowed
+from imgprocessor.policy.parse import parse_policy
+from imgprocessor.policy.table import Policy
+
+DEFAULT_CONF = Path(__file__).resolve().parent.parent / "conf" / "imgprocessor.ini"
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a command line may say instead of the settings file; relative to where it is typed."""
+
+    originals: Path | None = None
+    policy: Path | None = None
+
+
+def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
+    """Read the settings file; make its paths, which are relative to it, absolute.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is wrong.
+    """
+    settings = resolve_paths(parse_settings(read_text(conf), str(conf)), conf.resolve().parent)
+    if overrides.originals is not None:
+        root = Path(os.path.normpath(Path.cwd() / overrides.originals))
+        settings = replace(settings, originals=replace(settings.originals, root=root))
+    if overrides.policy is not None:
+        settings = replace(
+            settings, policy=PolicySettings(Path(os.path.normpath(Path.cwd() / overrides.policy)))
+        )
+    return settings
+
+
+def load_policy(settings: Settings) -> Policy:
+    """Read the policy.
+
+    Raises:
+        ConfigurationError: it cannot be read, is wrong, or offers what cannot be encoded here.
+    """
+    file = settings.policy.file
+    policy = parse_policy(read_text(file), str(file))
+    for known in policy.formats:
+        if known not in ENCODERS:
+            wrong = f"{known!r} cannot be written here: its Pillow plugin is not installed"
+            raise ConfigurationError(f"{file}: [formats] offer: {wrong}")
+    return policy
+
+
+def answers_digest(settings: Settings) -> str:
+    """Return eight characters that change with whatever can change an answer to one request, but
+    for the originals: a cache in front that has them in its keys forgets all when they change.
+
+    Raises:
+        ConfigurationError: as `load_policy` does.
+    """
+    policy = load_policy(settings)
+    parts: list[object] = [policy, settings.pixels, settings.freshness, SHAPED_BY]
+    # What was not always there counts where it is used: the digests of others stay as they were.
+    if policy.allowed != Allowed():
+        parts.append(policy.allowed)
+    if settings.signing.keys_file is not None:
+        parts.append("signed")
+    if settings.remote.hosts:
+        parts.append(settings.remote.hosts)
+    return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""Who gets what: the policy's table, and the plan and imagekey of an answer. Pure."""

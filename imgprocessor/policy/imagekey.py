@@ -1,0 +1,103 @@
+"""The name of a rendition, worked out from the request, the settings and the policy alone.
+
+A cache in front can work it out too. Equal keys mean equal bytes for one version of the original;
+plans that differ have keys that differ.
+"""
+
+import hashlib
+
+from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.errors import BadQuery
+from imgprocessor.policy.plan import Plan
+from imgprocessor.policy.table import Cell
+from imgprocessor.request.parameters import decoded_name
+
+FIELDS = (
+    "name",
+    "box",
+    "fit",
+    "density",
+    "bandwidth",
+    "screen",
+    "formats",
+    "limits",
+    "digest",
+)
+"""What a key is made of, in order, joined by `_`. No field but the name may hold a `_`, so the
+last eight can always be told apart.
+"""
+
+EVERY_TAG = "imgprocessor"
+"""The tag of all answers."""
+
+NONE = "-"
+"""What stands for a field that cannot matter."""
+
+
+def imagekey(plan: Plan) -> str:
+    """Return the canonical name of the answer that this plan describes."""
+    return "_".join(
+        (
+            plan.spelled_name,
+            NONE if plan.box is None else str(plan.box),
+            NONE if plan.fit is None else plan.fit.value,
+            NONE if plan.density is None else f"{plan.density}x",
+            plan.bandwidth,
+            NONE if plan.screen is None else plan.screen,
+            "+".join(plan.formats),
+            _limits(plan),
+            shape_digest(plan.cell, plan.pixels, plan.encoders),
+        )
+    )
+
+
+def _limits(plan: Plan) -> str:
+    limits = (("q", plan.quality_limit), ("b", plan.bytes_limit))
+    return "+".join(f"{kind}{limit}" for kind, limit in limits if limit is not None) or NONE
+
+
+def name_in(key: str) -> str:
+    """Return the original's name, decoded.
+
+    Raises:
+        BadQuery: it is no imagekey.
+    """
+    spelled, *rest = key.rsplit("_", len(FIELDS) - 1)
+    if len(rest) < len(FIELDS) - 1:
+        wrong = f"must be {len(FIELDS)} fields joined by _, as the header imagekey has it"
+        raise BadQuery([f"imagekey: {wrong}"])
+    return decoded_name(spelled)
+
+
+def etag(key: str, version: str) -> str:
+    """Return the strong validator of a rendition: its name, and the version of its original."""
+    return hashlib.sha256(f"{key}\0{version}".encode()).hexdigest()[:32]
+
+
+def tags(name: str, key: str) -> str:
+    """Return the words by which caches forget an answer: its original's, its own, everybody's."""
+    return f"{original_tag(name)} {key_tag(key)} {EVERY_TAG}"
+
+
+def original_tag(name: str) -> str:
+    """Return the tag of all that is made from an original; the name is decoded."""
+    return f"o-{_short(name)}"
+
+
+def key_tag(key: str) -> str:
+    """Return the tag of one rendition."""
+    return f"k-{_short(key)}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def shape_digest(cell: Cell, pixels: PixelsSettings, encoders: str) -> str:
+    """Return a digest of what the operator and the installation decide: the cell, the settings
+    that touch pixels, the encoders. Not of the whole policy: a change of one cell must leave the
+    keys of the others alone.
+    """
+    # repr() of frozen dataclasses names every field, so a field added later is in the digest.
+    shaped_by = repr((cell, pixels, encoders))
+    return hashlib.sha256(shaped_by.encode()).hexdigest()[:8]

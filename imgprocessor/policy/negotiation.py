@@ -1,0 +1,191 @@
+"""Who gets what: a visitor looked up in the policy's table."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from imgprocessor.errors import BadQuery
+from imgprocessor.formats import FORMATS, PLAINEST, Format
+from imgprocessor.policy.limits import refused
+from imgprocessor.policy.table import ANY_BANDWIDTH, DENSITIES, SIZED, Cell, Policy
+from imgprocessor.request.hints import (
+    DENSITY,
+    DOWNLINK,
+    ECT,
+    OLD_BANDWIDTH,
+    OLD_SCREEN,
+    RTT,
+    SAVE_DATA,
+    VIEWPORT_WIDTH,
+    Hints,
+    UsedHints,
+)
+from imgprocessor.request.parameters import ImageQuery, parse_number
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which cell a visitor is in, and what put them there."""
+
+    bandwidth: str
+    bandwidth_from: str
+    screen: str | None
+    """None when the request names a size itself: then the screen does not matter."""
+    screen_from: str
+    dpr: Decimal
+    dpr_from: str
+    cell: Cell
+    formats: tuple[Format, ...]
+    """What may be sent: the first, or a plainer one where that weighs less."""
+    is_degraded: bool
+    """Whether the class is worse than the default, so that a better network pays soon."""
+
+
+def negotiate(query: ImageQuery, client: Hints, policy: Policy) -> Decision:
+    """Look a visitor up in the table. What the table does not know counts as not given."""
+    bandwidth, bandwidth_from = _find_bandwidth(query, client, policy)
+    screen, screen_from = None, "box"
+    if query.box is None:
+        screen, screen_from = _find_screen(query, client, policy)
+    dpr, dpr_from = _find_dpr(query, client)
+    return Decision(
+        bandwidth=bandwidth,
+        bandwidth_from=bandwidth_from,
+        screen=screen,
+        screen_from=screen_from,
+        dpr=dpr,
+        dpr_from=dpr_from,
+        cell=policy.cells[screen or SIZED, bandwidth],
+        formats=_find_formats(query, client, policy),
+        is_degraded=policy.rank(bandwidth) < policy.rank(policy.default_bandwidth),
+    )
+
+
+def require_offered(query: ImageQuery, policy: Policy) -> None:
+    """Check that a query names a format that the policy offers, and what its ladder has.
+
+    Raises:
+        BadQuery: it does not.
+    """
+    problems = refused(query, policy.allowed)
+    offered = on_request(policy)
+    if query.format is not None and query.format not in offered:
+        words = ", ".join(("auto", *offered))
+        wrong = f"format={query.format}: the policy does not offer it; there are {words}"
+        problems.append(wrong)
+    if problems:
+        raise BadQuery(problems)
+
+
+def uses(query: ImageQuery, policy: Policy) -> UsedHints:
+    """Return which hints can change the answer to this URL."""
+    bandwidth = _known_bandwidth(query.bandwidth, policy)
+    sized = query.box is not None
+    possible = [known.name for known in policy.bandwidths] if bandwidth is None else [bandwidth]
+    return UsedHints(
+        bandwidth=bandwidth is None,
+        save_data=policy.save_data_bandwidth is not None,
+        rtt=policy.measures_rtt,
+        downlink=policy.measures_downlink,
+        screen=not sized and _known_screen(query.screen, policy) is None,
+        density=sized
+        and query.dpr is None
+        and any(policy.cells[SIZED, name].max_density > 1 for name in possible),
+        formats=query.format not in on_request(policy) and len(policy.formats) > 1,
+    )
+
+
+def _find_bandwidth(query: ImageQuery, client: Hints, policy: Policy) -> tuple[str, str]:
+    for text, source in ((query.bandwidth, "query"), (client.bandwidth, OLD_BANDWIDTH)):
+        known = _known_bandwidth(text, policy)
+        if known is not None:
+            return known, source
+    if client.save_data and policy.save_data_bandwidth is not None:
+        return policy.save_data_bandwidth, SAVE_DATA
+    candidates = []
+    named = _known_bandwidth(client.ect if client.ect != ANY_BANDWIDTH else None, policy)
+    if named is not None:
+        candidates.append((named, ECT))
+    met = _met_bounds(client, policy)
+    if met is not None:
+        candidates.append(met)
+    if candidates:
+        return min(candidates, key=lambda candidate: policy.rank(candidate[0]))
+    return policy.default_bandwidth, "default"
+
+
+def _known_bandwidth(text: str | None, policy: Policy) -> str | None:
+    if text == ANY_BANDWIDTH:
+        return policy.default_bandwidth
+    return text if any(text == known.name for known in policy.bandwidths) else None
+
+
+def _met_bounds(client: Hints, policy: Policy) -> tuple[str, str] | None:
+    """Return the worst class one of whose bounds the measured hints meet, and which hint did."""
+    rtt = client.rtt_ms if policy.measures_rtt else None
+    downlink = client.downlink_mbps if policy.measures_downlink else None
+    if rtt is None and downlink is None:
+        return None
+    for known in policy.bandwidths:
+        if rtt is not None and known.min_rtt_ms is not None and rtt >= known.min_rtt_ms:
+            return known.name, RTT
+        slowest = known.max_downlink_mbps
+        if downlink is not None and slowest is not None and downlink <= slowest:
+            return known.name, DOWNLINK
+        if known.otherwise:
+            return known.name, RTT if rtt is not None else DOWNLINK
+    return None
+
+
+def _find_screen(query: ImageQuery, client: Hints, policy: Policy) -> tuple[str, str]:
+    for text, source in ((query.screen, "query"), (client.screen, OLD_SCREEN)):
+        known = _known_screen(text, policy)
+        if known is not None:
+            return known, source
+    if client.viewport_css_pixels is not None:
+        return _screen_of(client.viewport_css_pixels, policy), VIEWPORT_WIDTH[0]
+    return policy.default_screen, "default"
+
+
+def _known_screen(text: str | None, policy: Policy) -> str | None:
+    """Look up a row's name or a number of CSS pixels."""
+    if text is None:
+        return None
+    if any(text == screen.name for screen in policy.screens):
+        return text
+    css_pixels = parse_number(text)
+    return _screen_of(css_pixels, policy) if css_pixels else None
+
+
+def _screen_of(css_pixels: Decimal, policy: Policy) -> str:
+    for screen in policy.screens:
+        if screen.max_css_pixels is None or css_pixels <= screen.max_css_pixels:
+            return screen.name
+    raise AssertionError("the last screen takes the rest")
+
+
+def _find_dpr(query: ImageQuery, client: Hints) -> tuple[Decimal, str]:
+    if query.dpr is not None:
+        return query.dpr, "query"
+    if client.dpr is not None:
+        return client.dpr, DENSITY[0]
+    return DENSITIES[0], "default"
+
+
+def _find_formats(query: ImageQuery, client: Hints, policy: Policy) -> tuple[Format, ...]:
+    if query.format is not None and query.format in on_request(policy):
+        return (query.format,)
+    return choose_formats(client.formats, policy)
+
+
+def choose_formats(welcome: frozenset[Format], policy: Policy) -> tuple[Format, ...]:
+    """Return the first format of the policy that the visitor can show, and after it the plainer
+    ones that would also do. Who can show none gets the plainest all the same (RFC 9110, 12.5.1).
+    """
+    accepted = [known for known in policy.formats if known in welcome] or [PLAINEST]
+    plainer = FORMATS[FORMATS.index(accepted[0]) + 1 :]
+    return (accepted[0], *(known for known in plainer if known in accepted))
+
+
+def on_request(policy: Policy) -> tuple[Format, ...]:
+    """Return what a query may name: what is offered, and PNG, for who must have it lossless."""
+    return tuple(known for known in FORMATS if known in policy.formats or known == "png")

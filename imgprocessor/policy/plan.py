@@ -1,0 +1,124 @@
+"""What will be done to the pixels, decided before any are read."""
+
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.formats import Format
+from imgprocessor.geometry import Box, Fit, Layout, Size, inside, lay_out, share
+from imgprocessor.policy.negotiation import Decision
+from imgprocessor.policy.table import DENSITIES, Cell
+from imgprocessor.request.parameters import ImageQuery
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that shapes a rendition's bytes, but for the original itself.
+
+    Every field is in the imagekey, and a field that cannot change the bytes is None here, so that
+    requests that differ only in what cannot matter share a plan.
+    """
+
+    spelled_name: str
+    """The original's name as it is spelled in the URL; printable ASCII."""
+    box: Box | None
+    """The size asked for, in CSS pixels; None when the cell says how wide."""
+    fit: Fit | None
+    """None without a box."""
+    density: Decimal | None
+    """Device pixels per CSS pixel, one of `DENSITIES`; None without a box."""
+    bandwidth: str
+    screen: str | None
+    """The row of the table; None with a box."""
+    formats: tuple[Format, ...]
+    """The formats that may be sent: the first, or a plainer one where that weighs less."""
+    quality_limit: int | None
+    """The query's own quality, where it is lower than the cell's."""
+    bytes_limit: int | None
+    """The query's own budget, where it is lower than the cell's."""
+    cell: Cell
+    pixels: PixelsSettings
+    encoders: str
+    """The versions of what decodes and encodes: another version may write other bytes."""
+
+    @property
+    def max_quality(self) -> int:
+        """The highest quality to encode at, on the scale of libjpeg-turbo, 1 to 100."""
+        return self.cell.quality if self.quality_limit is None else self.quality_limit
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """What the body may weigh at most."""
+        return self.cell.budget_bytes if self.bytes_limit is None else self.bytes_limit
+
+    def lay_out(self, original: Size) -> Layout:
+        """Return what becomes of an original of this size (as displayed, after orientation)."""
+        max_side = self.pixels.max_output_side_pixels
+        if self.box is not None and self.fit is not None and self.density is not None:
+            return lay_out(original, self.box.times(self.density), self.fit, max_side)
+        wanted = original
+        if self.cell.width_pixels is not None:
+            wanted = inside(original, Box(self.cell.width_pixels, None))
+        elif self.cell.width_percent is not None:
+            wanted = share(original, self.cell.width_percent)
+        return lay_out(original, Box(wanted.width, wanted.height), Fit.INSIDE, max_side)
+
+    def reached_density(self, original: Size, size: Size) -> Decimal | None:
+        """Return the device pixels per CSS pixel of a rendition of this size.
+
+        It is the density honoured, or less where the original had too few pixels or the budget
+        too few bytes: a browser that lays the picture out by it always gets the size asked for.
+        None without a box.
+        """
+        if self.density is None:
+            return None
+        css_width = replace(self, density=Decimal(1)).lay_out(original).size.width
+        if abs(size.width - css_width * self.density) <= self.density:
+            return self.density  # all but for rounding
+        return (Decimal(size.width) / css_width).quantize(Decimal("0.001"))
+
+
+def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, encoders: str) -> Plan:
+    """Join what was asked and what was decided into what will be done."""
+    cell = decision.cell
+    lowers_quality = query.quality is not None and query.quality < cell.quality
+    lossless = decision.formats == ("png",)
+    allowed = math.inf if cell.budget_bytes is None else cell.budget_bytes
+    lowers_budget = query.max_bytes is not None and query.max_bytes < allowed
+    return Plan(
+        spelled_name=query.spelled_name,
+        box=query.box,
+        fit=_effective_fit(query),
+        density=_honoured_density(query.box, decision, pixels.max_output_side_pixels),
+        bandwidth=decision.bandwidth,
+        screen=decision.screen,
+        formats=decision.formats,
+        quality_limit=query.quality if lowers_quality and not lossless else None,
+        bytes_limit=query.max_bytes if lowers_budget else None,
+        cell=cell,
+        pixels=pixels,
+        encoders=encoders,
+    )
+
+
+def _effective_fit(query: ImageQuery) -> Fit | None:
+    if query.box is None:
+        return None
+    if query.box.is_lone and query.fit is Fit.COVER:
+        return Fit.FORCE  # with one side free there is nothing to cut off
+    return query.fit
+
+
+def _honoured_density(box: Box | None, decision: Decision, max_side: int) -> Decimal | None:
+    """The visitor's density rounded up, capped by the cell and by the longest side sent."""
+    if box is None:
+        return None
+    honoured = DENSITIES[0]
+    for density in DENSITIES[1:]:
+        larger = box.times(density)
+        if density > decision.cell.max_density or larger.longest > max_side:
+            break
+        if honoured < decision.dpr:
+            honoured = density
+    return honoured

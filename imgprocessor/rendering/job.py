@@ -1,0 +1,82 @@
+"""A job: one rendition to be made from one original; and making it, in this process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from imgprocessor.images.pipeline import Rendition, render
+from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.policy.plan import Plan
+from imgprocessor.rendering.masters import Masters
+from imgprocessor.storage.generation import Generation
+from imgprocessor.timing import Timings
+
+Source = Literal["original", "master"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made. Can be handed to another process."""
+
+    original: Original
+    originals: Originals
+    """Where it can be opened."""
+    plan: Plan
+    timings: Timings
+    """What the time went to so far."""
+    began: Generation
+    """When the answer was begun: nothing is kept of what was purged since."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What became of a job."""
+
+    rendition: Rendition
+    original: Original
+    """As it was when its pixels were read."""
+    source: Source
+    timings: Timings
+
+
+class Renderer(Protocol):
+    """Whoever makes renditions."""
+
+    def require_place(self) -> None:
+        """Look whether a job would be taken now, where that costs nothing.
+
+        Raises:
+            Overloaded: it would not.
+        """
+
+    def make(self, job: Job) -> Rendered:
+        """Make one.
+
+        Raises:
+            ImageError: it cannot be made.
+        """
+
+
+class DirectRenderer:
+    """Makes renditions in this process."""
+
+    def __init__(self, masters: Masters, decoded: Callable[[], None] = lambda: None) -> None:
+        """Use masters; be told when an original is `decoded`, and what follows is ours."""
+        self._masters = masters
+        self._decoded = decoded
+
+    def require_place(self) -> None:
+        """Whoever asks this process itself waits for their turn."""
+
+    def make(self, job: Job) -> Rendered:
+        """Make a rendition.
+
+        Raises:
+            ImageError: as `Masters.found` does.
+        """
+        with self._masters.found(
+            job.original, job.originals, job.plan, job.timings, job.began
+        ) as master:
+            self._decoded()
+            rendition = render(master.picture, job.plan, job.timings)
+            return Rendered(rendition, master.original, master.source, job.timings)

@@ -1,0 +1,63 @@
+"""Renditions kept: what was made once is not made again."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from imgprocessor.geometry import Size
+from imgprocessor.images.pipeline import Rendition
+from imgprocessor.originals.folder import Original
+from imgprocessor.storage.disk_cache import DiskCache
+from imgprocessor.storage.generation import Generation
+
+
+class Renditions:
+    """Finished pictures by original and imagekey."""
+
+    def __init__(self, disk_cache: DiskCache) -> None:
+        self._disk_cache = disk_cache
+
+    def get(self, original: Original, imagekey: str) -> Rendition | None:
+        """Return what was kept for this very version of an original."""
+        content = self._disk_cache.get(original.group, _key(original, imagekey))
+        if content is None:
+            return None
+        whole = bytes(content)
+        described, _, body = whole.partition(b"\n")
+        known: dict[str, Any] = json.loads(described)
+        for name in ("size", "original_size"):
+            known[name] = Size(**known[name])
+        return Rendition(body=body, **known)
+
+    def put(
+        self,
+        original: Original,
+        imagekey: str,
+        rendition: Rendition,
+        began: Generation | None = None,
+    ) -> bool:
+        """Keep a rendition, unless something was purged since it `began`; return whether it is."""
+        described = asdict(rendition)
+        del described["body"]
+        head = json.dumps(described).encode() + b"\n"
+        size = len(head) + len(rendition.body)
+        return self._disk_cache.put(
+            original.group, _key(original, imagekey), size, [head, rendition.body], began
+        )
+
+    def purge(self, group: str) -> int:
+        """Remove all that was made from an original; return how many files."""
+        return self._disk_cache.purge(group)
+
+    def purge_imagekey(self, group: str, imagekey: str) -> int:
+        """Remove one rendition of an original, whatever its version; return how many files."""
+        # No imagekey has a blank in it.
+        return self._disk_cache.purge(group, key_end=f" {imagekey}")
+
+    def purge_all(self) -> int:
+        """Remove everything; return how many files."""
+        return self._disk_cache.purge_all()
+
+
+def _key(original: Original, imagekey: str) -> str:
+    return f"{original.identity} {imagekey}"

@@ -1,0 +1,140 @@
+"""What a renderer's process runs: job after job, until whoever started it has gone."""
+
+import contextlib
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from imgprocessor.config.settings import RenderingSettings, Settings
+from imgprocessor.errors import ImageError, Internal, OversizedOriginal
+from imgprocessor.rendering.ipc import receive, send
+from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
+from imgprocessor.rendering.masters import Masters
+from imgprocessor.rendering.pool import BEGUN, DECODED, DONE, SOCKET, inode, most_seconds
+from imgprocessor.rendering.process import keep_memory, make_masters, make_quarantine, run_folder
+from imgprocessor.rendering.quarantine import Quarantine
+from imgprocessor.reporting import report_unexpected
+
+_HANDED_OVER_SECONDS = 5.0
+"""A daemon that has our attention hands its job over at once."""
+
+_MAX_JOBS = 10_000
+"""Then another takes this one's place: a safety net, should a library leak memory."""
+
+_LINGER_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 0.05
+"""When the foreman has gone, until the next one has renderers that can start."""
+
+
+def main() -> int:
+    """Render until standard input ends; the settings are the first thing in it."""
+    # Apache's daemons block signals, and children inherit that.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
+    try:
+        settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from whoever started us
+    except (EOFError, pickle.UnpicklingError):  # who has ended already
+        return 0
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    listener.setblocking(False)
+    _restrain(settings.rendering)
+    keep_memory()
+    masters = make_masters(settings, keeps=True)
+    work = _Work(masters, make_quarantine(settings), settings)
+    with contextlib.suppress(BrokenPipeError):  # the foreman has ended already
+        os.write(sys.stdout.fileno(), BEGUN)  # tells it that all is loaded
+    done = 0
+    while done < _MAX_JOBS:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
+            _finish(listener, work, run_folder(settings) / SOCKET)
+            break
+        done += _taken(listener, work)
+    listener.close()
+    masters.finish()
+    return 0
+
+
+def _finish(listener: socket.socket, work: "_Work", path: Path) -> None:
+    """Go on until there are other renderers, or there will be none; then do what was handed over
+    before that, because nobody else may hear this socket.
+    """
+    own, deadline = inode(path), time.monotonic() + _LINGER_SECONDS
+    while inode(path) == own and time.monotonic() < deadline:
+        select.select([listener], [], [], _LOOK_AGAIN_SECONDS)
+        _taken(listener, work)
+    while _taken(listener, work):
+        pass
+
+
+class _Work:
+    """What is done with one job."""
+
+    def __init__(self, masters: Masters, quarantine: Quarantine, settings: Settings) -> None:
+        self._masters = masters
+        self._quarantine = quarantine
+        self._cpu_seconds = settings.rendering.max_processor_seconds
+        self._seconds = most_seconds(settings.rendering.decode_wait_seconds, self._cpu_seconds)
+
+    def do(self, connection: socket.socket) -> None:
+        """Take a job, and answer with what became of it."""
+        connection.settimeout(_HANDED_OVER_SECONDS)
+        job: Job = receive(connection)
+        connection.sendall(BEGUN)
+        # The kernel ends this process when its time is over, whatever a decoder does.
+        signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        said = self._said(job, connection)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        connection.sendall(DONE)
+        send(connection, said)
+
+    def _said(self, job: Job, connection: socket.socket) -> Rendered | ImageError:
+        def decoded() -> None:
+            with contextlib.suppress(OSError):  # nobody wants it any more, but it will be kept
+                connection.sendall(DECODED)
+
+        try:
+            # Another may have died over it while this job was waiting.
+            self._quarantine.check(job.original, repr(job.plan))
+            return DirectRenderer(self._masters, decoded).make(job)
+        except ImageError as error:
+            return error.with_traceback(None)
+        except MemoryError:  # past decoding: resizing, encoding
+            return OversizedOriginal.for_want_of_memory()
+        except Exception as error:  # noqa: BLE001 - the next job is another one
+            report_unexpected(error)
+            return Internal(f"{type(error).__name__}: {error}")
+
+
+def _taken(listener: socket.socket, work: _Work) -> bool:
+    """Do the next job; return whether there was one."""
+    try:
+        connection, _ = listener.accept()
+    except BlockingIOError:  # another renderer was quicker
+        return False
+    try:
+        with connection, contextlib.suppress(OSError, EOFError):  # whoever asked has gone
+            work.do(connection)
+    except Exception as error:  # noqa: BLE001 - of another version of this program: it asks again
+        report_unexpected(error)
+    return True
+
+
+def _restrain(settings: RenderingSettings) -> None:
+    limit = settings.max_memory_bytes
+    with contextlib.suppress(OSError, ValueError):  # a lower limit is set already
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    with contextlib.suppress(OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What was asked: the query string, hints, links. Pure: reads and writes nothing."""

@@ -1,0 +1,141 @@
+"""Who is asking: screen, bandwidth, density and formats as request headers hint at them.
+
+This module alone knows the names of request headers, so it also owns `Vary` and `Accept-CH`.
+What the hints mean is the policy's business.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from imgprocessor.formats import FORMATS, PLAINEST, Format
+from imgprocessor.request.parameters import lower_ascii, parse_number
+
+OLD_BANDWIDTH = "HTTP-NW-TYPE"
+OLD_SCREEN = "HTTP-SCREENSIZE"
+SAVE_DATA = "Save-Data"
+ECT = "ECT"
+RTT = "RTT"
+DOWNLINK = "Downlink"
+VIEWPORT_WIDTH = ("Sec-CH-Viewport-Width", "Viewport-Width")
+DENSITY = ("Sec-CH-DPR", "DPR")
+ACCEPT = "Accept"
+
+_BLANKS = " \t"
+"""All the white space there is in headers (RFC 9110, 5.6.3)."""
+
+HINT_HEADERS = tuple(
+    name.lower()
+    for name in (
+        OLD_BANDWIDTH, SAVE_DATA, ECT, RTT, DOWNLINK, OLD_SCREEN, *VIEWPORT_WIDTH, *DENSITY, ACCEPT,
+    )
+)  # fmt: skip
+"""All request headers that can change an answer, in lower case."""
+
+ACCEPT_CH = ", ".join((DENSITY[0], VIEWPORT_WIDTH[0], ECT, RTT, DOWNLINK, SAVE_DATA))
+"""What a page asks browsers to send with its pictures (RFC 8942). Save-Data and the network hints
+were specified before the `Sec-CH-` prefix, and Chromium sends them without it.
+"""
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a visitor's headers say, each None when absent or nonsense."""
+
+    bandwidth: str | None = None
+    """A class, from the ancestor's header; lower case."""
+    screen: str | None = None
+    """A row's name or CSS pixels, from the ancestor's header; lower case."""
+    save_data: bool = False
+    ect: str | None = None
+    """The browser's effective connection type; lower case."""
+    rtt_ms: Decimal | None = None
+    downlink_mbps: Decimal | None = None
+    viewport_css_pixels: Decimal | None = None
+    dpr: Decimal | None = None
+    formats: frozenset[Format] = frozenset({PLAINEST})
+    """What the visitor can show."""
+
+
+@dataclass(frozen=True)
+class UsedHints:
+    """Which hints can still change the answer to one URL under one policy."""
+
+    bandwidth: bool
+    save_data: bool
+    rtt: bool
+    downlink: bool
+    screen: bool
+    density: bool
+    formats: bool
+
+
+def read_hints(headers: Mapping[str, str]) -> Hints:
+    """Read a visitor's hints from the request's headers, whose names are in lower case."""
+    return Hints(
+        bandwidth=lower_ascii(_first(headers, OLD_BANDWIDTH)) or None,
+        screen=lower_ascii(_first(headers, OLD_SCREEN)) or None,
+        save_data=lower_ascii(_first(headers, SAVE_DATA)) == "on",
+        ect=lower_ascii(_first(headers, ECT)) or None,
+        rtt_ms=parse_number(_first(headers, RTT)),
+        downlink_mbps=parse_number(_first(headers, DOWNLINK)),
+        viewport_css_pixels=_first_number(headers, VIEWPORT_WIDTH),
+        dpr=_first_number(headers, DENSITY),
+        formats=_accepted(headers.get(ACCEPT.lower(), "")),
+    )
+
+
+def vary(uses: UsedHints) -> str:
+    """Return the `Vary` of a URL's answers: it depends on the URL and the policy, never on the
+    headers' values. Empty when no header can matter. Under 128 characters, or nginx would not
+    cache (`NGX_HTTP_CACHE_VARY_LEN`).
+    """
+    names: list[str] = []
+    if uses.bandwidth:
+        names.append(OLD_BANDWIDTH)
+        names += [SAVE_DATA] if uses.save_data else []
+        names.append(ECT)
+        names += [RTT] if uses.rtt else []
+        names += [DOWNLINK] if uses.downlink else []
+    if uses.screen:
+        names += [OLD_SCREEN, *VIEWPORT_WIDTH]
+    if uses.density:
+        names += DENSITY
+    if uses.formats:
+        names.append(ACCEPT)
+    return ", ".join(names)
+
+
+def _first(headers: Mapping[str, str], name: str) -> str:
+    """Of a header sent twice or as a list the first value counts (Apache joins them)."""
+    return headers.get(name.lower(), "").partition(",")[0].strip(_BLANKS)
+
+
+def _accepted(header: str) -> frozenset[Format]:
+    """Read an Accept header (RFC 9110, 12.5.1), which is a list even when it is sent twice.
+
+    A format is accepted when it is named, and not with `q=0`; how high `q` is otherwise is left
+    to the policy's order. Browsers send `image/*` whatever they can show, so that wildcards say
+    nothing but that the plainest format is welcome; so does no header at all.
+    """
+    if not header.strip(_BLANKS):
+        return frozenset({PLAINEST})
+    welcome: dict[str, bool] = {}
+    for element in lower_ascii(header).split(","):
+        kind, *parameters = (part.strip(_BLANKS) for part in element.split(";"))
+        refused = any(re.fullmatch(r"q ?= ?0(\.0*)?", parameter) for parameter in parameters)
+        welcome[kind] = welcome.get(kind, True) and not refused
+    accepted = {known for known in FORMATS if welcome.get(f"image/{known}", False)}
+    if welcome.get(f"image/{PLAINEST}", welcome.get("image/*", welcome.get("*/*", False))):
+        accepted.add(PLAINEST)
+    return frozenset(accepted)
+
+
+def _first_number(headers: Mapping[str, str], names: tuple[str, ...]) -> Decimal | None:
+    """Of the spellings of one hint the first that makes sense counts; 0 makes none."""
+    for name in names:
+        number = parse_number(_first(headers, name))
+        if number:
+            return number
+    return None

@@ -1,0 +1,176 @@
+"""Links that only who has a key can write: what is signed, how, and whether it is right.
+
+Signed is what a page's author writes. What scripts in visitors' browsers fill in stays free: the
+policy brings it down to few classes.
+"""
+
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field, replace
+
+from imgprocessor.config.settings import FreshnessSettings
+from imgprocessor.errors import BadSignature
+from imgprocessor.geometry import Fit
+from imgprocessor.request.parameters import ImageQuery, parse_query, spell
+from imgprocessor.request.urls import is_url
+
+SIGNED = ("name", "url", "width", "height", "fit", "quality", "max_bytes", "format")
+"""The parameters that an author writes."""
+
+FREE = ("bandwidth", "screen", "dpr")
+"""The parameters that scripts fill in."""
+
+SIGNATURE, EXPIRES = "signature", "expires"
+"""The parameters that prove it. Where nothing is signed, nobody knows them."""
+
+SIGNATURE_PATTERN = "[A-Za-z0-9_-]{43}"
+"""Base64url without padding (RFC 4648, 5) of 256 bits."""
+
+EXPIRES_PATTERN = "[1-9][0-9]{0,11}"
+"""Seconds since 1970. One spelling for each, so that caches keep no link twice."""
+
+_PURPOSE = "imgprocessor link 1\n"
+"""Before what is signed, so that the same key signs nothing else, and no later form, alike."""
+
+_LONGEST_SIDE = 999_999_999
+"""As long as a side can be spelled: how long one may be, the server knows, and not who signs."""
+
+
+@dataclass(frozen=True)
+class Signing:
+    """Tells links that were signed from others."""
+
+    keys: tuple[str, ...] = field(repr=False)
+    """Any of them may have signed."""
+    max_side: int
+    """As `parse_query` takes it."""
+
+    def require(self, query_string: str, now: float) -> int | None:
+        """Check a link, as it came; return when it expires, in seconds since 1970, if ever.
+
+        Raises:
+            BadSignature: it is not signed, or not rightly, or it has expired.
+            BadQuery: as `parse_query` does; what makes no sense cannot be signed.
+        """
+        query = parse_query(query_string, self.max_side)
+        signature, expires = _read_proof(query_string)
+        signed = canonical(query, expires)
+        # Every key is tried, and each comparison takes as long as any other: how long it took
+        # tells nothing about what would have been right.
+        right = [
+            hmac.compare_digest(_signature(signed, key).encode(), signature.encode())
+            for key in self.keys
+        ]
+        if not any(right):
+            raise BadSignature(f"no key signs {signed!r} like that")
+        if expires is not None and now >= expires:
+            raise BadSignature(expired=True)
+        return expires
+
+
+def sign(url: str, key: str, expires: int | None = None) -> str:
+    """Return a URL, or a query string alone, with its signature.
+
+    A signature and an expiry that are there already are replaced.
+
+    Args:
+        url: as it will stand in the page. All that follows its first `?` is the query string; where
+            there is none, all of it is.
+        key: a line of the file of keys.
+        expires: seconds since 1970; from then on the link is a 403. None: never.
+
+    Raises:
+        BadQuery: as `parse_query` does; but how long a side may be, only the server knows.
+        ValueError: it cannot expire then.
+    """
+    if expires is not None and not re.fullmatch(EXPIRES_PATTERN, str(expires)):
+        raise ValueError("must be seconds since 1970, from 1 to 999999999999")
+    before, mark, asked = url.partition("?") if "?" in url else ("", "", url)
+    query_string, hash_mark, fragment = asked.partition("#")
+    parts = [part for part in query_string.split("&") if _word(part) not in {SIGNATURE, EXPIRES}]
+    # Other characters than ASCII as browsers send them, and web servers hand them on.
+    query = parse_query("&".join(parts).encode().decode("latin-1"), _LONGEST_SIDE)
+    if expires is not None:
+        parts.append(f"{EXPIRES}={expires}")
+    parts.append(f"{SIGNATURE}={_signature(canonical(query, expires), key)}")
+    return f"{before}{mark}{'&'.join(parts)}{hash_mark}{fragment}"
+
+
+def canonical(query: ImageQuery, expires: int | None = None) -> str:
+    """Return the one spelling of all links that mean the same to their author.
+
+    It has what was understood: the name decoded and spelled anew, numbers without leading zeros,
+    new spellings for old ones, nothing that is at its default; by parameter, in the order of their
+    names.
+    """
+    width, height = (None, None) if query.box is None else (query.box.width, query.box.height)
+    understood = {
+        "url" if is_url(query.name) else "name": spell(query.name),
+        "width": width,
+        "height": height,
+        "fit": None if query.fit is Fit.INSIDE else query.fit.value,
+        "quality": query.quality,
+        "max_bytes": query.max_bytes,
+        "format": query.format,
+        EXPIRES: expires,
+    }
+    return "&".join(
+        f"{name}={value}" for name, value in sorted(understood.items()) if value is not None
+    )
+
+
+def proof(query_string: str) -> str:
+    """Return what a cache must have in its keys, beside the imagekey, for whoever has no right
+    signature to miss.
+
+    Raises:
+        BadSignature: there is no signature, or it is not spelled as one.
+    """
+    signature, expires = _read_proof(query_string)
+    return f"{signature}.{'' if expires is None else expires}"
+
+
+def until(freshness: FreshnessSettings, left_seconds: int) -> FreshnessSettings:
+    """Return how long the answer to a link may be kept that ends in so many seconds.
+
+    A cache may hand on its copy on the last second, without saying how old that is, to a browser
+    that keeps it as long again: both times together are no longer than what is left. Nothing is
+    sent when it is old.
+    """
+    shared = min(freshness.shared_max_age_seconds, left_seconds // 2)
+    own = left_seconds - shared
+    return replace(
+        freshness,
+        max_age_seconds=min(freshness.max_age_seconds, own),
+        degraded_max_age_seconds=min(freshness.degraded_max_age_seconds, own),
+        shared_max_age_seconds=shared,
+        stale_while_revalidate_seconds=0,
+        stale_if_error_seconds=0,
+        not_found_max_age_seconds=min(freshness.not_found_max_age_seconds, left_seconds // 2),
+    )
+
+
+def _signature(signed: str, key: str) -> str:
+    digest = hmac.digest(key.encode(), (_PURPOSE + signed).encode(), "sha256")
+    return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _read_proof(query_string: str) -> tuple[str, int | None]:
+    """Return signature and expiry as they are spelled; each has one spelling."""
+    parts = [part for part in query_string.split("&") if _word(part) in {SIGNATURE, EXPIRES}]
+    values = {_word(part): part.partition("=")[2] for part in parts}
+    signature, expires = values.get(SIGNATURE, ""), values.get(EXPIRES)
+    if len(values) < len(parts):
+        raise BadSignature("signature or expires is given twice")
+    if not re.fullmatch(SIGNATURE_PATTERN, signature):
+        raise BadSignature("no signature, or it is not spelled as one")
+    if expires is None:
+        return signature, None
+    if not re.fullmatch(EXPIRES_PATTERN, expires):
+        raise BadSignature("expires is not spelled as a moment")
+    return signature, int(expires)
+
+
+def _word(part: str) -> str:
+    return part.partition("=")[0]

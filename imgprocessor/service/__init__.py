@@ -1,0 +1,1 @@
+"""The line from a request to a picture. Knows the parts, not the web."""

@@ -1,0 +1,315 @@
+"""The request's path, as one straight line: from a query string and headers to a picture.
+
+Knows the parts, not the web: the web server and the command line both call it.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Literal
+
+from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.errors import Busy, NotFound
+from imgprocessor.images.pipeline import SHAPED_BY, Rendition
+from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.originals.remote import Remote
+from imgprocessor.policy.imagekey import etag, imagekey, name_in, tags
+from imgprocessor.policy.limits import permitted_part
+from imgprocessor.policy.negotiation import Decision, negotiate, require_offered, uses
+from imgprocessor.policy.plan import Plan, make_plan
+from imgprocessor.policy.table import Policy
+from imgprocessor.rendering.job import Job, Renderer
+from imgprocessor.rendering.masters import Masters
+from imgprocessor.rendering.renditions import Renditions
+from imgprocessor.request.hints import HINT_HEADERS, read_hints, vary
+from imgprocessor.request.parameters import ImageQuery, parse_query, require_allowed
+from imgprocessor.request.urls import is_url
+from imgprocessor.storage.generation import Generation, Generations
+from imgprocessor.storage.locks import Locks
+from imgprocessor.timing import Timings
+
+AnswerSource = Literal["original", "master", "store"]
+
+_MAX_REMEMBERED = 2048
+_MAX_CHARACTERS = 1000
+"""Requests that are remembered, and how long they may be: four megabytes at most."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What came in."""
+
+    query_string: str
+    """As it came, percent-encoded."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """All of an answer that the request, the settings and the policy decide."""
+
+    name: str
+    """The original's, as a path under the root, or its URL."""
+    decision: Decision
+    plan: Plan
+    imagekey: str
+    vary: str
+    tags: str
+    """By which caches forget the answer."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A planned answer whose original is there, not opened yet."""
+
+    planned: Planned
+    originals: Originals
+    """Where it can be opened."""
+    original: Original
+    timings: Timings
+    """What the time went to so far; whatever is done next is added."""
+    began: Generation
+    """When it was begun: what was purged since then may be what was found."""
+
+    @property
+    def etag(self) -> str:
+        """The strong validator of the picture."""
+        return etag(self.planned.imagekey, self.original.version)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A picture, and where it came from."""
+
+    found: Found
+    """With the original as it was when its pixels were read: it may have been replaced since."""
+    rendition: Rendition
+    source: AnswerSource
+    is_cheaper: bool = False
+    """Whether it is a picture for a worse bandwidth, for want of time to make the right one."""
+
+
+class Delivery:
+    """Answers requests for pictures."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        originals: Originals,
+        pixels: PixelsSettings,
+        masters: Masters,
+        renderer: Renderer,
+        renditions: Renditions,
+        generations: Generations,
+        locks: Locks,
+        cheaper_when_overloaded: bool,
+        single_flight_seconds: float,
+        remote: Remote | None = None,
+    ) -> None:
+        self._remote = remote
+        self._hosts = () if remote is None else remote.hosts
+        self._policy = policy
+        self._originals = originals
+        self._pixels = pixels
+        self._masters = masters
+        self._renderer = renderer
+        self._renditions = renditions
+        self._generations = generations
+        self._locks = locks
+        self._cheaper_when_overloaded = cheaper_when_overloaded
+        self._single_flight_seconds = single_flight_seconds
+        self._remembered = lru_cache(_MAX_REMEMBERED)(self._understand)
+
+    def find(self, request: Incoming) -> Found:
+        """Do all that needs no pixels: enough for a HEAD or a 304.
+
+        Raises:
+            ImageError: as `parse_query`, `require_allowed` and `Originals.find` do.
+        """
+        timings, began = Timings(), self.generation()
+        with timings.timed("find"):
+            planned = self.understand(request)
+            originals = self._home(planned.name)
+            original = originals.find(planned.name)
+        return Found(planned, originals, original, timings, began)
+
+    def _home(self, name: str) -> Originals:
+        """Return where an original lives."""
+        if not is_url(name):
+            return self._originals
+        if self._remote is None:
+            raise NotFound(f"{name}: there are no originals from elsewhere here")
+        return self._remote
+
+    def generation(self) -> Generation:
+        """Return this moment, to know later whether something was purged since."""
+        return self._generations.current()
+
+    def understand(self, request: Incoming) -> Planned:
+        """Decide what is answered if the original is there.
+
+        Raises:
+            BadQuery: as `parse_query` does.
+            OriginForbidden: as `require_allowed` does.
+        """
+        hints = tuple(request.headers.get(name) for name in HINT_HEADERS)
+        size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
+        # The same request means the same, whoever sends it.
+        understand = self._remembered if size <= _MAX_CHARACTERS else self._understand
+        return understand(request.query_string, hints)
+
+    def _understand(self, query_string: str, hints: tuple[str | None, ...]) -> Planned:
+        query = parse_query(query_string, self._pixels.max_output_side_pixels)
+        require_offered(query, self._policy)
+        require_allowed(query, self._hosts)
+        pairs = zip(HINT_HEADERS, hints, strict=True)
+        return self.plan(query, {name: hint for name, hint in pairs if hint})
+
+    def plan(self, query: ImageQuery, headers: Mapping[str, str]) -> Planned:
+        """Decide what this visitor gets, and what it is called."""
+        decision = negotiate(query, read_hints(headers), self._policy)
+        plan = make_plan(query, decision, self._pixels, SHAPED_BY)
+        key = imagekey(plan)
+        return Planned(query.name, decision, plan, key, self.vary(query), tags(query.name, key))
+
+    def permitted_part(self, query: ImageQuery) -> ImageQuery:
+        """Return a query without the sizes and limits that the policy's ladder does not have."""
+        return permitted_part(query, self._policy.allowed)
+
+    def vary(self, query: ImageQuery) -> str:
+        """Return the `Vary` of a URL's answers."""
+        return vary(uses(query, self._policy))
+
+    def kept(self, found: Found) -> Answer | None:
+        """Return the answer if it was made before."""
+        with found.timings.timed("store"):
+            rendition = self._renditions.get(found.original, found.planned.imagekey)
+        return None if rendition is None else Answer(found, rendition, "store")
+
+    def answer(self, found: Found) -> Answer:
+        """Return the answer that was made before; make and keep it otherwise, once for all who
+        ask at the same moment.
+
+        Raises:
+            Busy: somebody else is making it, and that takes too long.
+            ImageError: as `Maker.require_room` and `Maker.make` do.
+        """
+        kept = self.kept(found)
+        if kept is not None:
+            return kept
+        self._renderer.require_place()
+        with self._alone(found):
+            kept = self.kept(found)
+            if kept is not None:
+                return kept
+            answer = self.render(found)
+            with found.timings.timed("store"):
+                original = answer.found.original
+                key = found.planned.imagekey
+                self._renditions.put(original, key, answer.rendition, found.began)
+        return answer
+
+    def render(self, found: Found) -> Answer:
+        """Make the picture, whether it was made before or not.
+
+        Raises:
+            ImageError: as `Maker.make` does.
+        """
+        job = Job(found.original, found.originals, found.planned.plan, found.timings, found.began)
+        made = self._renderer.make(job)
+        return Answer(replace(found, original=made.original), made.rendition, made.source)
+
+    def cheaper(self, request: Incoming) -> Answer | None:
+        """Return what is kept for a worse bandwidth, the best there is: for who would get nothing,
+        because there is too much to do. None where there is none, or the operator wants no such
+        thing.
+
+        Raises:
+            ImageError: as `find` does.
+        """
+        if not self._cheaper_when_overloaded:
+            return None
+        found = self.find(request)
+        query = parse_query(request.query_string, self._pixels.max_output_side_pixels)
+        names = [known.name for known in self._policy.bandwidths]
+        worse = names[: names.index(found.planned.decision.bandwidth)]
+        for bandwidth in reversed(worse):
+            planned = self.plan(replace(query, bandwidth=bandwidth), request.headers)
+            answer = self.kept(replace(found, planned=planned))
+            if answer is not None:
+                return replace(answer, is_cheaper=True)
+        return None
+
+    def purge(self, name: str) -> int:
+        """Forget all that was made from an original; return how many files that were.
+
+        The original may have gone already.
+
+        Raises:
+            NotFound: the name leads outside the folder of originals.
+            OSError: something cannot be removed.
+        """
+        home = self._home(name)
+        group = home.group(name)
+        return self._forget(
+            partial(home.forget, name),
+            partial(self._masters.purge, group),
+            partial(self._renditions.purge, group),
+        )
+
+    def purge_imagekey(self, key: str) -> int:
+        """Forget one rendition; return how many files that were: one for each version of its
+        original.
+
+        Raises:
+            BadQuery: no imagekey is like that.
+            NotFound, OSError: as `purge` does.
+        """
+        name = name_in(key)
+        group = self._home(name).group(name)
+        return self._forget(partial(self._renditions.purge_imagekey, group, key))
+
+    def purge_all(self) -> int:
+        """Forget all that was ever made; return how many files that were.
+
+        Raises:
+            OSError: something cannot be removed; everything else is.
+        """
+        removals = [self._masters.purge_all, self._renditions.purge_all]
+        if self._remote is not None:
+            removals.insert(0, self._remote.forget_all)
+        return self._forget(*removals)
+
+    def _forget(self, *removals: Callable[[], int]) -> int:
+        """Remove; whatever others are made from first: originals from elsewhere, then masters.
+
+        Whoever begins during a removal may still find what is about to go, so each is followed by
+        a purge anew: what was made of old masters is not kept after that, and if it was before, it
+        is removed with the renditions.
+        """
+        removed = 0
+        failed: OSError | None = None
+        for remove in removals:
+            self._generations.begin()
+            try:
+                removed += remove()
+            except OSError as error:
+                failed = failed or error
+        self._generations.begin()
+        if failed is not None:
+            raise failed
+        return removed
+
+    @contextlib.contextmanager
+    def _alone(self, found: Found) -> Iterator[None]:
+        name = f"rendition {found.original.identity} {found.planned.imagekey}"
+        patience = found.timings.left_of(self._single_flight_seconds)
+        with contextlib.ExitStack() as stack:
+            # Where nothing can be locked, it is better made twice than not at all.
+            with contextlib.suppress(OSError), found.timings.timed("wait"):
+                if not stack.enter_context(self._locks.held(name, patience)):
+                    raise Busy
+            yield

@@ -1,0 +1,193 @@
+"""Purging everywhere: this node, the other nodes, the caches in front.
+
+From behind to front, because whoever forgets a picture may ask for it again at once, and must not
+get the old one from behind: first the purge is proclaimed and the stores are emptied, so that
+nothing is sent or kept of what was begun before; then the caches on this node's disk, which ask the
+application; then the other nodes, each of which does the same; last the caches in front, which
+ask all nodes. Whoever fails stops nobody: the others forget all the same, and the failure is told.
+"""
+
+import contextlib
+import hmac
+import http.client
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import urlencode
+
+from imgprocessor.config.settings import PurgeSettings
+from imgprocessor.errors import BadQuery, NotFound
+from imgprocessor.policy.imagekey import EVERY_TAG, key_tag, name_in, original_tag
+from imgprocessor.request.parameters import require_name
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.storage.proxy_files import remove_tagged
+
+PURGE_PATH = "/images/-/purge"
+
+_TIMEOUT_SECONDS = 8.0
+"""For each step of asking somebody else, who may have to look through a large cache; two of them
+fit into a daemon's `request-timeout`.
+"""
+
+_TAGS_AT_ONCE = 100
+"""Varnish takes headers of 8 kB."""
+
+_MAX_ASKED_AT_ONCE = 16
+_MAX_REASON_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class PurgeRequest:
+    """What is to be forgotten."""
+
+    names: Sequence[str] = ()
+    """Of originals, decoded."""
+    imagekeys: Sequence[str] = ()
+    everything: bool = False
+
+    def check(self) -> None:
+        """Refuse what can name nothing.
+
+        Raises:
+            BadQuery: nothing is named, or something that no original or imagekey is called.
+        """
+        if not (self.names or self.imagekeys or self.everything):
+            raise BadQuery(["nothing is named: give name, imagekey or all"])
+        for name in self.names:
+            require_name(name)
+        for key in self.imagekeys:
+            if not key.isascii() or not key.isprintable():
+                raise BadQuery(["imagekey: must be printable ASCII, as the header imagekey has it"])
+            name_in(key)
+
+    @property
+    def tags(self) -> list[str]:
+        """The words by which caches know it."""
+        if self.everything:
+            return [EVERY_TAG]
+        return [*map(original_tag, self.names), *map(key_tag, self.imagekeys)]
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """The same as a form."""
+        named = [("name", name) for name in self.names]
+        keyed = [("imagekey", key) for key in self.imagekeys]
+        return [*named, *keyed, *([("all", "1")] if self.everything else [])]
+
+
+@dataclass
+class PurgeReport:
+    """What came of it."""
+
+    removed: dict[str, int] = field(default_factory=dict)
+    """Files on this node, by what was named."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Who may still have it, and why."""
+
+
+class Purger:
+    """Purges this node, and tells the others."""
+
+    def __init__(self, delivery: Delivery, settings: PurgeSettings, token: str | None) -> None:
+        """Use settings whose paths are absolute, and what is in their `token_file`."""
+        self._delivery = delivery
+        self._settings = settings
+        self._token = token
+
+    @property
+    def by_http(self) -> bool:
+        """Whether anybody may purge by HTTP."""
+        return self._token is not None
+
+    def may(self, authorization: str) -> bool:
+        """Whether a header `Authorization` has the token."""
+        scheme, _, given = authorization.strip().partition(" ")
+        if self._token is None or scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(given.strip().encode(errors="replace"), self._token.encode())
+
+    def purge(self, wanted: PurgeRequest, *, local: bool = False) -> PurgeReport:
+        """Forget; with `local` on this node alone.
+
+        Raises:
+            BadQuery: as `Wanted.check` does.
+        """
+        wanted.check()
+        purged = PurgeReport()
+        self._purge_here(wanted, purged)
+        if not local:
+            _ask_all(self._settings.nodes, lambda node: self._ask_node(node, wanted), purged)
+            _ask_all(self._settings.varnish, lambda cache: _ask_varnish(cache, wanted), purged)
+        return purged
+
+    def _purge_here(self, wanted: PurgeRequest, purged: PurgeReport) -> None:
+        delivery = self._delivery
+        steps: list[tuple[str, Callable[[], int]]] = []
+        if wanted.everything:
+            steps.append(("all", delivery.purge_all))
+        else:
+            steps += [(name, partial(delivery.purge, name)) for name in wanted.names]
+            steps += [(key, partial(delivery.purge_imagekey, key)) for key in wanted.imagekeys]
+        for folder in self._settings.proxy_cache_folders:
+            steps.append((str(folder), partial(remove_tagged, folder, wanted.tags)))
+        for what, step in steps:
+            try:
+                purged.removed[what] = step()
+            except NotFound:
+                # It leads outside the originals: here there is nothing of it, but caches may have
+                # what it was before.
+                purged.removed[what] = 0
+            except OSError as error:
+                purged.failed[what] = str(error)
+
+    def _ask_node(self, node: str, wanted: PurgeRequest) -> None:
+        if self._token is None:
+            raise _Refused("[purge] token_file is not set here, so nobody else can be asked")
+        headers = {
+            "Authorization": f"Bearer {self._token}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        body = urlencode([*wanted.parameters, ("local", "1")])
+        _ask(node, "POST", PURGE_PATH, headers, body)
+
+
+class _Refused(Exception):
+    """Somebody answered, and did not do it."""
+
+
+def _ask_varnish(cache: str, wanted: PurgeRequest) -> None:
+    tags = wanted.tags
+    for start in range(0, len(tags), _TAGS_AT_ONCE):
+        words = " ".join(tags[start : start + _TAGS_AT_ONCE])
+        _ask(cache, "PURGE", "/images/", {"xkey": words}, None)
+
+
+def _ask_all(addresses: Sequence[str], ask: Callable[[str], None], purged: PurgeReport) -> None:
+    """Ask all, many at once; wait for all."""
+
+    def reason(address: str) -> str | None:
+        try:
+            ask(address)
+        except (OSError, ValueError, http.client.HTTPException, _Refused) as error:
+            return str(error) or type(error).__name__
+        return None
+
+    if addresses:
+        with ThreadPoolExecutor(_MAX_ASKED_AT_ONCE) as pool:
+            for address, failed in zip(addresses, pool.map(reason, addresses), strict=True):
+                if failed is not None:
+                    purged.failed[address] = failed[:_MAX_REASON_CHARACTERS]
+
+
+def _ask(address: str, method: str, path: str, headers: dict[str, str], body: str | None) -> None:
+    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        said = response.read(_MAX_REASON_CHARACTERS).decode("utf-8", "replace").strip()
+        if response.status != http.client.OK:
+            told = (
+                "" if said.startswith("<") else f": {said}"
+            )  # Varnish says it once more as a page
+            raise _Refused(f"{response.status} {response.reason}{told}")

@@ -1,0 +1,1 @@
+"""Bytes on disks, shared by processes. Knows nothing of pictures."""

@@ -1,0 +1,96 @@
+"""When something was purged last: one empty file that all processes of a node share.
+
+Whoever begins an answer takes a mark, one `stat`. What was begun before a purge is not kept after
+it: the mark no longer holds.
+"""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgprocessor.storage.locks import Locks
+
+_LOCK = "purges"
+
+_WAIT_SECONDS = 1.0
+"""For the lock, which everybody holds for microseconds."""
+
+Stamp = tuple[int, int]
+"""The file's inode and time stamp, which no two purges share; zeros before the first."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A moment: when something began."""
+
+    generations: "Generations"
+    stamp: Stamp
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing was purged since."""
+        return self.generations.stamp() == self.stamp
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Yield whether nothing was purged since; a purge waits until this is over.
+
+        Raises:
+            OSError: the lock cannot be had.
+        """
+        with self.generations.locked() as mine:
+            yield mine and self.is_current
+
+
+class Generations:
+    """The file, and the lock that stands for it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use a folder, which is made at the first purge; its locks are in `locks`."""
+        self._file = str(folder / "purged")
+        self._locks = Locks(folder / "locks")
+
+    def current(self) -> Generation:
+        """Return this moment."""
+        return Generation(self, self.stamp())
+
+    def begin(self) -> None:
+        """Say that there is a purge: what was begun before is not kept once this returns. What was
+        kept is to be removed after this, so that nothing comes back.
+
+        Raises:
+            OSError: it cannot be said.
+        """
+        with self.locked() as mine:
+            if not mine:
+                raise BlockingIOError(errno.EWOULDBLOCK, "another purge takes too long", self._file)
+            # A new file: it takes no room on a disk that is full, and may have been another user's.
+            fresh = Path(f"{self._file}.new")
+            fresh.unlink(missing_ok=True)
+            fresh.touch(0o640)
+            # Clocks go back, and tick slowly.
+            later_ns = max(time.time_ns(), self.stamp()[1] + 1)
+            os.utime(fresh, ns=(later_ns, later_ns))
+            fresh.replace(self._file)
+
+    def stamp(self) -> Stamp:
+        """Return what changes with each purge."""
+        try:
+            status = os.stat(self._file)  # noqa: PTH116 - for each request
+        except OSError:
+            return 0, 0
+        return status.st_ino, status.st_mtime_ns
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold off purges, and what must not happen during one; yield whether that is so.
+
+        Raises:
+            OSError: the lock cannot be had.
+        """
+        with self._locks.held(_LOCK, _WAIT_SECONDS) as mine:
+            yield mine

@@ -1,0 +1,116 @@
+"""How many bytes are kept, and how often one was wrong: small files that all processes share.
+
+What is counted as kept is never less than what is on the disk. It may be more, after a process was
+killed, until all is counted anew.
+"""
+
+import contextlib
+import errno
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import xxhash
+
+from imgprocessor.storage.locks import Locks
+
+_NUMBERS = struct.Struct("<qqI")
+"""Bytes that are kept, bytes that were ever added, a checksum of both."""
+
+_NUMBER = struct.Struct("<QI")
+"""A number that only grows, and its checksum."""
+
+_WAIT_SECONDS = 1.0
+"""For the lock, which everybody holds for microseconds."""
+
+
+class Usage:
+    """The file, and the lock that stands for it."""
+
+    def __init__(self, file: Path, locks: Locks, *, is_empty: Callable[[], bool]) -> None:
+        """Use a file; where it is not there, `is_empty` says whether there is nothing to count."""
+        self._file = file
+        self._locks = locks
+        self._is_empty = is_empty
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[tuple[int | None, int]]:
+        """Lock the totals; yield the bytes kept, None where nobody knows, and those ever added.
+
+        Raises:
+            OSError: somebody else holds the lock, or it cannot be had.
+        """
+        with self._locks.held("totals", _WAIT_SECONDS) as mine:
+            if not mine:
+                raise BlockingIOError(errno.EWOULDBLOCK, "the totals are locked")
+            yield self._read()
+
+    def write(self, total: int, added: int) -> None:
+        """Write both down; only inside `locked`."""
+        _write(self._file, _NUMBERS.pack(total, added, _checksum(total, added)))
+
+    def subtract(self, cost: int) -> None:
+        """Count so many bytes less, which were removed.
+
+        Raises:
+            OSError: as `locked` does.
+        """
+        with self.locked() as (total, added):
+            if total is not None:
+                self.write(total - cost, added)
+
+    def _read(self) -> tuple[int | None, int]:
+        try:
+            total, added, checksum = _NUMBERS.unpack(self._file.read_bytes())
+        except FileNotFoundError:
+            return (0 if self._is_empty() else None), 0
+        except struct.error:
+            return None, 0
+        return (total if checksum == _checksum(total, added) else None), added
+
+
+class DurableCounter:
+    """A number that only grows. It begins anew where its file was lost, or is torn."""
+
+    def __init__(self, file: Path, locks: Locks) -> None:
+        """Use a file, which is made when first needed."""
+        self._file = file
+        self._locks = locks
+
+    def increase(self) -> None:
+        """Add one.
+
+        Raises:
+            OSError: it cannot be written, or somebody else holds the lock.
+        """
+        with self._locks.held(self._file.name, _WAIT_SECONDS) as mine:
+            if not mine:
+                raise BlockingIOError(errno.EWOULDBLOCK, "the number is locked")
+            number = self.read() + 1
+            _write(self._file, _NUMBER.pack(number, _checksum(number)))
+
+    def read(self) -> int:
+        """Return the number.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        try:
+            number, checksum = _NUMBER.unpack(self._file.read_bytes())
+        except (FileNotFoundError, struct.error):
+            return 0
+        return number if checksum == _checksum(number) else 0
+
+
+def _write(file: Path, content: bytes) -> None:
+    # In place: whoever writes holds the lock, and what is torn will be counted anew.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        os.pwrite(descriptor, content, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _checksum(*numbers: int) -> int:
+    return xxhash.xxh32_intdigest(" ".join(map(str, numbers)).encode())

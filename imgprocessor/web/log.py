@@ -1,0 +1,74 @@
+"""What is written down: one JSON line a request, and unexpected errors once, with traceback."""
+
+import json
+import os
+import threading
+import weakref
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.reporting import Complaints
+
+Entry = dict[str, object]
+"""What one line says: names and values that JSON knows."""
+
+
+class RequestLog:
+    """Appends JSON lines to a file that several processes share.
+
+    A line is handed to the system in one write, in append mode: lines of several processes never
+    mix. The file is opened anew when it was rotated away. `logging` does the same, four times as
+    slowly, which was a tenth of a repeat.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Open the file.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        self._file = str(file)
+        self._complain = Complaints()
+        self._opening = threading.Lock()
+        try:
+            self._opened = _Opened(self._file)
+        except OSError as error:
+            wrong = f"[log] file: {file} cannot be written: {error.strerror}"
+            raise ConfigurationError(wrong) from error
+
+    def write(self, entry: Entry) -> None:
+        """Append one line. A log that cannot be written is no reason to fail a request."""
+        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":"), default=str) + "\n"
+        try:
+            with self._opening:
+                if not self._opened.is_current():
+                    self._opened = _Opened(self._file)
+                os.write(self._opened.descriptor, line.encode())
+        except OSError as error:
+            self._complain(f"cannot write {self._file}: {error}")
+
+
+class _Opened:
+    """An open file, closed when nobody has it any more."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self.descriptor = os.open(file, flags, 0o644)
+        weakref.finalize(self, os.close, self.descriptor)
+        status = os.fstat(self.descriptor)
+        self._identity = (status.st_dev, status.st_ino)
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to this file."""
+        try:
+            status = os.stat(self._file)  # noqa: PTH116 - for each request
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+
+def utc_now() -> str:
+    """Return the time as every line has it, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

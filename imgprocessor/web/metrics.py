@@ -1,0 +1,218 @@
+"""What Prometheus reads: counts of answers over all processes, and how things stand right now.
+
+Nothing that a client writes becomes a label: cells are the policy's, all else is this program's.
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from imgprocessor.policy.table import SIZED, Policy
+from imgprocessor.storage.counters import Key, Tally
+from imgprocessor.web.log import Entry
+
+METRICS_PATH = "/images/-/metrics"
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_BOUNDS_SECONDS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),
+    float("inf"),
+)
+"""From a rendition that is kept to the time at which a daemon is replaced."""
+
+_NONE = "none"
+"""Where a label does not apply."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """A metric that only grows: a count, or seconds by how many took up to so long."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    in_buckets: bool = False
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """The names by which it can be asked for."""
+        if self.in_buckets:
+            return f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count"
+        return (self.name,)
+
+
+REQUESTS = Counted(
+    "imgprocessor_requests_total", "Answers of the application.", ("status", "cell", "format")
+)
+BODY_BYTES = Counted("imgprocessor_response_body_bytes_total", "Bytes of bodies.", ("format",))
+REFUSALS = Counted("imgprocessor_refusals_total", "Answers with an image-error.", ("reason",))
+HITS = Counted("imgprocessor_store_hits_total", "Found in a store.", ("store",))
+MISSES = Counted("imgprocessor_store_misses_total", "Not found in a store.", ("store",))
+LIMITED = Counted("imgprocessor_limited_total", "Where a budget took something.", ("what",))
+SECONDS = Counted("imgprocessor_request_seconds", "From request to answer.", ("source",), True)
+PARTS = Counted("imgprocessor_part_seconds", "Parts of pictures' answers.", ("part",), True)
+QUEUE = Counted("imgprocessor_queue_seconds", "Waiting for a daemon.", (), True)
+COUNTED = (REQUESTS, BODY_BYTES, REFUSALS, HITS, MISSES, LIMITED, SECONDS, PARTS, QUEUE)
+
+_HITS_AND_MISSES: Mapping[str, tuple[tuple[Counted, str], ...]] = {
+    "store": ((HITS, "renditions"),),
+    "master": ((MISSES, "renditions"), (HITS, "masters")),
+    "original": ((MISSES, "renditions"), (MISSES, "masters")),
+}
+"""By where a picture came from."""
+
+
+class Metrics:
+    """Counts answers, and tells Prometheus."""
+
+    def __init__(self, folder: Path, policy: Policy, complain: Callable[[str], None]) -> None:
+        """Count in a folder that belongs to these metrics and cells: after an update or with other
+        rows and columns, counting begins anew, in another one beside it.
+        """
+        screens = [*(screen.name for screen in policy.screens), SIZED]
+        bandwidths = [bandwidth.name for bandwidth in policy.bandwidths]
+        self._cells = {
+            (screen, bandwidth): f"{screen} {bandwidth}"
+            for screen, bandwidth in product(screens, bandwidths)
+        }
+        written_for = repr((COUNTED, _BOUNDS_SECONDS, screens, bandwidths))
+        word = hashlib.sha256(written_for.encode()).hexdigest()[:8]
+        self._tally = Tally(folder / word, complain)
+        self._tally.forget_others()
+        self._keys: dict[tuple[Counted, tuple[str, ...]], tuple[Key, ...]] = {}
+        self._watched: list[Watched] = [
+            Watched(
+                "imgprocessor_processes",
+                "Processes that answer requests.",
+                lambda: {(): self._tally.processes()},
+            )
+        ]
+
+    def watch(self, watched: "Watched") -> None:
+        """Show a number that is asked for whenever Prometheus asks."""
+        self._watched.append(watched)
+
+    def count(self, entry: Entry, seconds: float, queue_seconds: float | None) -> None:
+        """Count an answer.
+
+        Args:
+            entry: what the log is told of it.
+            seconds: from the request to the answer.
+            queue_seconds: how long it waited for a daemon before; None where nobody knows.
+        """
+        self._tally.add(self._amounts(entry, seconds, queue_seconds))
+
+    def _amounts(
+        self, entry: Entry, seconds: float, queue_seconds: float | None
+    ) -> Iterator[tuple[Key, float]]:
+        named = entry.get("format")
+        picture_format = named if isinstance(named, str) else _NONE
+        source = entry.get("source")
+        source = source if isinstance(source, str) else _NONE
+        status = str(entry["status"])
+        yield self._one(REQUESTS, status, self._cell(entry), picture_format), 1
+        body_bytes = entry["bytes"]
+        if isinstance(body_bytes, int):
+            yield self._one(BODY_BYTES, picture_format), body_bytes
+        for counted, disk_cache in _HITS_AND_MISSES.get(source, ()):
+            yield self._one(counted, disk_cache), 1
+        for counted, name in ((REFUSALS, "error"), (LIMITED, "limited")):
+            reason = entry.get(name)
+            if isinstance(reason, str) and reason:
+                yield self._one(counted, reason), 1
+        yield from self._seconds(seconds, SECONDS, source)
+        if queue_seconds is not None:
+            yield from self._seconds(queue_seconds, QUEUE)
+        parts = entry.get("ms")
+        if isinstance(parts, Mapping):
+            for part, milliseconds in parts.items():
+                yield from self._seconds(milliseconds / 1000, PARTS, part)
+
+    def _cell(self, entry: Entry) -> str:
+        screen, bandwidth = entry.get("screen"), entry.get("bandwidth")
+        return self._cells.get((str(screen or SIZED), str(bandwidth)), _NONE)
+
+    def _one(self, counted: Counted, *labels: str) -> Key:
+        return self._known(counted, labels)[0]
+
+    def _seconds(
+        self, seconds: float, counted: Counted, *labels: str
+    ) -> Iterator[tuple[Key, float]]:
+        known = self._keys.get((counted, labels))
+        keys = self._known(counted, labels)
+        if known is None:
+            # Prometheus wants all of the buckets from the beginning.
+            yield from ((key, 0) for key in keys)
+        yield keys[-1], max(seconds, 0.0)
+        yield keys[bisect_left(_BOUNDS_SECONDS, seconds)], 1
+
+    def _known(self, counted: Counted, labels: tuple[str, ...]) -> tuple[Key, ...]:
+        """Return the counts of a metric with these labels: of seconds, the buckets and the sum."""
+        keys = self._keys.get((counted, labels))
+        if keys is None:
+            keys = self._keys[counted, labels] = tuple(_keys(counted, labels))
+        return keys
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Once([*self._tally.collect(), *_asked(self._watched)]))
+        return generate_latest(registry)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A number that others know: one that goes up and down, or, where it `grows`, a count."""
+
+    name: str
+    help: str
+    ask: Callable[[], Mapping[tuple[str, ...], float]]
+    """Return the numbers of this moment by the values of the labels. An OSError leaves them out."""
+    labels: tuple[str, ...] = ()
+    grows: bool = False
+
+
+def _keys(counted: Counted, labels: tuple[str, ...]) -> Iterator[Key]:
+    pairs = tuple(zip(counted.labels, labels, strict=True))
+    if not counted.in_buckets:
+        # The library's own files have a count's name without _total here.
+        yield "counter", counted.name.removesuffix("_total"), counted.name, pairs, counted.help
+        return
+    for bound in _BOUNDS_SECONDS:
+        # It is not typed.
+        bucket = (*pairs, ("le", floatToGoString(bound)))  # type: ignore[no-untyped-call]
+        yield "histogram", counted.name, f"{counted.name}_bucket", bucket, counted.help
+    yield "histogram", counted.name, f"{counted.name}_sum", pairs, counted.help
+
+
+def _asked(watched: Iterable[Watched]) -> Iterator[Metric]:
+    for one in watched:
+        try:
+            numbers = one.ask()
+        except OSError:
+            continue
+        kind = CounterMetricFamily if one.grows else GaugeMetricFamily
+        family = kind(one.name, one.help, labels=one.labels)
+        for labels, number in numbers.items():
+            family.add_metric(labels, number)
+        yield family
+
+
+class _Once(Collector):
+    """Metrics that were collected already."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics

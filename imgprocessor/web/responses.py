@@ -1,0 +1,174 @@
+"""Answers as HTTP: status, headers and body, for pictures and for failures."""
+
+import json
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from werkzeug.wrappers import Response
+
+from imgprocessor.config.settings import FreshnessSettings
+from imgprocessor.errors import ImageError, NotFound
+from imgprocessor.images.pipeline import Rendition
+from imgprocessor.service.delivery import Found, Planned
+from imgprocessor.service.placeholder import StandIn
+
+IMAGEKEY = "imagekey"
+IMAGE_DECISION = "image-decision"
+IMAGE_ERROR = "image-error"
+IMAGE_ERROR_DETAIL = "image-error-detail"
+
+SECURE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Referrer-Policy": "no-referrer",
+}
+"""On all answers but a 304, which leaves those of the copy as they are. Whatever an answer is taken
+for, it runs nothing and loads nothing; other sites' pages may show it. The same for everybody, so
+that caches have nothing to tell apart.
+"""
+
+_NS = 1_000_000_000
+
+_MAX_RETRY_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Validators:
+    """What a browser or cache may ask with whether its copy is still good."""
+
+    etag: str
+    modified_seconds: int
+
+
+def validators(found: Found) -> Validators:
+    """Return the validators of a picture whose original was found."""
+    # A modification in the future would be a validator that never gets old (RFC 9110, 8.8.2.1).
+    modified = min(found.original.modified_ns // _NS, int(time.time()))
+    return Validators(found.etag, modified)
+
+
+def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSettings) -> Response:
+    """Answer with the picture; without a rendition, with all that is known before rendering."""
+    spent = ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
+    timing = {"Server-Timing": spent}
+    return _response(found.planned, rendition, _kept(found, freshness) | timing)
+
+
+def not_modified(found: Found, freshness: FreshnessSettings) -> Response:
+    """Answer that the copy the client has is still good."""
+    return Response(status=304, headers=_kept(found, freshness))
+
+
+def failure(
+    error: ImageError, stand: StandIn, freshness: FreshnessSettings, *, as_json: bool
+) -> Response:
+    """Answer with the right status and the placeholder; with text where there is no picture."""
+    headers = {
+        IMAGEKEY: stand.planned.imagekey,
+        IMAGE_ERROR: error.code,
+        IMAGE_ERROR_DETAIL: error.public,
+        # Caches would keep even a 503 that has a max-age; and who asks for JSON must not leave JSON
+        # in a cache for who asks for a picture.
+        "Cache-Control": "no-store",
+    }
+    keep_seconds = freshness.not_found_max_age_seconds
+    if isinstance(error, NotFound) and keep_seconds and not as_json:
+        headers["Cache-Control"] = f"public, max-age={keep_seconds}"
+        headers |= _vary(stand.planned) | _tags(stand.planned)
+    if error.is_passing:
+        # Not the same for all, or all would be back at the same moment.
+        headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
+    if as_json:
+        headers["Content-Type"] = "application/problem+json"
+        return Response(_problem(error), error.status, SECURE | headers)
+    if stand.trouble:
+        headers["Content-Type"] = "text/plain; charset=utf-8"
+        return Response(error.public + "\n", error.status, SECURE | headers)
+    response = _response(stand.planned, stand.rendition, headers)
+    response.status_code = error.status
+    return response
+
+
+def _response(
+    planned: Planned, rendition: Rendition | None, headers: Mapping[str, str]
+) -> Response:
+    """Return a picture with the headers that describe it, be it the one asked for or not."""
+    # All at once, because a header that is set later is looked for among all others; and first
+    # what will be looked for.
+    described = {**SECURE, IMAGE_DECISION: _decision(planned, rendition), **headers}
+    if rendition is None:
+        # Which format weighs least nobody knows yet, nor the length, and 0 would be a lie.
+        response = Response(headers=described)
+        del response.headers["Content-Type"]
+        if len(planned.plan.formats) == 1:
+            response.mimetype = f"image/{planned.plan.formats[0]}"
+        response.automatically_set_content_length = False
+        return response
+    if rendition.density is not None:
+        described["Content-DPR"] = rendition.density
+    described["Content-Type"] = rendition.mime
+    return Response(rendition.body, headers=described)
+
+
+def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:
+    """Return what a 200 and its 304 have in common."""
+    planned, valid = found.planned, validators(found)
+    return {
+        IMAGEKEY: planned.imagekey,
+        "ETag": f'"{valid.etag}"',
+        "Last-Modified": formatdate(valid.modified_seconds, usegmt=True),
+        "Cache-Control": _cache_control(planned, freshness),
+        **_vary(planned),
+        **_tags(planned),
+    }
+
+
+def _tags(planned: Planned) -> dict[str, str]:
+    """Name an answer for caches that forget by name: Varnish's xkey, and CDNs'."""
+    return {"xkey": planned.tags, "Surrogate-Key": planned.tags}
+
+
+def _vary(planned: Planned) -> dict[str, str]:
+    return {"Vary": planned.vary} if planned.vary else {}
+
+
+def _cache_control(planned: Planned, freshness: FreshnessSettings) -> str:
+    degraded = planned.decision.is_degraded
+    max_age = freshness.degraded_max_age_seconds if degraded else freshness.max_age_seconds
+    while_revalidate = freshness.stale_while_revalidate_seconds
+    if_error = freshness.stale_if_error_seconds
+    # Where nothing old may be sent, caches must be told so: some would, when all else fails.
+    stale = f"stale-while-revalidate={while_revalidate}, stale-if-error={if_error}"
+    stale = stale if while_revalidate or if_error else "must-revalidate"
+    return f"public, max-age={max_age}, s-maxage={freshness.shared_max_age_seconds}, {stale}"
+
+
+def _decision(planned: Planned, rendition: Rendition | None) -> str:
+    """Say in words what was decided: only what the imagekey and the original determine, so that
+    a cache never repeats one visitor's reasons to another.
+    """
+    words = {"bandwidth": planned.decision.bandwidth}
+    if planned.decision.screen is not None:
+        words["screen"] = planned.decision.screen
+    words["cell"] = str(planned.plan.cell)
+    if planned.plan.budget_bytes is not None:
+        words["budget"] = str(planned.plan.budget_bytes)
+    if rendition is not None:
+        words["original"] = str(rendition.original_size)
+        words["size"] = str(rendition.size)
+        words["format"] = rendition.format
+        words["quality"] = str(rendition.quality)
+        if rendition.score is not None:
+            words["score"] = f"{rendition.score:.0f}"
+        if rendition.limited:
+            words["limited"] = rendition.limited
+    return "; ".join(f"{word}={value}" for word, value in words.items())
+
+
+def _problem(error: ImageError) -> str:
+    """Describe a failure for programs (RFC 9457)."""
+    return json.dumps({"title": error.public, "status": error.status, "code": error.code})

@@ -1,0 +1,337 @@
+"""`policy check`, `show`, `explain` and `report`: what operators read to trust a table."""
+
+import html
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import images
+import pytest
+from conftest import ROOT
+from PIL import Image
+from rich.console import Console
+
+from imgprocessor.__main__ import main
+from imgprocessor.cli.policy.link import Link
+from imgprocessor.cli.policy.report import Sample, Summary, as_text
+from imgprocessor.cli.policy.show import print_table
+from imgprocessor.images.formats.encoders import ENCODERS
+from imgprocessor.images.pipeline import Rendition
+from imgprocessor.policy.table import Cell, Policy
+
+TABLE = """
+[bandwidths]
+2g = rtt>=1400 downlink<=0.07
+named =
+4g = otherwise
+default = 4g
+[screens]
+phone = 480
+desktop = otherwise
+default = desktop
+[formats]
+offer = avif webp jpeg
+[sized]
+2g = q45 20kB
+named = q50
+4g = q78 dpr2
+[phone]
+2g = 120px q45 2kB
+named = 50% q50
+4g = 240px s70
+[desktop]
+2g = 200px q45
+named = full q50
+4g = 400px q78
+"""
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """A small table over two originals, one of them no picture."""
+    folder = tmp_path / "pictures"
+    images.save(folder / "one.jpg", images.texture((600, 400)), "JPEG", quality=92)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    (tmp_path / "policy.ini").write_text(TABLE)
+    conf = tmp_path / "imgprocessor.ini"
+    conf.write_text(
+        f"[originals]\nroot = pictures\n[placeholder]\nfile = {ROOT}/static/404image.png\n"
+        "[log]\nfile = requests.log\n"
+    )
+    return conf
+
+
+def test_check_says_which_policy_can_be_used(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (conf.parent / "policy.ini").write_text(TABLE.replace("s70", "q70").replace("50% ", "180px "))
+    status = main(["policy", "check", "--conf", str(conf)])
+
+    told = f"{conf.parent}/policy.ini: can be used: 2 screens, 3 bandwidths\n"
+    assert (status, *capsys.readouterr()) == (0, told, "")
+
+
+def test_check_warns_and_still_succeeds(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (conf.parent / "policy.ini").write_text(TABLE.replace("2g = 200px q45", "2g = 200px q90"))
+
+    assert main(["policy", "check", "--conf", str(conf)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"{conf.parent}/policy.ini: warning: [desktop] 2g gets more than named: q90 against q50"
+    )
+
+
+def test_check_warns_of_a_placeholder_that_is_not_there(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf.write_text(conf.read_text().replace("404image.png", "none.png"))
+
+    assert main(["policy", "check", "--conf", str(conf)]) == 0
+    assert "/none.png is not there: failures will be answered with text" in capsys.readouterr().out
+
+
+def test_check_tells_of_the_policy_even_where_there_are_no_originals(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (conf.parent / "policy.ini").write_text(TABLE.replace("q78", "q780"))
+    none = ["--originals", str(conf.parent / "none")]
+
+    assert main(["policy", "check", "--conf", str(conf), *none]) == 1
+    assert "'q780' is no word of a cell" in capsys.readouterr().err
+
+
+def test_render_says_what_the_budget_took_and_where_it_cannot_write(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["render", str(tmp_path / "pictures" / "one.jpg"), "--conf", str(conf)]
+
+    assert main([*asked, "--max_bytes", "1500", "-o", str(tmp_path / "a")]) == 0
+    told = capsys.readouterr().err
+    assert re.search(r": jpeg, \d+x\d+, quality 4\d, 1\d+ bytes, the budget took size", told)
+    assert main([*asked, "-o", str(tmp_path / "no" / "a.jpg")]) == 1
+    assert (
+        capsys.readouterr().err == f"imgprocessor: {tmp_path}/no/a.jpg: No such file or directory\n"
+    )
+
+
+def test_check_names_line_and_word(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (conf.parent / "policy.ini").write_text(TABLE.replace("120px q45 2kB", "120px q45 2KB"))
+
+    assert main(["policy", "check", "--conf", str(conf)]) == 1
+    line = TABLE.splitlines().index("2g = 120px q45 2kB") + 1
+    assert f"policy.ini: line {line}: [phone] 2g: '2KB' is no word" in capsys.readouterr().err
+
+
+def test_a_format_that_cannot_be_written_stops_the_start(
+    conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(ENCODERS, "avif")
+
+    assert main(["policy", "check", "--conf", str(conf)]) == 1
+    assert "[formats] offer: 'avif' cannot be written here" in capsys.readouterr().err
+
+
+def test_show_prints_every_cell_and_bound(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "show", "--conf", str(conf)]) == 0
+
+    shown = capsys.readouterr().out
+    for word in ("120px", "2kB", "s70", "full", "dpr2", "rtt>=1400 downlink<=0.07", "480 px"):
+        assert word in shown
+    assert "named: only by its name" in shown
+    assert "4g: otherwise, the default" in shown
+    assert "formats: avif webp jpeg" in shown
+
+
+def test_show_has_colours_where_there_is_a_terminal(policy: Policy) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120, color_system="standard")
+
+    print_table(policy, terminal)
+
+    assert isinstance(terminal.file, io.StringIO)
+    assert "\x1b[" in terminal.file.getvalue()
+
+
+def test_explain_tells_each_step(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://images.example.org/images/?name=one.jpg&quality=40"
+    headers = ["-H", "RTT: 1500", "-H", "viewport-width: 400", "-H", "Accept: image/avif,*/*"]
+
+    assert main(["policy", "explain", url, *headers, "--conf", str(conf)]) == 0
+
+    told = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert told["bandwidth"].strip() == "2g, from RTT"
+    assert told["screen"].strip() == "phone, from Sec-CH-Viewport-Width"
+    assert told["cell"].strip() == "[phone] 2g = 120px q45 2kB"
+    assert told["formats"].strip() == "avif, or a plainer one where that weighs less: jpeg"
+    assert told["quality"].strip() == "at most 40, as the query asks"
+    assert told["budget"].strip().startswith("2000 bytes, from the cell; quality goes to 40")
+    assert re.match(r" +one\.jpg_-_-_-_2g_phone_avif\+jpeg_q40_", told["imagekey"])
+    assert told["original"].strip().startswith(f"{conf.parent}/pictures/one.jpg, ")
+    assert re.search(r"image/\w+, \d+x\d+, quality 40, \d+ bytes, encoded", told["answer"])
+    assert "decode" in told["time"]
+
+
+@pytest.mark.parametrize(
+    "command", [["policy", "explain", "name=one.jpg"], ["policy", "show"], ["settings"]]
+)
+def test_who_reads_may_stop_early(conf: Path, command: list[str]) -> None:
+    """As `head` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "imgprocessor", *command, "--conf", conf],
+            stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("url", "step", "words"),
+    [
+        ("name=one.jpg&width=50&dpr=2", "screen", "does not count, for the request names a size"),
+        ("name=one.jpg&width=50&dpr=2", "density", "2 of 2, from query"),
+        ("name=one.jpg&screen=phone", "quality", "the lowest that scores 70"),
+        ("name=one.jpg&max_bytes=1500", "budget", "1500 bytes, from the query"),
+        ("name=one.jpg&max_bytes=1500", "answer", "; the budget took size, down from 400x267"),
+        ("name=none.jpg", "answer", "the placeholder, with 404 not-found"),
+        ("name=broken.png", "answer", "the placeholder, with 422 broken-original"),
+        ("name=one.jpg&width=x", "request", "refused, 400 bad-query: width=x: must be"),
+        ("name=one.jpg&format=jxl", "answer", "the placeholder, with 400 bad-query: format=jxl"),
+        ("?name=one.jpg", "query", "name one.jpg"),
+        ("http://[x/?name=one.jpg#part", "query", "name one.jpg"),
+        ("name=日本.jpg", "answer", "the placeholder, with 404 not-found"),
+        ("name=one.jpg&screen=phone&quality=50", "quality", "at most 50, as the query asks"),
+    ],
+)
+def test_explain_tells_what_is_special(
+    conf: Path, capsys: pytest.CaptureFixture[str], url: str, step: str, words: str
+) -> None:
+    assert main(["policy", "explain", url, "--conf", str(conf)]) == 0
+
+    told = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert words in told[step]
+
+
+def test_explain_tells_hints_of_zero(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "explain", "name=x", "-H", "Downlink: 0", "--conf", str(conf)]) == 0
+
+    assert re.search(r"hints: +downlink_mbps 0\nshows: +jpeg\n", capsys.readouterr().out)
+
+
+def test_report_scores_transparent_pictures_as_pages_show_them(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "clear"
+    slope = Image.linear_gradient("L").resize((300, 200))
+    turned = slope.transpose(Image.Transpose.ROTATE_180)
+    image = Image.merge("RGBA", (slope, turned, slope, turned))
+    images.save(folder / "clear.png", image, "PNG")
+    (conf.parent / "policy.ini").write_text(TABLE.replace("q45", "q90").replace(" 2kB", ""))
+    asked = ["policy", "report", str(folder), "-o", str(tmp_path / "x.html"), "--text"]
+
+    for accept in ("*/*", "image/avif"):
+        assert main([*asked, "--accept", accept, "--conf", str(conf)]) == 0
+        (score,) = re.findall(r"`120px q90` \|[^|]*\|[^|]*\| (-?\d+)", capsys.readouterr().out)
+        assert int(score) > 70
+
+
+def test_report_does_no_work_that_it_could_not_write_down(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["policy", "report", str(tmp_path / "pictures"), "-o", str(tmp_path / "no" / "x.html")]
+
+    assert main([*asked, "--conf", str(conf)]) == 1
+    assert "no/x.html: there is no such folder to write to" in capsys.readouterr().err
+
+
+def test_report_is_one_page_with_every_cell_and_the_pictures(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "out.html"
+    status = main(
+        ["policy", "report", str(tmp_path / "pictures"), "-o", str(page), "--conf", str(conf),
+         "--text"]
+    )  # fmt: skip
+
+    said, progress = capsys.readouterr()
+    text = page.read_text()
+    assert status == 0
+    assert "broken.png is left out: broken-original" in progress.replace("\n", " ")
+    assert len(said.splitlines()) == 2 + 2 * 3
+    for cell in ("120px q45 2kB", "240px s70", "full q50"):
+        assert f"<code>{cell}</code>" in text
+        assert f"`{cell}`" in said
+    # One file: nothing is loaded from elsewhere.
+    loaded = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert len(loaded) == 6
+    assert all(source.startswith("data:image/") for source in loaded)
+    assert len(re.findall("<svg", text)) == 2 * 3
+    assert "http" not in html.unescape(text)
+    (kilobytes,) = re.findall(r"`120px q45 2kB` \| ([\d.]+)", said)
+    assert float(kilobytes) <= 2
+
+
+def test_report_says_what_is_wrong_with_a_folder(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+
+    for folder, wrong in (("empty", "there are no pictures"), ("none", "No such file")):
+        assert main(["policy", "report", str(tmp_path / folder), "--conf", str(conf)]) == 1
+        assert wrong in capsys.readouterr().err
+
+
+def test_a_summary_is_medians_and_percentiles() -> None:
+    def sample(number: int) -> Sample:
+        rendition = Rendition(
+            body=b"x" * number * 1000,
+            format="jpeg",
+            size=None,  # type: ignore[arg-type]
+            original_size=None,  # type: ignore[arg-type]
+            quality=60,
+            score=None,
+            limited="quality" if number > 15 else "",
+            density=None,
+            trials=1,
+        )
+        return Sample(str(number), "phone", "2g", rendition, score=float(number))
+
+    summary = Summary(
+        "phone", "2g", Cell(60, width_pixels=9), Link(0, 8), [sample(n) for n in range(21, 0, -1)]
+    )
+
+    assert as_text([summary]).splitlines()[-1] == (
+        "| phone | 2g | `9px q60` | 11.0 | 20.0 | 11 | 0.0 | 0.0 | 29 % |"
+    )
+    kilobytes, seconds = summary.median
+    assert (kilobytes, seconds) == pytest.approx((11.0, 0.011))
+    assert summary.percentile[0] == 20.0
+
+
+def test_the_digest_changes_with_the_policy_and_only_then(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digests = []
+    for text in (TABLE, TABLE + "; a comment\n", TABLE.replace("400px", "401px")):
+        (tmp_path / "policy.ini").write_text(text)
+        assert main(["policy", "digest", "--conf", str(conf)]) == 0
+        digests.append(capsys.readouterr().out.strip())
+
+    assert digests[0] == digests[1] != digests[2]
+    assert re.fullmatch("[0-9a-f]{8}", digests[0])
+
+
+def test_purge_says_how_much_it_removed(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf.write_text(conf.read_text() + "[disk_cache]\nfolder = cache\n")
+
+    assert main(["purge", "one.jpg", "none.jpg", "--conf", str(conf)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "one.jpg: 0 files removed",
+        "none.jpg: 0 files removed",
+    ]
+    assert main(["purge", "../one.jpg", "--conf", str(conf)]) == 1

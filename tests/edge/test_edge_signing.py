@@ -1,0 +1,306 @@
+"""Signed links through real Varnish, nginx and Apache: what is kept is for who has the link."""
+
+import os
+import random
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import caches
+import images
+import pytest
+import servers
+from caches import Headers, answer, connection
+from conftest import ROOT
+from generated import ODD_NAME, made_up
+from servers import Answer, Server, serving
+from test_key_rules import POLICIES, answered, proven
+
+from imgprocessor.app import edge_configuration
+from imgprocessor.config.settings import PolicySettings, Settings, SigningSettings
+from imgprocessor.edge.writers import Backend, Cache, Site
+from imgprocessor.errors import BadSignature
+from imgprocessor.images.pipeline import SHAPED_BY
+from imgprocessor.load import load_settings
+from imgprocessor.policy.parse import parse_policy
+from imgprocessor.request.signing import proof, sign
+
+KEY, OLD = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+REQUESTS = 1500
+
+Seen = Callable[[str, Headers], tuple[str, str]]
+"""From a query string and headers to the key and the proof that an application is told."""
+
+
+def delivered() -> Settings:
+    return load_settings(ROOT / "conf" / "imgprocessor.ini")
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings under which links are signed, with a ladder. Nobody reads the keys."""
+    file = tmp_path_factory.mktemp("policy") / "policy.ini"
+    file.write_text(POLICIES["a ladder"])
+    return replace(
+        delivered(), policy=PolicySettings(file), signing=SigningSettings(Path("/nowhere"))
+    )
+
+
+@contextmanager
+def in_front(cache: Cache, settings: Settings, backend: int, folder: Path) -> Iterator[int]:
+    """Run Varnish or nginx before a port; yield its own."""
+    backends = [Backend("127.0.0.1", backend)]
+    if cache == "varnish":
+        with caches.varnish(folder, edge_configuration(cache, settings, Site(backends))) as port:
+            yield port
+        return
+
+    def write(port: int, kept: Path) -> str:
+        site = Site(backends, listen=f"127.0.0.1:{port}", folder=str(kept))
+        return edge_configuration(cache, settings, site)
+
+    with caches.nginx(folder, write) as port:
+        yield port
+
+
+@pytest.fixture(params=["varnish", "nginx", "apache"])
+def seen(request: pytest.FixtureRequest, signed: Settings, tmp_path: Path) -> Iterator[Seen]:
+    with ExitStack() as stack:
+        if request.param == "apache":
+            told = 'Header always set key "expr=%{QUERY_STRING}"\n'
+            included = edge_configuration("apache", signed, Site()) + told
+            port = stack.enter_context(caches.apache(tmp_path, included))
+            client = stack.enter_context(connection(port))
+
+            def through_apache(query_string: str, headers: Headers) -> tuple[str, str]:
+                found = client.ask(f"/images/?{query_string}", headers)[1].get("key", "")
+                key, _, told = found.partition("&")
+                return ("", "") if found == query_string else (key, told)
+
+            yield through_apache
+            return
+        there = stack.enter_context(caches.behind())
+        port = stack.enter_context(in_front(request.param, signed, there.port, tmp_path))
+        client = stack.enter_context(connection(port))
+
+        def through(query_string: str, headers: Headers) -> tuple[str, str]:
+            there.asked.clear()
+            forged = [("imagekey", "forged"), ("imagekey-proof", "forged")]
+            client.ask(f"/images/?{query_string}", [*headers, *forged])
+            asked = there.asked[0].joined()
+            return asked.get("imagekey", ""), asked.get("imagekey-proof", "")
+
+        yield through
+
+
+@pytest.mark.caches
+def test_the_key_and_the_proof_are_the_applications(seen: Seen, signed: Settings) -> None:
+    policy = parse_policy(POLICIES["a ladder"], "")
+    chance, formed = random.Random(6), 0
+    for asked, headers in made_up(policy, 4096, REQUESTS, seed=6):
+        query_string = proven(asked, chance)
+        key, told = seen(query_string, list(headers.items()))
+        wanted = answered(query_string, headers, policy, signed.pixels, SHAPED_BY)
+        try:
+            right = proof(query_string)
+        except BadSignature:
+            assert not key, query_string
+            continue
+        if key and wanted is not None:
+            assert (key, told) == (wanted[0], right), (query_string, headers)
+            formed += 1
+        elif wanted is not None:
+            # Where a cache forms no key, nothing is kept: only of names that browsers escape.
+            assert re.search(ODD_NAME, query_string), (query_string, headers)
+        elif key:
+            assert "%" in query_string, (query_string, headers)
+    assert formed > 150
+
+
+@pytest.mark.caches
+@pytest.mark.parametrize("usual", ["name=nasa.jpeg", "name=nasa.jpeg&width=640"])
+def test_varnish_knows_usual_links_as_all_others(
+    signed: Settings, tmp_path: Path, usual: str
+) -> None:
+    """By its short way and by the long one the same is kept."""
+    chrome = [("Accept", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8")]
+    kept = answer(200, [("cache-control", "public, max-age=60, s-maxage=60")], b"x")
+    link = f"/images/?{usual}&signature={'A' * 43}"
+    with caches.behind() as there:
+        there.respond = lambda _: kept
+        with (
+            in_front("varnish", signed, there.port, tmp_path) as port,
+            connection(port) as client,
+        ):
+            outcomes = [
+                client.ask(url, chrome)[1]["x-cache"]
+                for url in (
+                    link,
+                    f"{link}&utm_source=x",
+                    f"{link}&screen=9999&dpr=1",
+                    link.replace("AA", "BB"),
+                    f"{link}&expires=1900000000",
+                )
+            ]
+    assert outcomes == ["MISS", "HIT", "HIT", "MISS", "MISS"]
+
+
+@pytest.mark.caches
+@pytest.mark.parametrize("cache", ["varnish", "nginx"])
+@pytest.mark.parametrize("failure", [500, 503])
+def test_nothing_is_sent_of_a_link_that_may_have_expired(
+    cache: Cache, failure: int, signed: Settings, tmp_path: Path
+) -> None:
+    """Not even while the application fails."""
+    link = f"/images/?name=a.jpg&signature={'A' * 43}&expires=1900000000"
+    ending = answer(200, [("cache-control", "public, max-age=1, s-maxage=1, must-revalidate")])
+
+    with caches.behind() as there:
+        there.respond = lambda _: ending
+        with in_front(cache, signed, there.port, tmp_path) as port, connection(port) as client:
+            assert client.ask(link)[0] == 200
+            assert client.ask(link)[1]["x-cache"] == "HIT"
+            there.respond = lambda _: answer(failure, [("cache-control", "no-store")])
+            deadline = time.monotonic() + 8
+            while client.ask(link)[0] == 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert client.ask(link)[0] == failure
+
+
+# The real application behind real caches.
+
+
+@pytest.fixture(scope="module")
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text(f"{KEY}\n{OLD}\n")
+    file.chmod(0o600)
+    servers.open_up(file.parent)
+    if os.geteuid() == 0:
+        shutil.chown(file, "www-data")
+    return file
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("originals")
+    servers.open_up(folder)
+    for name in ("nasa.jpeg", "other.jpeg"):
+        images.save(folder / name, images.texture((900, 600)), "JPEG", quality=92)
+    return folder
+
+
+def _application(
+    tmp_path_factory: pytest.TempPathFactory, originals: Path, keys_file: Path, *options: str
+) -> Iterator[Server]:
+    settings = f"[signing]\nkeys_file = {keys_file}\n"
+    folder = tmp_path_factory.mktemp("server")
+    with serving(folder, originals, *options, settings=settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def by_url(
+    tmp_path_factory: pytest.TempPathFactory, originals: Path, keys_file: Path
+) -> Iterator[Server]:
+    """Apache with its cache as it is delivered."""
+    yield from _application(tmp_path_factory, originals, keys_file)
+
+
+@pytest.fixture(scope="module")
+def by_key(
+    tmp_path_factory: pytest.TempPathFactory, originals: Path, keys_file: Path
+) -> Iterator[Server]:
+    """Apache with keys."""
+    yield from _application(tmp_path_factory, originals, keys_file, "--keys")
+
+
+Ask = Callable[[str], Answer]
+
+
+@pytest.fixture(params=["apache", "apache with keys", "varnish", "nginx"])
+def ask(
+    request: pytest.FixtureRequest, by_url: Server, by_key: Server, tmp_path: Path
+) -> Iterator[Ask]:
+    if request.param.startswith("apache"):
+        server = by_url if request.param == "apache" else by_key
+        yield server.ask
+        return
+    settings = replace(delivered(), signing=SigningSettings(Path("/nowhere")))
+    with in_front(request.param, settings, by_key.port, tmp_path) as port:
+        yield lambda path: servers.ask(port, path)
+
+
+def hits(answered: Answer) -> bool:
+    return answered.headers.get("x-cache", "").startswith(("HIT", "REVALIDATE"))
+
+
+def kept(ask: Ask, path: str) -> Answer:
+    """Ask until it comes from the cache; Apache puts its copy away after it has answered."""
+    first = ask(path)
+    assert first.status == 200, first.headers
+    deadline = time.monotonic() + 5
+    while not hits(ask(path)):
+        assert time.monotonic() < deadline
+    return first
+
+
+def url(rest: str, key: str = KEY, expires: int | None = None) -> str:
+    return sign(f"/images/?{rest}", key, expires)
+
+
+@pytest.mark.apache
+def test_what_is_kept_is_for_who_has_the_link(ask: Ask) -> None:
+    rest = "name=nasa.jpeg&width=311&bandwidth=4g&dpr=1&format=jpeg"
+    first = kept(ask, url(rest))
+    assert hits(ask(url(rest)))
+    assert ask(url(rest)).body == first.body
+    other = url(rest.replace("nasa", "other"))
+    kept(ask, other)
+    wrong = url(rest)[:-1] + ("A" if url(rest)[-1] != "A" else "B")
+    for path in (
+        f"/images/?{rest}",
+        wrong,
+        f"/images/?{rest}&{other.rpartition('&')[2]}",
+        url(rest).replace("311", "312"),
+        url(rest, "x" * 32),
+        f"{url(rest)}&{url(rest).rpartition('&')[2]}",
+        f"{url(rest)}&expires={int(time.time()) + 99}",
+    ):
+        for _ in range(3):
+            answered = ask(path)
+            assert (answered.status, hits(answered)) == (403, False), path
+            assert answered.headers["image-error"] == "bad-signature"
+    assert hits(ask(url(rest)))
+    # Of a key that is going, the same picture.
+    assert kept(ask, url(rest, OLD)).body == first.body
+
+
+@pytest.mark.apache
+def test_a_missing_picture_is_told_to_who_has_the_link(ask: Ask) -> None:
+    rest = "name=none.jpeg&width=64&bandwidth=4g&dpr=1&format=jpeg"
+    for _ in range(3):
+        assert ask(url(rest)).status == 404
+        assert ask(f"/images/?{rest}").status == 403
+
+
+@pytest.mark.apache
+def test_no_cache_outlives_the_link(ask: Ask) -> None:
+    expires = int(time.time()) + 4
+    link = url("name=nasa.jpeg&width=313&bandwidth=4g&dpr=1&format=jpeg", KEY, expires)
+    kept(ask, link)
+    statuses = []
+    while (began := time.time()) < expires + 1:
+        answered = ask(link)
+        statuses.append(answered.status)
+        if time.time() < expires:
+            assert answered.status == 200
+        if began >= expires:
+            assert answered.status == 403
+        time.sleep(0.1)
+    assert {*statuses} == {200, 403}

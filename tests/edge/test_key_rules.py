@@ -1,0 +1,187 @@
+"""The rules for caches, held together with what the application does."""
+
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+from urllib.parse import quote, unquote
+
+import pytest
+from conftest import ROOT
+from generated import ODD_NAME, ODD_URLS, URL_HOSTS, URLS, made_up
+
+from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.edge.key_rules import KEY, VARY, key_steps
+from imgprocessor.edge.query_rules import PROOF
+from imgprocessor.edge.rules import Step, follow
+from imgprocessor.errors import BadQuery, BadSignature, OriginForbidden
+from imgprocessor.policy.imagekey import imagekey
+from imgprocessor.policy.limits import Allowed
+from imgprocessor.policy.negotiation import negotiate, require_offered, uses
+from imgprocessor.policy.parse import parse_policy
+from imgprocessor.policy.plan import make_plan
+from imgprocessor.policy.table import Policy
+from imgprocessor.request.hints import read_hints, vary
+from imgprocessor.request.parameters import parse_query, require_allowed
+from imgprocessor.request.signing import proof
+
+ENCODERS = "encoders"
+PIXELS = PixelsSettings()
+SHIPPED = ROOT / "conf" / "policy.ini"
+SMALL = """
+[bandwidths]
+slow = rtt>=300.5
+default = any
+any =
+[screens]
+480 = 480
+rest = otherwise
+default = 480
+[sized]
+slow = q50
+any = s70
+[480]
+slow = 50% q40
+any = full q90
+[rest]
+slow = 50% q40 1kB
+any = full q90
+"""
+NARROW = SMALL.replace("any =\n", "any = otherwise downlink<=9.25\n").replace("s70", "q80 dpr1.5")
+LADDER = """
+[allowed]
+sizes = 7 160 320 640 1366 4096 9000
+qualities = 40 60 100
+budgets = 1kB 35kB
+"""
+POLICIES = {
+    "shipped": SHIPPED.read_text(),
+    "a ladder": SHIPPED.read_text() + LADDER,
+    "a ladder of sizes that are too long": SMALL + "[allowed]\nsizes = 5000\n",
+    "no Save-Data, no downlink, no densities, one format": SMALL,
+    "bounds with decimals, odd sizes": NARROW + "[formats]\noffer = webp png jpeg\n",
+}
+
+
+SIGNATURES = ("A" * 43, "_-9z" * 10 + "abc")
+PROOFS = (
+    *(("signature=@",) * 6),
+    *(("signature=@&expires=1900000000",) * 3),
+    *("", "signature=", "signature=@@", "signature=@&signature=@", "signature=@&signature"),
+    *("Signature=@", "signature=@%3D", "signature=@.", "signature=@&expires=", "expires=1"),
+    *("signature=@&expires=01", "signature=@&expires=1234567890123", "signature=@&expires=x"),
+    *("signature=@&expires", "signature=@&expires=1&expires=1", "signature=@&expired=1"),
+)
+
+
+def proven(query_string: str, chance: random.Random) -> str:
+    """Return a query string with what proves it, or something like it, somewhere."""
+    proofs = chance.choice(PROOFS).replace("@", chance.choice(SIGNATURES))
+    parts = query_string.split("&")
+    place = chance.choice([0, len(parts), len(parts), min(2, len(parts))])
+    return "&".join([*parts[:place], *proofs.split("&"), *parts[place:]])
+
+
+def answered(
+    query_string: str,
+    headers: dict[str, str],
+    policy: Policy,
+    pixels: PixelsSettings,
+    encoders: str = ENCODERS,
+    hosts: tuple[str, ...] = (),
+) -> tuple[str, str] | None:
+    """Return imagekey and Vary as the application forms them; None for a 400 or a 403."""
+    try:
+        query = parse_query(query_string, pixels.max_output_side_pixels)
+        require_offered(query, policy)
+        require_allowed(query, hosts)
+    except (BadQuery, OriginForbidden):
+        return None
+    plan = make_plan(query, negotiate(query, read_hints(headers), policy), pixels, encoders)
+    return imagekey(plan), vary(uses(query, policy))
+
+
+@pytest.mark.parametrize("hosts", [(), URL_HOSTS], ids=["at home", "elsewhere"])
+@pytest.mark.parametrize("max_side", [4096, 1001])
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_rules_form_the_applications_keys(
+    name: str, max_side: int, hosts: tuple[str, ...]
+) -> None:
+    policy = parse_policy(POLICIES[name], name)
+    pixels = replace(PIXELS, max_output_side_pixels=max_side)
+    steps = key_steps(policy, pixels, ENCODERS, hosts)
+    told, told_elsewhere = 0, 0
+    for query_string, headers in made_up(policy, max_side, 3000, elsewhere=0.3 if hosts else 0.02):
+        wanted = answered(query_string, headers, policy, pixels, hosts=hosts)
+        known = follow(steps, query_string, headers)
+        if known[KEY]:
+            skipped = follow(steps, query_string, headers, skips=True)
+            assert (skipped[KEY], skipped[VARY]) == (known[KEY], known[VARY])
+        if known[KEY] and wanted is not None:
+            assert (known[KEY], known[VARY]) == wanted, (query_string, headers)
+            told += 1
+            told_elsewhere += wanted[0].startswith("http")
+        elif wanted is not None:
+            # Where the rules say nothing, nothing is kept: only of names that are none of theirs.
+            assert re.search(ODD_NAME, query_string), query_string
+        elif known[KEY]:
+            # What only decoding shows to be wrong.
+            assert "%" in query_string, (query_string, headers)
+    assert told > (300 if policy.allowed == Allowed() else 150)
+    assert (told_elsewhere > 100) == bool(hosts)
+
+
+def test_no_name_has_the_key_of_a_url() -> None:
+    """However it is escaped: a cache would take one for the other."""
+    steps = key_steps(parse_policy(POLICIES["shipped"], ""), PIXELS, ENCODERS, URL_HOSTS)
+    for url in (*URLS, *ODD_URLS):
+        for spelled in (url, url.replace("/", "%2f"), url.replace("/", "%2F"), quote(url, safe="")):
+            assert follow(steps, f"name={spelled}", {})[KEY] == "" or "//" not in unquote(spelled)
+
+
+def test_what_is_signed_has_the_same_keys_and_what_is_not_has_none() -> None:
+    """What proves a link is found wherever the application finds it."""
+    policy = parse_policy(POLICIES["a ladder"], "")
+    plain = key_steps(policy, PIXELS, ENCODERS)
+    steps = key_steps(policy, PIXELS, ENCODERS, signed=True)
+    chance, outcomes = random.Random(5), Counter[str]()
+    for query_string, headers in made_up(policy, 4096, 4000, seed=5):
+        link = proven(query_string, chance)
+        known = follow(steps, link, headers)
+        try:
+            wanted = proof(link)
+        except BadSignature:
+            wanted = ""
+        if not wanted:
+            assert not known[KEY], link
+            outcomes["unproven"] += 1
+            continue
+        key = follow(plain, query_string, headers)[KEY]
+        assert known[KEY] == key, link
+        assert known[PROOF] == wanted, link
+        assert {*(known[KEY] + known[PROOF])}.isdisjoint("&")
+        outcomes["key" if key else "no key"] += 1
+    assert min(outcomes[kind] for kind in ("unproven", "key", "no key")) > 300
+
+
+def test_patterns_can_be_written_in_every_configuration() -> None:
+    for name, text in POLICIES.items():
+        for step in key_steps(parse_policy(text, name), PIXELS, ENCODERS, URL_HOSTS):
+            for rule in step.rules:
+                assert not re.search(r'["\\](?!t)', rule.pattern), (step.name, rule.pattern)
+                assert re.compile(rule.pattern).groups <= 1
+                assert '"' not in rule.value
+                assert "," not in rule.value or rule.pattern.startswith("^")
+
+
+def test_every_step_reads_what_was_told_before() -> None:
+    steps = key_steps(parse_policy(POLICIES["shipped"], ""), PIXELS, ENCODERS, URL_HOSTS)
+
+    def used(step: Step) -> set[str]:
+        return {*re.findall("{([a-z_]+)}", step.source), *step.when}
+
+    read: set[str] = set().union(*(used(step) for step in steps))
+    assert [step.name for step in steps if step.name not in read] == [KEY, VARY]
+    for place, step in enumerate(steps):
+        before = {known.name for known in steps[:place]} | {"query"}
+        assert {name for name in used(step) if not name.startswith("header_")} <= before

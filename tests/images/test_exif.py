@@ -1,0 +1,106 @@
+"""EXIF data of originals: the tags that count, whatever the rest is."""
+
+import struct
+import time
+
+import hostile
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from imgprocessor.images.formats.exif import ARTIST, COPYRIGHT, Exif, read_exif
+
+BYTE, ASCII, SHORT, LONG, FLOAT = 1, 2, 3, 4, 11
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "orientation"),
+    [
+        (SHORT, b"\6\0", 6),
+        (SHORT, b"\x08\0", 8),
+        (BYTE, b"\3", 3),
+        (LONG, b"\5\0\0\0", 5),
+        (SHORT, b"\0\0", 1),
+        (SHORT, b"\x09\0", 1),
+        (SHORT, b"\xff\xff", 1),
+        (ASCII, b"6\0", 1),
+        (FLOAT, b"\0\0\xc0@", 1),
+        (99, b"\6\0", 1),
+    ],
+)
+def test_an_orientation_counts_where_it_makes_sense(
+    kind: int, value: bytes, orientation: int
+) -> None:
+    assert read_exif(hostile.orientation(kind, value)).orientation == orientation
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_both_byte_orders_are_read(order: str) -> None:
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    entry = struct.pack(f"{order}HHHIH", 1, 0x0112, SHORT, 1, 7) + bytes(6)
+
+    assert read_exif(head + entry).orientation == 7
+
+
+def test_it_says_what_pillow_wrote() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 4
+    exif[ExifTags.Base.Copyright] = "(c) Somebody"
+    exif[ExifTags.Base.Artist] = "Me"
+    exif[ExifTags.Base.Software] = "x" * 5000
+
+    read = read_exif(exif.tobytes())
+
+    assert read == Exif(4, ((COPYRIGHT, "(c) Somebody"), (ARTIST, "Me")))
+
+
+def test_a_text_is_cut() -> None:
+    place = struct.pack("<I", 26)
+    data = hostile.exif((COPYRIGHT, ASCII, 70_000, place), data=b"c" * 70_000)
+
+    assert read_exif(data).copyright == ((COPYRIGHT, "c" * 1000),)
+
+
+def test_a_text_that_goes_beyond_the_end_counts_as_absent() -> None:
+    data = hostile.exif((COPYRIGHT, ASCII, 51, struct.pack("<I", 26)), data=b"c" * 50)
+
+    assert read_exif(data).copyright == ()
+
+
+@pytest.mark.parametrize(
+    ("xmp", "orientation"),
+    [
+        ('<rdf:Description tiff:Orientation="6"/>', 6),
+        ("<tiff:Orientation>8</tiff:Orientation>", 8),
+        ('tiff:Orientation="9"', 1),
+        ("", 1),
+    ],
+)
+def test_without_exif_data_xmp_knows_the_orientation(xmp: str, orientation: int) -> None:
+    assert read_exif(b"", xmp).orientation == orientation
+    assert read_exif(hostile.orientation(SHORT, b"\3\0"), xmp).orientation == 3
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"Exif\0\0MM\0*"]))
+def test_whatever_comes_there_is_an_answer(data: bytes, head: bytes) -> None:
+    assert 1 <= read_exif(head + data).orientation <= 8
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hostile.overlapping(2700, 32_000),
+        hostile.overlapping(40_000, 500_000),
+        b"Exif\0\0" * 150_000,
+        b"II*\0\x08\0\0\0\xff\xff" + bytes(1_000_000),
+        hostile.exif(
+            *[(COPYRIGHT, ASCII, 900_000, struct.pack("<I", 0))] * 5000, data=bytes(10**6)
+        ),
+    ],
+)
+def test_nothing_in_it_takes_long(data: bytes) -> None:
+    begin = time.process_time()
+    read_exif(data)
+
+    assert time.process_time() - begin < 0.2

@@ -1,0 +1,188 @@
+"""The folder of originals: what is found, and that nothing outside it is ever opened."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imgprocessor.config.settings import OriginalsSettings
+from imgprocessor.errors import ImageError, NotFound, OriginalsUnavailable, OversizedOriginal
+from imgprocessor.originals.folder import Originals
+
+LIMITS = OriginalsSettings(max_bytes=1000)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    (root / "folder").mkdir(parents=True)
+    (root / "a.jpg").write_bytes(b"a")
+    (root / "folder" / "b").write_bytes(b"bb")
+    (root / "été ü.jpg").write_bytes(b"c")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "root-of-another").mkdir()
+    (tmp_path / "root-of-another" / "secret").write_bytes(b"secret")
+    return root
+
+
+def _read(root: Path, name: str) -> bytes:
+    originals = Originals(root, LIMITS)
+    with originals.open(originals.find(name)) as (file, _):
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.jpg", b"a"), ("folder/b", b"bb"), ("été ü.jpg", b"c")]
+)
+def test_what_is_under_the_root_is_found(root: Path, name: str, content: bytes) -> None:
+    assert content == _read(root, name)
+
+
+def test_the_root_may_be_a_symbolic_link(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root)
+
+    assert _read(tmp_path / "link", "a.jpg") == b"a"
+
+
+def test_a_symbolic_link_that_stays_under_the_root_is_followed(root: Path) -> None:
+    (root / "link").symlink_to("folder/b")
+
+    assert _read(root, "link") == b"bb"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "none.jpg",
+        "folder",
+        "a.jpg/x",
+        "../secret",
+        "folder/../../secret",
+        "../root-of-another/secret",
+        "/etc/passwd",
+        "a.jpg\0",
+        "\ud800",
+        "x" * 300,
+        "/".join("x" * 3000),
+        ".",
+        "",
+    ],
+)
+def test_what_is_no_original_is_not_found(root: Path, name: str) -> None:
+    with pytest.raises(NotFound):
+        _read(root, name)
+
+
+def test_symbolic_links_that_lead_out_are_not_followed(root: Path, tmp_path: Path) -> None:
+    (root / "file").symlink_to(tmp_path / "secret")
+    (root / "relative").symlink_to("../secret")
+    (root / "out").symlink_to(tmp_path)
+    (root / "loop").symlink_to("loop")
+    (root / "dangling").symlink_to("nowhere")
+
+    for name in ("file", "relative", "out/secret", "loop", "dangling"):
+        with pytest.raises(NotFound):
+            _read(root, name)
+
+
+def test_fifos_sockets_and_devices_are_refused_at_once(root: Path) -> None:
+    os.mkfifo(root / "fifo")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(root / "socket"))
+    (root / "zero").symlink_to("/dev/zero")
+    names = ["fifo", "socket", "zero"]
+    if os.geteuid() == 0:
+        os.mknod(root / "null", 0o020666, os.makedev(1, 3))
+        names.append("null")
+
+    begin = time.monotonic()
+    for name in names:
+        with pytest.raises(NotFound):
+            _read(root, name)
+
+    listener.close()
+    assert time.monotonic() - begin < 1
+
+
+def test_a_fifo_that_took_an_originals_place_does_not_hang(root: Path) -> None:
+    originals = Originals(root, LIMITS)
+    found = originals.find("a.jpg")
+    (root / "a.jpg").unlink()
+    os.mkfifo(root / "a.jpg")
+
+    with pytest.raises(NotFound), originals.open(found):
+        pass
+
+
+def test_a_link_that_took_an_originals_place_is_not_followed(root: Path, tmp_path: Path) -> None:
+    originals = Originals(root, LIMITS)
+    found = originals.find("folder/b")
+    (root / "folder" / "b").unlink()
+    (root / "folder").rmdir()
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "b").write_bytes(b"secret")
+    (root / "folder").symlink_to(tmp_path / "evil")
+
+    with pytest.raises(NotFound, match="is outside"), originals.open(found):
+        pass
+
+
+def test_a_file_with_too_many_bytes_is_refused(root: Path) -> None:
+    (root / "large").write_bytes(b"x" * 1001)
+
+    with pytest.raises(OversizedOriginal, match="max_bytes = 1000"):
+        Originals(root, LIMITS).find("large")
+
+
+def test_a_root_that_has_gone_is_not_taken_for_missing_pictures(root: Path) -> None:
+    originals = Originals(root, LIMITS)
+    root.rename(root.with_name("elsewhere"))
+
+    with pytest.raises(OriginalsUnavailable):
+        originals.find("a.jpg")
+
+
+def test_a_replaced_original_has_another_version(root: Path) -> None:
+    originals = Originals(root, LIMITS)
+    before = originals.find("a.jpg").version
+    (root / "new").write_bytes(b"A")
+    os.utime(root / "new", ns=(1, 1))
+    (root / "new").rename(root / "a.jpg")
+
+    assert before != originals.find("a.jpg").version
+
+
+def test_an_original_replaced_after_it_was_found_is_opened_as_what_it_is_now(root: Path) -> None:
+    originals = Originals(root, LIMITS)
+    found = originals.find("a.jpg")
+    (root / "a.jpg").write_bytes(b"longer")
+
+    with originals.open(found) as (file, opened):
+        assert file.read() == b"longer"
+    assert found.version != opened.version
+
+
+def test_an_original_changed_while_it_is_read_is_noticed(root: Path) -> None:
+    originals = Originals(root, LIMITS)
+
+    def read_while_it_changes() -> None:
+        with originals.open(originals.find("a.jpg")) as (file, _):
+            file.read()
+            (root / "a.jpg").write_bytes(b"longer")
+
+    with pytest.raises(OriginalsUnavailable, match="changed"):
+        read_while_it_changes()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["..", ".", "/", "a.jpg", "folder", "secret", "\0", "x", "//"])))
+def test_no_name_leads_outside_the_root(root: Path, pieces: list[str]) -> None:
+    try:
+        content = _read(root, "".join(pieces))
+    except ImageError:
+        return
+    assert content != b"secret"

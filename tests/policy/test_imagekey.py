@@ -1,0 +1,184 @@
+"""The imagekey: what changes it, what does not, and that plans never share one."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.geometry import Box, Fit
+from imgprocessor.policy.imagekey import FIELDS, etag, imagekey
+from imgprocessor.policy.negotiation import negotiate
+from imgprocessor.policy.plan import Plan, make_plan
+from imgprocessor.policy.table import Cell, Policy
+from imgprocessor.request.hints import read_hints
+from imgprocessor.request.parameters import parse_query
+
+MAX_SIDE = 4096
+FULL = Plan(
+    spelled_name="nasa.jpeg",
+    box=Box(340, 400),
+    fit=Fit.INSIDE,
+    density=Decimal(1),
+    bandwidth="3g",
+    screen="phone",
+    formats=("jpeg",),
+    quality_limit=40,
+    bytes_limit=20000,
+    cell=Cell(
+        60,
+        width_pixels=360,
+        width_percent=50,
+        max_density=Decimal("1.5"),
+        target_score=70,
+        budget_bytes=25000,
+    ),
+    pixels=PixelsSettings(),
+    encoders="Pillow 1",
+)
+"""A plan with every field set, so that each can be changed."""
+
+
+def _plan(policy: Policy, parameters: dict[str, str], headers: dict[str, str]) -> Plan:
+    query = parse_query(strategies.query_string(parameters), MAX_SIDE)
+    decision = negotiate(query, read_hints(headers), policy)
+    return make_plan(query, decision, PixelsSettings(), "Pillow 1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"screen": None}, "nasa.jpeg_340x400_inside_1x_3g_-_jpeg_q40+b20000"),
+        ({"bytes_limit": None}, "nasa.jpeg_340x400_inside_1x_3g_phone_jpeg_q40"),
+        ({"quality_limit": None}, "nasa.jpeg_340x400_inside_1x_3g_phone_jpeg_b20000"),
+        ({"density": Decimal("1.5")}, "nasa.jpeg_340x400_inside_1.5x_3g_phone_jpeg_q40+b20000"),
+        ({"box": Box(340, None)}, "nasa.jpeg_340x_inside_1x_3g_phone_jpeg_q40+b20000"),
+        (
+            {"formats": ("avif", "webp", "jpeg")},
+            "nasa.jpeg_340x400_inside_1x_3g_phone_avif+webp+jpeg_q40+b20000",
+        ),
+        (
+            {"box": None, "fit": None, "density": None, "quality_limit": None, "bytes_limit": None},
+            "nasa.jpeg_-_-_-_3g_phone_jpeg_-",
+        ),
+    ],
+)
+def test_a_key_is_the_name_and_eight_fields(changes: dict[str, Any], expected: str) -> None:
+    key = imagekey(dataclasses.replace(FULL, **changes))
+
+    assert re.fullmatch(re.escape(expected) + "_[0-9a-f]{8}", key)
+    assert len(FIELDS) == len(key.split("_"))
+
+
+def _one_field_changed(value: Any) -> Iterator[tuple[str, Any]]:
+    """Walk a dataclass, and yield it with each field, at any depth, changed once."""
+    for field in dataclasses.fields(value):
+        old = getattr(value, field.name)
+        if dataclasses.is_dataclass(old):
+            for path, changed in _one_field_changed(old):
+                yield f"{field.name}.{path}", dataclasses.replace(value, **{field.name: changed})
+        else:
+            for changed in _others(old):
+                yield field.name, dataclasses.replace(value, **{field.name: changed})
+
+
+def _others(old: Any) -> list[Any]:
+    if isinstance(old, Enum):
+        return [other for other in type(old) if other is not old]
+    if isinstance(old, bool):
+        return [not old]
+    if isinstance(old, int | float | Decimal):
+        return [old + 1]
+    if isinstance(old, str):
+        return [old + "x"]
+    if isinstance(old, tuple):
+        return [(*old, "x")]
+    raise AssertionError(f"say here how a {type(old).__name__} is changed")
+
+
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [pytest.param(path, plan, id=path) for path, plan in _one_field_changed(FULL)],
+)
+def test_changing_one_field_of_a_plan_changes_the_key(path: str, changed: Plan) -> None:
+    assert imagekey(FULL) != imagekey(changed), path
+
+
+def test_a_none_in_any_field_that_allows_it_changes_the_key() -> None:
+    for name in ("box", "fit", "density", "screen", "quality_limit", "bytes_limit"):
+        nothing: dict[str, Any] = {name: None}
+        assert imagekey(FULL) != imagekey(dataclasses.replace(FULL, **nothing))
+
+
+@given(strategies.parameters, strategies.headers, strategies.parameters, strategies.headers)
+def test_keys_are_equal_exactly_when_plans_are(
+    policy: Policy,
+    one: dict[str, str],
+    one_headers: dict[str, str],
+    other: dict[str, str],
+    other_headers: dict[str, str],
+) -> None:
+    one_plan, other_plan = _plan(policy, one, one_headers), _plan(policy, other, other_headers)
+
+    assert (one_plan == other_plan) == (imagekey(one_plan) == imagekey(other_plan))
+
+
+@given(strategies.parameters, strategies.headers, st.randoms())
+def test_what_cannot_matter_is_not_in_the_key(
+    policy: Policy, parameters: dict[str, str], headers: dict[str, str], random: Any
+) -> None:
+    key = imagekey(_plan(policy, parameters, headers))
+    same = list(parameters.items())
+    random.shuffle(same)
+    written = {name: text.upper() if name == "bandwidth" else text for name, text in same}
+    written |= {"colour": "blue", "cachebuster": "17"}
+    if written.get("width", "") in {"", "0"} and written.get("height", "") in {"", "0"}:
+        written["dpr"] = "2"  # without a box, density counts for nothing
+        written["fit"] = "cover"
+    else:
+        written["screen"] = "tablet"  # with a box, the screen does
+
+    assert key == imagekey(_plan(policy, written, {**headers, "cookie": "x", "user-agent": "y"}))
+
+
+@given(strategies.parameters, strategies.headers)
+def test_a_key_is_fit_for_a_header_and_tells_its_fields_apart(
+    policy: Policy, parameters: dict[str, str], headers: dict[str, str]
+) -> None:
+    plan = _plan(policy, parameters, headers)
+    name, *others = imagekey(plan).rsplit("_", len(FIELDS) - 1)
+
+    assert plan.spelled_name == name
+    assert all(re.fullmatch(r"[a-z0-9.+-]+", field) for field in others)
+
+
+def test_whatever_headers_a_client_invents_the_keys_of_a_url_are_few(policy: Policy) -> None:
+    keys = set()
+    for rtt in range(0, 4000, 50):
+        for width in range(100, 3000, 50):
+            headers = {"rtt": str(rtt), "viewport-width": str(width), "dpr": str(width / 100)}
+            headers["accept"] = f"image/avif;q=0.{rtt % 10}, image/webp;q=0.{width}, image/x{rtt}"
+            keys.add(imagekey(_plan(policy, {"name": "a"}, headers)))
+
+    sets_of_formats = 2 ** (len(policy.formats) - 1)
+    assert len(keys) <= len(policy.bandwidths) * len(policy.screens) * sets_of_formats
+
+
+def test_a_change_of_one_cell_leaves_the_keys_of_the_others_alone() -> None:
+    def keys(text: str) -> list[str]:
+        changed = dataclasses.replace(FULL, cell=Cell(int(text)))
+        return [imagekey(FULL), imagekey(changed)]
+
+    assert keys("60")[0] == keys("61")[0]
+    assert keys("60")[1] != keys("61")[1]
+
+
+def test_an_etag_changes_with_the_key_and_with_the_version() -> None:
+    assert len({etag("a", "1"), etag("a", "2"), etag("b", "1")}) == 3

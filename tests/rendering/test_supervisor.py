@@ -1,0 +1,156 @@
+"""The foreman and its renderers without Apache: what they outlive, and what is said of them."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from servers import await_true, children
+
+from imgprocessor.app import make_web
+from imgprocessor.config.settings import Settings
+from imgprocessor.errors import ConfigurationError
+from imgprocessor.rendering.admission import Admission
+from imgprocessor.rendering.pool import SOCKET, WorkerPool, own_folder
+from imgprocessor.rendering.process import make_locks, make_quarantine, run_folder
+from imgprocessor.rendering.supervisor import Supervisor
+from imgprocessor.storage.locks import Locks
+
+
+@pytest.fixture
+def here(settings: Settings) -> Iterator[Settings]:
+    """Settings whose run folder is the test's; its path is short, as sockets' must be."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield replace(settings, rendering=replace(settings.rendering, run_folder=Path(folder)))
+
+
+def _lead(settings: Settings, complain: Callable[[str], None]) -> None:
+    os.setsid()
+    Supervisor(run_folder(settings), 1, settings, complain).start()
+    signal.pause()
+
+
+@contextlib.contextmanager
+def supervisor(settings: Settings) -> Iterator[tuple[int, "multiprocessing.SimpleQueue[str]"]]:
+    """Run one in a process of its own; yield its number and its complaints."""
+    context = multiprocessing.get_context("fork")
+    said: multiprocessing.SimpleQueue[str] = context.SimpleQueue()
+    process = context.Process(target=_lead, args=(settings, said.put), daemon=True)
+    process.start()
+    try:
+        yield process.pid or 0, said
+    finally:
+        process.kill()
+        process.join()
+
+
+def renderers_of(settings: Settings) -> WorkerPool:
+    """Return what a daemon would have."""
+    return WorkerPool(
+        run_folder(settings),
+        Admission(make_locks(settings.disk_cache), 3),
+        make_quarantine(settings),
+        wait_seconds=5,
+        answer_seconds=15,
+    )
+
+
+def test_a_job_of_another_version_costs_no_renderer(here: Settings) -> None:
+    """While daemons are replaced one by one, some hand over what others cannot read."""
+    pool = renderers_of(here)
+    job = b"cimgprocessor.rendering.job\nJobOfNextYear\n."
+    with supervisor(here) as (leader, _):
+        await_true(pool.are_there)
+        before = children(leader)
+        # There is one renderer: whoever answers the next is that one, or the one in its place.
+        for _ in range(3):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(10)
+                connection.connect(str(run_folder(here) / SOCKET))
+                connection.sendall(struct.pack("<Q", len(job)) + job)
+                assert connection.recv(1) == b""
+        assert children(leader) == before
+
+
+def test_where_none_can_start_nobody_is_told_that_there_are_some(
+    here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgprocessor.rendering.supervisor._python", lambda: "/bin/false")
+    with supervisor(here) as (_, said):
+        await_true(lambda: not said.empty())
+        assert "none can start: status 1" in said.get()
+        pool = renderers_of(here)
+        assert not pool.are_there()
+        ready = make_web(here, pool).test_client().get("/images/-/ready")
+        assert (ready.status_code, ready.get_json()["checks"]["renderers"]) == (
+            503,
+            "there is none",
+        )
+
+
+def test_run_folders_that_nobody_uses_any_more_are_removed(here: Settings, tmp_path: Path) -> None:
+    own = run_folder(here)
+
+    def sibling(named: str) -> Path:
+        return own.with_name(f"imgprocessor-{named}")
+
+    user = os.geteuid()
+    left, used, new, link = (sibling(f"{user}-{digit * 16}") for digit in "0123")
+    others = sibling(f"{user + 1}-{'4' * 16}")
+    something_else = sibling(f"{user}-originals")
+    for folder in (left, used, new, others, something_else):
+        folder.mkdir()
+        (folder / "locks").touch()
+    link.symlink_to(tmp_path)
+    kept = {own, used, new, others, something_else, link}
+    if user == 0:
+        foreign = sibling(f"{user}-{'5' * 16}")
+        foreign.mkdir()
+        os.chown(foreign, 1, -1)
+        kept.add(foreign)
+    for folder in {left, *kept} - {new}:
+        os.utime(folder, (time.time() - 3700,) * 2, follow_symlinks=False)
+    with Locks(used / "locks").held("foreman", 0), supervisor(here):
+        await_true(renderers_of(here).are_there)
+
+    assert set(own.parent.iterdir()) == kept
+    assert tmp_path.exists()
+
+
+def test_a_run_folder_that_was_made_anew_is_closed_to_others(here: Settings) -> None:
+    folder = run_folder(here)
+    folder.chmod(0o750)
+
+    assert run_folder(here) == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
+def test_a_run_folder_that_others_could_write_to_is_refused(here: Settings, mode: int) -> None:
+    run_folder(here).chmod(mode)
+
+    with pytest.raises(ConfigurationError, match="this user's alone"):
+        run_folder(here)
+
+
+def test_a_run_folder_too_long_for_a_socket_is_refused_at_the_start(tmp_path: Path) -> None:
+    (deep := tmp_path / ("x" * 60)).mkdir()
+    with pytest.raises(ConfigurationError, match="too long"):
+        own_folder(deep, "store")
+
+
+def test_a_link_in_the_run_folders_place_is_refused(here: Settings, tmp_path: Path) -> None:
+    folder = run_folder(here)
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+
+    with pytest.raises(ConfigurationError, match="this user's alone"):
+        run_folder(here)

@@ -1,0 +1,133 @@
+"""Request headers: which hints are understood, and what goes into Vary."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgprocessor.request.hints import ACCEPT_CH, Hints, UsedHints, read_hints, vary
+
+ALL = UsedHints(
+    bandwidth=True,
+    save_data=True,
+    rtt=True,
+    downlink=True,
+    screen=True,
+    density=True,
+    formats=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Hints()),
+        ({"HTTP-NW-TYPE": "2G"}, Hints(bandwidth="2g")),
+        ({"HTTP-SCREENSIZE": "360"}, Hints(screen="360")),
+        ({"Save-Data": "on"}, Hints(save_data=True)),
+        ({"Save-Data": "On"}, Hints(save_data=True)),
+        ({"Save-Data": "1"}, Hints()),
+        ({"ECT": "slow-2g"}, Hints(ect="slow-2g")),
+        ({"RTT": "300"}, Hints(rtt_ms=Decimal(300))),
+        ({"RTT": "0"}, Hints(rtt_ms=Decimal(0))),
+        ({"Downlink": "0.45"}, Hints(downlink_mbps=Decimal("0.45"))),
+        ({"Downlink": "-1"}, Hints()),
+        ({"Downlink": "1e3"}, Hints()),
+        ({"Sec-CH-Viewport-Width": "360"}, Hints(viewport_css_pixels=Decimal(360))),
+        ({"Viewport-Width": "360"}, Hints(viewport_css_pixels=Decimal(360))),
+        (
+            {"Sec-CH-Viewport-Width": "360", "Viewport-Width": "999"},
+            Hints(viewport_css_pixels=Decimal(360)),
+        ),
+        (
+            {"Sec-CH-Viewport-Width": "wide", "Viewport-Width": "999"},
+            Hints(viewport_css_pixels=Decimal(999)),
+        ),
+        ({"Sec-CH-DPR": "2.625"}, Hints(dpr=Decimal("2.625"))),
+        ({"DPR": "0"}, Hints()),
+        # Sent twice, as Apache joins it: the first counts, be it good or not.
+        ({"RTT": "100, 2000"}, Hints(rtt_ms=Decimal(100))),
+        ({"RTT": "x, 2000"}, Hints()),
+        ({"ECT": "3g,4g"}, Hints(ect="3g")),
+    ],
+)
+def test_hints_are_understood(headers: dict[str, str], expected: Hints) -> None:
+    assert expected == read_hints({name.lower(): text for name, text in headers.items()})
+
+
+CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "formats"),
+    [
+        (None, {"jpeg"}),
+        ("", {"jpeg"}),
+        ("*/*", {"jpeg"}),
+        ("image/*", {"jpeg"}),
+        ("text/html", set()),
+        (CHROMIUM, {"avif", "webp", "jpeg"}),
+        (f"image/jxl,{CHROMIUM}", {"jxl", "avif", "webp", "jpeg"}),
+        ("image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5", "all but jxl"),
+        ("image/webp", {"webp"}),
+        ("image/WebP;q=0.001", {"webp"}),
+        # Refused, however it is written; and a refusal outweighs whatever else is said.
+        ("image/avif;q=0,image/webp", {"webp"}),
+        ("image/avif; q=0.000 ,image/webp", {"webp"}),
+        ("image/avif ;q = 0.0,image/webp", {"webp"}),
+        ("image/avif,image/avif;q=0", set()),
+        ("image/avif;q=0,image/avif", set()),
+        ("image/jpeg;q=0,*/*", set()),
+        ("image/*;q=0,*/*", set()),
+        # The more particular word counts, as in RFC 9110.
+        ("image/jpeg,*/*;q=0", {"jpeg"}),
+        ("image/avif;q=0.05", {"avif"}),
+        ("image/avif;level=0", {"avif"}),
+        ("image/avif2,ximage/webp", set()),
+        (",;,=, image/webp;;q", {"webp"}),
+    ],
+)
+def test_formats_are_those_that_accept_names(accept: str | None, formats: set[str] | str) -> None:
+    headers = {} if accept is None else {"accept": accept}
+    expected = {"avif", "webp", "png", "jpeg"} if formats == "all but jxl" else formats
+
+    assert expected == set(read_hints(headers).formats)
+
+
+@given(st.dictionaries(st.sampled_from([*ACCEPT_CH.lower().split(", "), "accept"]), st.text()))
+def test_no_header_whatever_is_an_error(headers: dict[str, str]) -> None:
+    read_hints(headers)
+
+
+def test_vary_is_short_enough_for_nginx_to_cache() -> None:
+    """Screen and density never matter together, but even so."""
+    assert len(vary(ALL)) < 128
+
+
+def test_vary_is_empty_when_nothing_can_matter() -> None:
+    nothing = UsedHints(
+        bandwidth=False,
+        save_data=True,
+        rtt=True,
+        downlink=True,
+        screen=False,
+        density=False,
+        formats=False,
+    )
+
+    assert vary(nothing) == ""
+
+
+def test_vary_leaves_out_what_the_policy_does_not_measure() -> None:
+    classic = UsedHints(
+        bandwidth=True,
+        save_data=False,
+        rtt=False,
+        downlink=False,
+        screen=False,
+        density=False,
+        formats=False,
+    )
+
+    assert vary(classic) == "HTTP-NW-TYPE, ECT"

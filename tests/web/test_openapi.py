@@ -1,0 +1,438 @@
+"""The interface as docs/openapi.yaml has it, asked of the whole application in this process."""
+
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import images
+import pytest
+import schemathesis
+from conftest import ROOT
+from flask import Flask
+from hypothesis import HealthCheck, event, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from origins import Wires, origin, public
+from origins import answer as reply
+from schemathesis.checks import CheckFunction, load_all_checks, not_a_server_error
+from schemathesis.core.transport import Response
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from imgprocessor import errors
+from imgprocessor.app import make_web
+from imgprocessor.config.settings import LogSettings, Settings, SigningSettings
+from imgprocessor.errors import BadQuery, ImageError, MethodNotAllowed
+from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.request import parameters
+from imgprocessor.request.hints import HINT_HEADERS
+from imgprocessor.request.signing import (
+    EXPIRES,
+    EXPIRES_PATTERN,
+    SIGNATURE,
+    SIGNATURE_PATTERN,
+    sign,
+)
+from imgprocessor.web.metrics import METRICS_PATH
+
+load_all_checks()
+Case = schemathesis.Case[Any]
+
+RUNNING: list[Flask] = []
+"""The application, last of all: operations know theirs before there is any."""
+
+
+SENT: dict[str, str] = {}
+"""Headers that are sent whatever a case has, as WSGI calls them."""
+
+
+def _running(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    return RUNNING[-1](environ | SENT, start_response)
+
+
+SCHEMA = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.yaml")
+SCHEMA.app = _running
+DOCUMENT: dict[str, Any] = SCHEMA.raw_schema
+CASES = int(os.environ.get("IMGPROCESSOR_OPENAPI_CASES", "1000"))
+
+TOKEN = "a-token-of-sixteen"  # noqa: S105 - guards nothing
+KEY = "a-key-of-no-less-than-thirty-two-characters"
+
+OF_BODIES: list[CheckFunction] = [
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+CONFORMANCE: list[CheckFunction] = [
+    checks.status_code_conformance,
+    checks.response_headers_conformance,
+    *OF_BODIES,
+]
+
+OF_THE_BODY = {"content-type", "content-length"}
+"""Not described as headers (OpenAPI 3.1, 4.8.16.1), but where a HEAD has them, too."""
+
+ONLY_RENDERING_TELLS = OF_THE_BODY | {"content-dpr", "image-decision"}
+ITS_OWN = {"server-timing"}
+UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
+BY_PROXY = {"Via", "Forwarded", "X-Forwarded-For"}
+SECURE = {
+    "Content-Security-Policy",
+    "Cross-Origin-Resource-Policy",
+    "Referrer-Policy",
+    "X-Content-Type-Options",
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Small originals, and a token for purges."""
+    folder: Path = tmp_path_factory.mktemp("openapi")
+    images.save(folder / "originals" / "nasa.jpeg", images.texture((60, 40)), "JPEG")
+    clear = images.four_colours((30, 20)).convert("RGBA")
+    images.save(folder / "originals" / "a b" / "c.png", clear, "PNG")
+    (folder / "originals" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0broken")
+    (folder / "token").write_text(TOKEN)
+    (folder / "token").chmod(0o600)
+    delivered = load_settings(DEFAULT_CONF, Overrides(originals=folder / "originals"))
+    return replace(
+        delivered,
+        log=LogSettings(folder / "requests.log"),
+        disk_cache=replace(delivered.disk_cache, folder=folder / "cache"),
+        purge=replace(delivered.purge, token_file=folder / "token"),
+    )
+
+
+@pytest.fixture(scope="module")
+def web(small: Settings) -> Iterator[Flask]:
+    """The application."""
+    web = make_web(small)
+    RUNNING.append(web)
+    yield web
+    RUNNING.clear()
+    SENT.clear()
+
+
+@pytest.fixture
+def signed_web(small: Settings, tmp_path: Path) -> Iterator[Flask]:
+    """One where links must be signed."""
+    keys = tmp_path / "keys"
+    keys.write_text(KEY)
+    keys.chmod(0o600)
+    web = make_web(replace(small, signing=SigningSettings(keys)))
+    RUNNING.append(web)
+    yield web
+    RUNNING.pop()
+
+
+def _cases(path: str, method: str) -> st.SearchStrategy[Case]:
+    """What the document allows, and, where there is anything to be wrong, what it does not."""
+    operation = SCHEMA[path][method]
+    right = operation.as_strategy(GenerationMode.POSITIVE)
+    if "parameters" not in DOCUMENT["paths"][path][method.lower()]:
+        return right
+    return right | operation.as_strategy(GenerationMode.NEGATIVE)
+
+
+@st.composite
+def _pictures(draw: st.DrawFn) -> Case:
+    """Mostly of an original that is there, and small, or nothing but large 404s would be made."""
+    case = draw(_cases("/images/", "GET"))
+    case.query = {**(case.query or {})}
+    case.headers["Accept"] = draw(
+        st.sampled_from(["*/*", "image/avif,image/webp,*/*", "image/webp", "application/json", "x"])
+    )
+    if draw(st.integers(0, 9)):
+        case.query["name"] = draw(st.sampled_from(["nasa.jpeg", "a b/c.png", "broken.jpg", "none"]))
+        if draw(st.integers(0, 19)):
+            case.query.pop("url", None)  # both are a 400
+    for side in ("width", "height"):
+        if isinstance(case.query.get(side), int) and draw(st.integers(0, 19)):
+            case.query[side] = draw(st.integers(0, 99))
+    return case
+
+
+def _documented(case: Case, status: int) -> set[str]:
+    """Return the names of the headers that an answer may have."""
+    answer = DOCUMENT["paths"][case.path][case.method.lower()]["responses"][str(status)]
+    if "$ref" in answer:
+        answer = DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    return {name.lower() for name in answer.get("headers", {})} | OF_THE_BODY
+
+
+def _checked(case: Case, conformance: list[CheckFunction]) -> tuple[Response, dict[str, str]]:
+    """Ask, check the answer against the document; return it with its headers."""
+    answer = case.call()
+    # A HEAD has no body, and may have no type.
+    applying = [check for check in conformance if case.method != "HEAD" or check not in OF_BODIES]
+    case.validate_response(answer, checks=applying)
+    headers = {name.lower(): ", ".join(values) for name, values in answer.headers.items()}
+    assert headers.keys() <= _documented(case, answer.status_code)
+    return answer, headers
+
+
+def _asked(case: Case) -> tuple[Response, dict[str, str]]:
+    """Ask and check where nothing may be this server's fault."""
+    answer, headers = _checked(case, [not_a_server_error, *CONFORMANCE])
+    event(f"{case.method} {case.path} {answer.status_code}")
+    return answer, headers
+
+
+bounded = hypothesis_settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.usefixtures("web")
+@hypothesis_settings(bounded, max_examples=CASES * 8 // 10)
+@given(_pictures())
+def test_pictures_are_as_documented(case: Case) -> None:
+    """A HEAD says the same as a GET, and an ETag is good for a 304."""
+    got, headers = _asked(case)
+    case.method, case.operation = "HEAD", SCHEMA["/images/"]["HEAD"]
+    head, heads = _asked(case)
+
+    assert head.content == b""
+    if got.status_code != UNPROCESSABLE:  # which no HEAD can know, because it reads no pixels
+        assert head.status_code == got.status_code
+        for name in (headers.keys() | heads.keys()) - ITS_OWN:
+            if name not in ONLY_RENDERING_TELLS:
+                assert heads.get(name) == headers.get(name), name
+    if "etag" in headers:
+        again = case.call(headers={"If-None-Match": headers["etag"]})
+        assert again.status_code == HTTPStatus.NOT_MODIFIED
+        assert again.headers["etag"] == [headers["etag"]]
+        other = case.call(headers={"If-None-Match": '"other"'})
+        assert other.status_code == HTTPStatus.OK
+
+
+PROOFS = ["for ever", "for a while", "expired", "wrong", "absent"]
+
+
+def _prove(case: Case, how: str) -> bool:
+    """Sign a link, or do as if; return whether it is good. One that makes no sense never is."""
+    plain = {name: value for name, value in case.query.items() if name not in {SIGNATURE, EXPIRES}}
+    case.query = plain
+    expires = {"for a while": int(time.time()) + 100, "expired": 1}.get(how)
+    try:
+        signed = sign(urlencode(plain, doseq=True), KEY if how != "wrong" else KEY[::-1], expires)
+    except BadQuery:
+        return False
+    if how != "absent":
+        case.query = plain | {SIGNATURE: signed.rpartition(f"{SIGNATURE}=")[2]}
+    if expires is not None:
+        case.query[EXPIRES] = expires
+    return how in {"for ever", "for a while"}
+
+
+@pytest.mark.usefixtures("web", "signed_web")
+@hypothesis_settings(bounded, max_examples=CASES // 10)
+@given(_pictures(), st.sampled_from(PROOFS))
+def test_signed_pictures_are_as_documented(case: Case, how: str) -> None:
+    is_good = _prove(case, how)
+    got, headers = _asked(case)
+    case.method, case.operation = "HEAD", SCHEMA["/images/"]["HEAD"]
+    head, _ = _asked(case)
+
+    if got.status_code != UNPROCESSABLE:
+        assert head.status_code == got.status_code
+    if got.status_code != HTTPStatus.BAD_REQUEST:
+        assert (got.status_code == HTTPStatus.FORBIDDEN) == (not is_good)
+        assert (headers.get("image-error") == "bad-signature") == (not is_good)
+
+
+@pytest.mark.usefixtures("web")
+@hypothesis_settings(bounded, max_examples=CASES // 10)
+@given(_cases("/images/-/purge", "POST"), st.sampled_from([TOKEN, TOKEN, TOKEN, "wrong", ""]))
+def test_purges_are_as_documented(case: Case, token: str) -> None:
+    SENT["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    answer, _ = _asked(case)
+
+    assert (answer.status_code == HTTPStatus.UNAUTHORIZED) == (token != TOKEN)
+
+
+OTHERS = [
+    (path, method.upper())
+    for path, methods in DOCUMENT["paths"].items()
+    for method in methods
+    if (path, method)
+    not in {("/images/", "get"), ("/images/", "head"), ("/images/-/purge", "post")}
+]
+
+
+@pytest.mark.usefixtures("web")
+@hypothesis_settings(bounded, max_examples=CASES // 10)
+@given(
+    st.sampled_from(OTHERS).flatmap(lambda other: _cases(*other)),
+    st.dictionaries(
+        st.sampled_from(
+            ["Accept", "Host", "ECT", "If-None-Match", "If-Modified-Since", *sorted(BY_PROXY)]
+        ),
+        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.strip),
+    ),
+)
+def test_all_else_is_as_documented(case: Case, headers: dict[str, str]) -> None:
+    case.headers.update(headers)
+    answer, _ = _asked(case)
+
+    if case.path == METRICS_PATH and case.method != "POST":
+        by_proxy = bool(headers.keys() & BY_PROXY)
+        assert (answer.status_code == HTTPStatus.NOT_FOUND) == by_proxy
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_node_that_is_not_ready_is_as_documented(
+    small: Settings, tmp_path: Path, method: str
+) -> None:
+    shutil.copytree(small.originals.root, tmp_path / "originals")
+    originals = replace(small.originals, root=tmp_path / "originals")
+    RUNNING.append(make_web(replace(small, originals=originals)))
+    shutil.rmtree(tmp_path / "originals")
+
+    try:
+        answer, _ = _checked(SCHEMA["/images/-/ready"][method].Case(), CONFORMANCE)
+    finally:
+        RUNNING.pop()
+
+    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+ELSEWHERE = {
+    "http://a.example/small.png": None,
+    "http://a.example/gone.png": "not-found",
+    "http://a.example/odd.png": "origin-failed",
+    "http://a.example/none.html": "unsupported-original",
+    "http://other.example/small.png": "origin-forbidden",
+    "http://a.example:8080/small.png": "bad-query",
+    "https://a.example/small.png": "origin-timeout",  # no TLS is spoken there
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_originals_from_elsewhere_are_as_documented(
+    small: Settings, tmp_path: Path, method: str
+) -> None:
+    replies = {
+        "/small.png": reply(images.encoded(images.four_colours((30, 20)), "PNG")),
+        "/gone.png": reply(b"", "404 Not Found"),
+        "/odd.png": reply(b"", "500 Odd"),
+        "/none.html": reply(b"<html>"),
+    }
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(replies[request.split(b" ")[1].decode()])
+
+    folder = str(tmp_path / "remote")
+    remote = replace(small.remote, hosts=("a.example",), folder=Path(folder), connect_seconds=1)
+    with origin(behave) as there:
+        fetcher = Fetcher(remote, resolve=public, dial=Wires(there.port).dial)
+        RUNNING.append(make_web(replace(small, remote=remote), fetcher=fetcher))
+        found = {}
+        try:
+            for url in ELSEWHERE:
+                case = SCHEMA["/images/"][method].Case(query={"url": url})
+                _, headers = _checked(case, CONFORMANCE)
+                found[url] = headers.get("image-error")
+        finally:
+            RUNNING.pop()
+
+    # No HEAD reads pixels.
+    unread = {"http://a.example/none.html": None} if method == "HEAD" else {}
+    assert found == ELSEWHERE | unread
+
+
+ERRORS = [
+    error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, ImageError) and error is not ImageError
+]
+
+
+@pytest.mark.parametrize("accept", ["image/jpeg", "application/json"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "error", [error for error in ERRORS if error is not MethodNotAllowed], ids=lambda e: e.code
+)
+def test_every_failure_is_as_documented(
+    web: Flask, monkeypatch: pytest.MonkeyPatch, error: type[ImageError], method: str, accept: str
+) -> None:
+    """Those, too, that no single request can cause."""
+
+    def fail() -> None:
+        raise BadQuery(["width: is wrong"]) if error is BadQuery else error()
+
+    monkeypatch.setitem(web.view_functions, "images", fail)
+    case = SCHEMA["/images/"][method].Case(query={"name": "nasa.jpeg"}, headers={"Accept": accept})
+    answer, headers = _checked(case, CONFORMANCE)
+
+    assert (answer.status_code, headers["image-error"]) == (error.status, error.code)
+    assert ("retry-after" in headers) == error.is_passing
+
+
+# The document against the code.
+
+
+def _parameters(where: str) -> set[str]:
+    described = DOCUMENT["components"]["parameters"]
+    used = DOCUMENT["paths"]["/images/"]["get"]["parameters"]
+    named = [described[one["$ref"].rpartition("/")[2]] for one in used]
+    return {one["name"] for one in named if one["in"] == where}
+
+
+def test_every_parameter_and_every_hint_is_documented() -> None:
+    assert _parameters("query") == {*parameters.PARAMETERS, SIGNATURE, EXPIRES}
+    known = {name.lower() for name in _parameters("header")}
+    conditions, claims = {"if-none-match", "if-modified-since"}, {"imagekey", "imagekey-proof"}
+    # A header Accept may not be described (OpenAPI 3.1, 4.8.12.2.1).
+    assert known == {*HINT_HEADERS, *conditions, *claims} - {"accept"}
+
+
+def test_proofs_are_documented_as_they_are_spelled() -> None:
+    described = DOCUMENT["components"]["parameters"]
+    expires = described[EXPIRES]["schema"]
+
+    assert described[SIGNATURE]["schema"]["pattern"] == f"^{SIGNATURE_PATTERN}$"
+    for moment, is_one in (
+        (expires["minimum"] - 1, False),
+        (expires["minimum"], True),
+        (expires["maximum"], True),
+        (expires["maximum"] + 1, False),
+    ):
+        assert bool(re.fullmatch(EXPIRES_PATTERN, str(moment))) == is_one, moment
+
+
+def test_names_and_urls_are_as_long_as_documented() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+
+    assert schemas["name"]["maxLength"] == parameters.MAX_NAME_BYTES
+    assert schemas["url"]["maxLength"] == parameters.MAX_URL_BYTES
+
+
+def test_every_answer_but_a_304_is_documented_with_what_makes_it_safe() -> None:
+    named = DOCUMENT["components"]["responses"]
+    own = {
+        f"{method} {path} {status}": answer
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+        for status, answer in operation["responses"].items()
+        if "$ref" not in answer
+    }
+    for name, answer in (named | own).items():
+        expected = set() if name == "still_good" else SECURE
+        assert SECURE & answer["headers"].keys() == expected, name
+    for name in SECURE:
+        assert DOCUMENT["components"]["headers"][name]["required"] is True
+
+
+def test_every_error_is_documented_with_its_status() -> None:
+    responses = DOCUMENT["paths"]["/images/"]["get"]["responses"]
+
+    assert DOCUMENT["components"]["schemas"]["code"]["enum"] == [error.code for error in ERRORS]
+    assert {str(error.status) for error in ERRORS} - {"405"} == set(responses) - {"200", "304"}
