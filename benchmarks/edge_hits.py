@@ -112,7 +112,8 @@ def _understanding(settings: Settings) -> Understand:
     @cache
     def understand(query: str, hints: tuple[str | None, ...]) -> Planned:
         pairs = zip(HINT_HEADERS, hints, strict=True)
-        return delivery.understand(Incoming(query, {name: hint for name, hint in pairs if hint}))
+        headers = {name: hint for name, hint in pairs if hint}
+        return delivery.understand(Incoming(query, headers)).require()
 
     return understand
 

@@ -34,7 +34,7 @@ from imgprocessor.rendering.process import run_folder
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.delivery import Incoming
 from imgprocessor.service.purge import PurgeRequest
-from imgprocessor.web.pictures import add_page
+from imgprocessor.web.pages import add_page
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
@@ -140,7 +140,7 @@ def _render(options: argparse.Namespace) -> int:
         urlencode({"name": file.name, **given}, quote_via=quote), dict(options.header)
     )
     delivery = make_delivery(settings)
-    answer = delivery.render(delivery.find(request))
+    answer = delivery.render(delivery.find(delivery.understand(request)))
     rendition = answer.rendition
     if options.output is None:
         sys.stdout.buffer.write(rendition.body)

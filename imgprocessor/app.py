@@ -19,6 +19,7 @@ from imgprocessor.load import Overrides, answers_digest, load_policy, load_setti
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Originals
 from imgprocessor.originals.remote import Remote
+from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.job import DirectRenderer, Renderer
 from imgprocessor.rendering.pool import WorkerPool, most_seconds
@@ -74,17 +75,17 @@ def make_web(
     Raises:
         ConfigurationError: the policy is wrong, or something that must be there is not.
     """
-    delivery = make_delivery(settings, keeps=True, renderer=pool, fetcher=fetcher)
+    policy = load_policy(settings)
+    delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool, fetcher=fetcher)
     placeholder = Placeholder(
-        settings.placeholder.file, delivery, settings.pixels, settings.originals
+        settings.placeholder.file, delivery, make_locks(settings.disk_cache), settings.originals
     )
     if pool is not None:
         threading.Thread(target=placeholder.prepare, daemon=True).start()
     log = RequestLog(settings.log.file)
     # Two Pillows can lie over each other: which one is loaded is worth a line.
-    begin = {"time": utc_now(), "pid": os.getpid(), "started": VERSIONS}
-    log.write(begin)
-    metrics = make_metrics(settings, pool) if settings.metrics.enabled else None
+    log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
+    metrics = make_metrics(settings, policy, pool) if settings.metrics.enabled else None
     web = create_web(
         delivery,
         placeholder,
@@ -93,9 +94,9 @@ def make_web(
         metrics=metrics,
         signing=make_signing(settings),
     )
-    root, disk_cache = settings.originals.root, Path(settings.disk_cache.folder)
     remote = settings.remote.folder if settings.remote.hosts else None
-    add_health(web, Readiness(root, disk_cache, remote, pool), answers_digest(settings))
+    ready = Readiness(settings.originals.root, settings.disk_cache.folder, remote, pool)
+    add_health(web, ready, answers_digest(settings, policy))
     if metrics is not None:
         add_metrics(web, metrics)
     purger = make_purger(settings, delivery)
@@ -104,14 +105,14 @@ def make_web(
     return web
 
 
-def make_metrics(settings: Settings, pool: WorkerPool | None = None) -> Metrics:
+def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = None) -> Metrics:
     """Make the part that counts, what waits for the renderers included.
 
     Raises:
         ConfigurationError: as `load_policy` does.
     """
     folder = settings.disk_cache.folder
-    metrics = Metrics(folder / "metrics", load_policy(settings), Complaints())
+    metrics = Metrics(folder / "metrics", policy, Complaints())
     caps = {
         "renditions": settings.disk_cache.max_renditions_bytes,
         "masters": settings.disk_cache.max_masters_bytes,
@@ -165,7 +166,7 @@ def make_metrics(settings: Settings, pool: WorkerPool | None = None) -> Metrics:
                 ("state",),
             )
         )
-    about = (metadata.version("imgprocessor"), PILLOW, answers_digest(settings))
+    about = (metadata.version("imgprocessor"), PILLOW, answers_digest(settings, policy))
     labels = ("version", "pillow", "policy")
     metrics.watch(Watched("imgprocessor_build_info", "What runs here.", lambda: {about: 1}, labels))
     return metrics
@@ -178,7 +179,7 @@ def edge_configuration(cache: Cache, settings: Settings, site: Site) -> str:
         ConfigurationError: as `load_policy` does.
     """
     policy = load_policy(settings)
-    return configuration(cache, settings, policy, answers_digest(settings), site)
+    return configuration(cache, settings, policy, answers_digest(settings, policy), site)
 
 
 def make_purger(settings: Settings, delivery: Delivery) -> Purger:
@@ -197,12 +198,13 @@ def make_signing(settings: Settings) -> Signing | None:
         ConfigurationError: the keys cannot be read, or are wrong.
     """
     keys = signing_keys(settings.signing)
-    return Signing(keys, settings.pixels.max_output_side_pixels) if keys else None
+    return Signing(keys) if keys else None
 
 
 def make_delivery(
     settings: Settings,
     *,
+    policy: Policy | None = None,
     keeps: bool = False,
     renderer: Renderer | None = None,
     fetcher: Fetcher | None = None,
@@ -211,6 +213,7 @@ def make_delivery(
 
     Args:
         settings: with absolute paths.
+        policy: where it was read already.
         keeps: whether what is made is kept on disk; a command that runs once has no use for it.
         renderer: who makes renditions; this process itself, where nobody is named.
         fetcher: what fetches originals from elsewhere, where it is not the usual.
@@ -218,14 +221,14 @@ def make_delivery(
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.
     """
-    policy, disk_cache = load_policy(settings), settings.disk_cache
+    disk_cache = settings.disk_cache
     masters = make_masters(settings, keeps=keeps)
     renditions = make_disk_cache(
         disk_cache, "renditions", disk_cache.max_renditions_bytes if keeps else 0
     )
-    generations = Generations(Path(disk_cache.folder))
+    generations = Generations(disk_cache.folder)
     return Delivery(
-        policy=policy,
+        policy=policy or load_policy(settings),
         originals=_originals(settings.originals),
         remote=_remote(settings, generations, fetcher, keeps=keeps),
         pixels=settings.pixels,

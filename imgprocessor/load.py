@@ -58,14 +58,10 @@ def load_policy(settings: Settings) -> Policy:
     return policy
 
 
-def answers_digest(settings: Settings) -> str:
+def answers_digest(settings: Settings, policy: Policy) -> str:
     """Return eight characters that change with whatever can change an answer to one request, but
     for the originals: a cache in front that has them in its keys forgets all when they change.
-
-    Raises:
-        ConfigurationError: as `load_policy` does.
     """
-    policy = load_policy(settings)
     parts: list[object] = [policy, settings.pixels, settings.freshness, SHAPED_BY]
     # What was not always there counts where it is used: the digests of others stay as they were.
     if policy.allowed != Allowed():

@@ -29,7 +29,7 @@ from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.edge.writers import Site
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
-from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_settings
+from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_policy, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HTTPD = Path("/usr/sbin/apache2")
@@ -285,7 +285,7 @@ def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: P
         "IMG_LISTEN": f"*:{port}",
         "IMG_CACHE": state / "cache",
         "IMG_LOCKS": locks,
-        "IMG_CACHE_WORD": answers_digest(settings),
+        "IMG_CACHE_WORD": answers_digest(settings, load_policy(settings)),
         "IMG_PROCESSES": 2,
         "IMG_THREADS": 24,
     }

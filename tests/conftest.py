@@ -1,6 +1,7 @@
 """What most tests need: a folder of originals, a service over it, and a web client."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from imgprocessor.config.settings import LogSettings, OriginalsSettings, Setting
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
-from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.delivery import Delivery, Found, Incoming
 
 pytest_plugins = ["measures", "visitors"]
 
@@ -77,3 +78,12 @@ def client(settings: Settings) -> FlaskClient:
 def limits() -> OriginalsSettings:
     """The limits that are delivered."""
     return OriginalsSettings()
+
+
+def find(
+    delivery: Delivery, query_string: str | Incoming, headers: Mapping[str, str] = {}
+) -> Found:
+    """Find what a request asks for, without its pixels."""
+    if isinstance(query_string, str):
+        query_string = Incoming(query_string, headers)
+    return delivery.find(delivery.understand(query_string))

@@ -54,7 +54,7 @@ class Sweep:
 
 def _plan(width: int) -> Plan:
     delivery = make_delivery(load_settings(DEFAULT_CONF, Overrides(originals=Path("/"))))
-    return delivery.understand(Incoming(f"name=a&width={width}&dpr=1", {})).plan
+    return delivery.understand(Incoming(f"name=a&width={width}&dpr=1", {})).require().plan
 
 
 def _render(file: bytes, plan: Plan) -> str:

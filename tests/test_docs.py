@@ -22,6 +22,7 @@ from imgprocessor.policy import imagekey
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.request import hints, parameters
+from imgprocessor.request.parameters import parse
 from imgprocessor.request.signing import Signing, sign
 
 README = (ROOT / "README.md").read_text()
@@ -151,7 +152,7 @@ def test_the_python_in_readme_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     exec(_snippet("python"), known)  # noqa: S102 - what is documented
 
-    expires = Signing(("k" * 32,), 4096).require(known["url"].partition("?")[2], time.time())
+    expires = Signing(("k" * 32,)).require(parse(known["url"].partition("?")[2], 4096), time.time())
     assert 3595 <= (expires or 0) - time.time() <= 3600
 
 
@@ -175,7 +176,7 @@ def test_the_javascript_in_readme_signs(parameters: dict[str, object]) -> None:
     done = subprocess.run(node, check=True, capture_output=True, text=True)
     url = done.stdout.strip()
 
-    expires = Signing(("k" * 32,), 4096).require(url.partition("?")[2], 0)
+    expires = Signing(("k" * 32,)).require(parse(url.partition("?")[2], 4096), 0)
     assert expires == parameters.get("expires")
     assert sign(url, "k" * 32, expires).rpartition("=")[2] == url.rpartition("=")[2]
 

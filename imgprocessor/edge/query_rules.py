@@ -42,18 +42,49 @@ def query_steps(
 
     Originals come from these hosts, too. `signed`: a link must be signed, or it has no key.
     """
-    spellings = {name: [name] for name in (*PARAMETERS, *(PROOFS if signed else ()))}
-    for old, name in OLD_SPELLINGS.items():
-        spellings[name].append(old)
     yield step("several", QUERY, Rule("&", "&"), why="there is more than the name")
-    either = ("|".join(names) for names in spellings.values())
-    pairs = "|".join(f"(?:{names})(?:=[^&]*)?&(?:.*&)?(?:{names})" for names in either)
-    twice = Rule(f"{BEGIN}(?:{pairs})(?:[=&]|$)", _REFUSED)
-    yield asked("twice", twice, why="a parameter given twice is a 400")
+    yield _twice_step(signed=signed)
     wrong = f"{BEGIN}(?:name=[^&].*&url=[^&]|url=[^&].*&name=[^&])" if hosts else f"{BEGIN}url=[^&]"
     why = "a name and a URL are a 400" if hosts else "originals from elsewhere are a 400"
     yield asked("elsewhere", Rule(wrong, _REFUSED), why=why)
     yield from _url_steps(hosts) if hosts else _name_steps()
+    yield from _author_steps(policy, pixels)
+    if signed:
+        yield from _proof_steps()
+    yield Step(
+        "refused",
+        "{twice}{elsewhere}{width}{height}{asked_fit}{quality}{max_bytes}{format}"
+        f"{''.join(f'{{{name}}}' for name in PROOFS) if signed else ''}|{{name}}",
+        (Rule(_REFUSED + ".*[|]|[|]$", _REFUSED),),
+        why="what is answered with a 400 has no key",
+    )
+    yield Step("box", "{width}x{height}", (Rule("^(.*[0-9].*)$", r"\1"),), NONE, when=SIDES)
+    yield Step(
+        "fit",
+        "{asked_fit} {box}",
+        (
+            Rule(f" {NONE}$", NONE),
+            Rule(f"^{Fit.COVER.value} (?:x|[0-9]+x$)", Fit.FORCE.value),
+            Rule("^([a-z]+) ", r"\1"),
+        ),
+        NONE,
+        when=SIDES,
+        why="with one side free there is nothing to cut off",
+    )
+
+
+def _twice_step(*, signed: bool) -> Step:
+    spellings = {name: [name] for name in (*PARAMETERS, *(PROOFS if signed else ()))}
+    for old, name in OLD_SPELLINGS.items():
+        spellings[name].append(old)
+    either = ("|".join(names) for names in spellings.values())
+    pairs = "|".join(f"(?:{names})(?:=[^&]*)?&(?:.*&)?(?:{names})" for names in either)
+    twice = Rule(f"{BEGIN}(?:{pairs})(?:[=&]|$)", _REFUSED)
+    return asked("twice", twice, why="a parameter given twice is a 400")
+
+
+def _author_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
+    """Yield the steps of what a page's author writes, but for the name."""
     for side in ("width", "height"):
         limit = side_pattern(policy, pixels.max_output_side_pixels)
         yield asked(
@@ -89,28 +120,6 @@ def query_steps(
         Rule(f"{BEGIN}format=({offered}){END}", r"\1"),
         Rule(f"{BEGIN}format=auto{END}", ""),
         Rule(f"{BEGIN}format=[^&]", _REFUSED),
-    )
-    if signed:
-        yield from _proof_steps()
-    yield Step(
-        "refused",
-        "{twice}{elsewhere}{width}{height}{asked_fit}{quality}{max_bytes}{format}"
-        f"{''.join(f'{{{name}}}' for name in PROOFS) if signed else ''}|{{name}}",
-        (Rule(_REFUSED + ".*[|]|[|]$", _REFUSED),),
-        why="what is answered with a 400 has no key",
-    )
-    yield Step("box", "{width}x{height}", (Rule("^(.*[0-9].*)$", r"\1"),), NONE, when=SIDES)
-    yield Step(
-        "fit",
-        "{asked_fit} {box}",
-        (
-            Rule(f" {NONE}$", NONE),
-            Rule(f"^{Fit.COVER.value} (?:x|[0-9]+x$)", Fit.FORCE.value),
-            Rule("^([a-z]+) ", r"\1"),
-        ),
-        NONE,
-        when=SIDES,
-        why="with one side free there is nothing to cut off",
     )
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from imgprocessor.errors import BadQuery
 from imgprocessor.formats import FORMATS, PLAINEST, Format
 from imgprocessor.policy.limits import refused
 from imgprocessor.policy.table import ANY_BANDWIDTH, DENSITIES, SIZED, Cell, Policy
@@ -40,13 +39,13 @@ class Decision:
     """Whether the class is worse than the default, so that a better network pays soon."""
 
 
-def negotiate(query: ImageQuery, client: Hints, policy: Policy) -> Decision:
+def negotiate(query: ImageQuery, hints: Hints, policy: Policy) -> Decision:
     """Look a visitor up in the table. What the table does not know counts as not given."""
-    bandwidth, bandwidth_from = _find_bandwidth(query, client, policy)
+    bandwidth, bandwidth_from = _find_bandwidth(query, hints, policy)
     screen, screen_from = None, "box"
     if query.box is None:
-        screen, screen_from = _find_screen(query, client, policy)
-    dpr, dpr_from = _find_dpr(query, client)
+        screen, screen_from = _find_screen(query, hints, policy)
+    dpr, dpr_from = _find_dpr(query, hints)
     return Decision(
         bandwidth=bandwidth,
         bandwidth_from=bandwidth_from,
@@ -55,25 +54,21 @@ def negotiate(query: ImageQuery, client: Hints, policy: Policy) -> Decision:
         dpr=dpr,
         dpr_from=dpr_from,
         cell=policy.cells[screen or SIZED, bandwidth],
-        formats=_find_formats(query, client, policy),
+        formats=_find_formats(query, hints, policy),
         is_degraded=policy.rank(bandwidth) < policy.rank(policy.default_bandwidth),
     )
 
 
-def require_offered(query: ImageQuery, policy: Policy) -> None:
-    """Check that a query names a format that the policy offers, and what its ladder has.
-
-    Raises:
-        BadQuery: it does not.
+def not_offered(query: ImageQuery, policy: Policy) -> list[str]:
+    """Return what a query asks for and the policy does not have: a format that it does not offer,
+    sizes and limits that are not on its ladder.
     """
     problems = refused(query, policy.allowed)
     offered = on_request(policy)
     if query.format is not None and query.format not in offered:
         words = ", ".join(("auto", *offered))
-        wrong = f"format={query.format}: the policy does not offer it; there are {words}"
-        problems.append(wrong)
-    if problems:
-        raise BadQuery(problems)
+        problems.append(f"format={query.format}: the policy does not offer it; there are {words}")
+    return problems
 
 
 def uses(query: ImageQuery, policy: Policy) -> UsedHints:
@@ -94,18 +89,18 @@ def uses(query: ImageQuery, policy: Policy) -> UsedHints:
     )
 
 
-def _find_bandwidth(query: ImageQuery, client: Hints, policy: Policy) -> tuple[str, str]:
-    for text, source in ((query.bandwidth, "query"), (client.bandwidth, OLD_BANDWIDTH)):
+def _find_bandwidth(query: ImageQuery, hints: Hints, policy: Policy) -> tuple[str, str]:
+    for text, source in ((query.bandwidth, "query"), (hints.bandwidth, OLD_BANDWIDTH)):
         known = _known_bandwidth(text, policy)
         if known is not None:
             return known, source
-    if client.save_data and policy.save_data_bandwidth is not None:
+    if hints.save_data and policy.save_data_bandwidth is not None:
         return policy.save_data_bandwidth, SAVE_DATA
     candidates = []
-    named = _known_bandwidth(client.ect if client.ect != ANY_BANDWIDTH else None, policy)
+    named = _known_bandwidth(hints.ect if hints.ect != ANY_BANDWIDTH else None, policy)
     if named is not None:
         candidates.append((named, ECT))
-    met = _met_bounds(client, policy)
+    met = _met_bounds(hints, policy)
     if met is not None:
         candidates.append(met)
     if candidates:
@@ -119,10 +114,10 @@ def _known_bandwidth(text: str | None, policy: Policy) -> str | None:
     return text if any(text == known.name for known in policy.bandwidths) else None
 
 
-def _met_bounds(client: Hints, policy: Policy) -> tuple[str, str] | None:
+def _met_bounds(hints: Hints, policy: Policy) -> tuple[str, str] | None:
     """Return the worst class one of whose bounds the measured hints meet, and which hint did."""
-    rtt = client.rtt_ms if policy.measures_rtt else None
-    downlink = client.downlink_mbps if policy.measures_downlink else None
+    rtt = hints.rtt_ms if policy.measures_rtt else None
+    downlink = hints.downlink_mbps if policy.measures_downlink else None
     if rtt is None and downlink is None:
         return None
     for known in policy.bandwidths:
@@ -136,13 +131,13 @@ def _met_bounds(client: Hints, policy: Policy) -> tuple[str, str] | None:
     return None
 
 
-def _find_screen(query: ImageQuery, client: Hints, policy: Policy) -> tuple[str, str]:
-    for text, source in ((query.screen, "query"), (client.screen, OLD_SCREEN)):
+def _find_screen(query: ImageQuery, hints: Hints, policy: Policy) -> tuple[str, str]:
+    for text, source in ((query.screen, "query"), (hints.screen, OLD_SCREEN)):
         known = _known_screen(text, policy)
         if known is not None:
             return known, source
-    if client.viewport_css_pixels is not None:
-        return _screen_of(client.viewport_css_pixels, policy), VIEWPORT_WIDTH[0]
+    if hints.viewport_css_pixels is not None:
+        return _screen_of(hints.viewport_css_pixels, policy), VIEWPORT_WIDTH[0]
     return policy.default_screen, "default"
 
 
@@ -163,18 +158,18 @@ def _screen_of(css_pixels: Decimal, policy: Policy) -> str:
     raise AssertionError("the last screen takes the rest")
 
 
-def _find_dpr(query: ImageQuery, client: Hints) -> tuple[Decimal, str]:
+def _find_dpr(query: ImageQuery, hints: Hints) -> tuple[Decimal, str]:
     if query.dpr is not None:
         return query.dpr, "query"
-    if client.dpr is not None:
-        return client.dpr, DENSITY[0]
+    if hints.dpr is not None:
+        return hints.dpr, DENSITY[0]
     return DENSITIES[0], "default"
 
 
-def _find_formats(query: ImageQuery, client: Hints, policy: Policy) -> tuple[Format, ...]:
+def _find_formats(query: ImageQuery, hints: Hints, policy: Policy) -> tuple[Format, ...]:
     if query.format is not None and query.format in on_request(policy):
         return (query.format,)
-    return choose_formats(client.formats, policy)
+    return choose_formats(hints.formats, policy)
 
 
 def choose_formats(welcome: frozenset[Format], policy: Policy) -> tuple[Format, ...]:

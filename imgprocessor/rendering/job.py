@@ -26,6 +26,8 @@ class Job:
     """What the time went to so far."""
     began: Generation
     """When the answer was begun: nothing is kept of what was purged since."""
+    takes_place: bool = True
+    """Whether it counts among the jobs that admission control lets in."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class WorkerPool:
         plan = repr(job.plan)
         self._quarantine.check(job.original, plan)
         job = replace(job, originals=job.originals.for_another_process(job.original))
-        with self._admission.taken():
+        with self._admission.taken() if job.takes_place else contextlib.nullcontext():
             deaths = 0
             while True:
                 made = self._tried(job)

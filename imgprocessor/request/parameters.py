@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from string import ascii_lowercase, ascii_uppercase
 from typing import TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from imgprocessor.errors import BadQuery, OriginForbidden
+from imgprocessor.errors import BadQuery, ImageError, OriginForbidden
 from imgprocessor.formats import FORMATS, Format
 from imgprocessor.geometry import Box, Fit
 from imgprocessor.request.urls import is_allowed, is_url, read_url, spelled_url
@@ -74,22 +75,42 @@ class ImageQuery:
     format: Format | None = None
 
 
+@dataclass(frozen=True)
+class ParsedQuery:
+    """A query string after its one parse."""
+
+    query: ImageQuery
+    """Everything that could be read."""
+    problems: tuple[str, ...]
+    """What is wrong, and what would be right; empty where all is well."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Parameters that are not of a picture, in order, as they are spelled."""
+
+    def require(self) -> ImageQuery:
+        """Return the query, where nothing is wrong with it.
+
+        Raises:
+            BadQuery: naming every parameter that is wrong, and what would be right.
+        """
+        if self.problems:
+            raise BadQuery(list(self.problems))
+        return self.query
+
+
 def parse_query(query_string: str, max_side: int) -> ImageQuery:
-    """Read a query string as it came (still percent-encoded).
+    """Parse a query string in which nothing may be wrong.
 
     Raises:
-        BadQuery: naming every parameter that is wrong, and what would be right.
+        BadQuery: as `ParsedQuery.require` does.
     """
-    query, problems = _read(query_string, max_side)
-    if problems:
-        raise BadQuery(problems)
-    return query
+    return parse(query_string, max_side).require()
 
 
-def readable_part(query_string: str, max_side: int) -> ImageQuery:
-    """Read what can be read of a query string: for the placeholder's size. Never fails."""
-    query, _ = _read(query_string, max_side)
-    return query
+def parse(query_string: str, max_side: int) -> ParsedQuery:
+    """Parse a query string as it came (still percent-encoded). Never fails."""
+    values, problems, others = _split(query_string)
+    query = _read(values, problems, max_side)
+    return ParsedQuery(query, tuple(problems), tuple(others))
 
 
 def parse_number(text: str) -> Decimal | None:
@@ -144,28 +165,27 @@ def require_name(name: str) -> None:
         raise BadQuery([f"name={spell(name)[:_MAX_QUOTED]}: {error}"]) from error
 
 
-def require_allowed(query: ImageQuery, hosts: Sequence[str]) -> None:
-    """Check that an original from elsewhere may be fetched, from one of these hosts.
-
-    Raises:
-        BadQuery: none may be, from whichever host.
-        OriginForbidden: its host is not among them.
+def forbidden(query: ImageQuery, hosts: Sequence[str]) -> Callable[[], ImageError] | None:
+    """Return what makes the error where an original is on a host that is not among these; None
+    where it may be fetched, or is no remote original.
     """
     if not is_url(query.name):
-        return
+        return None
     if not hosts:
-        raise BadQuery(["url: this server takes no originals from elsewhere ([remote] hosts)"])
+        wrong = "url: this server takes no originals from elsewhere ([remote] hosts)"
+        return partial(BadQuery, [wrong])
     host = read_url(query.name).host
-    if not is_allowed(host, hosts):
-        raise OriginForbidden(f"{host} is not among [remote] hosts")
+    if is_allowed(host, hosts):
+        return None
+    return partial(OriginForbidden, f"{host} is not among [remote] hosts")
 
 
 class _Wrong(ValueError):
     """One parameter's value is wrong; the message says what would be right."""
 
 
-def _read(query_string: str, max_side: int) -> tuple[ImageQuery, list[str]]:
-    values, problems = _split(query_string)
+def _read(values: dict[str, str], problems: list[str], max_side: int) -> ImageQuery:
+    """Read parameters by their names; what is wrong is added to the problems."""
 
     def read(parameter: str, reader: Callable[[str], T], default: T) -> T:
         spelled = values.get(parameter, "")
@@ -186,7 +206,7 @@ def _read(query_string: str, max_side: int) -> tuple[ImageQuery, list[str]]:
         problems.append("name: must be given, such as name=nasa.jpeg")
     width = read("width", read_side, None)
     height = read("height", read_side, None)
-    query = ImageQuery(
+    return ImageQuery(
         name=read("name", _read_name, "") or read("url", _read_url, ""),
         spelled_name=_printable(values.get("name") or values.get("url", "")),
         box=None if width is None and height is None else Box(width, height),
@@ -198,17 +218,18 @@ def _read(query_string: str, max_side: int) -> tuple[ImageQuery, list[str]]:
         max_bytes=read("max_bytes", _read_max_bytes, None),
         format=read("format", _read_format, None),
     )
-    return query, problems
 
 
-def _split(query_string: str) -> tuple[dict[str, str], list[str]]:
-    """Return known parameters as they are spelled, and what was given twice."""
+def _split(query_string: str) -> tuple[dict[str, str], list[str], list[tuple[str, str]]]:
+    """Return known parameters as they are spelled, what was given twice, and other parameters."""
     values: dict[str, str] = {}
-    problems = []
+    problems: list[str] = []
+    others: list[tuple[str, str]] = []
     for part in query_string.split("&"):
         word, _, value = part.partition("=")
         parameter = OLD_SPELLINGS.get(word, word)
         if parameter not in PARAMETERS:
+            others.append((word, value))
             continue
         if word == "fsize":
             # The ancestor's: exactly 1 forces, anything else is as if not given.
@@ -217,7 +238,7 @@ def _split(query_string: str) -> tuple[dict[str, str], list[str]]:
             old = "" if word == parameter else f" ({word} is its old spelling)"
             problems.append(f"{parameter}: given twice{old}")
         values[parameter] = value
-    return values, problems
+    return values, problems, others
 
 
 def _read_name(spelled: str) -> str:

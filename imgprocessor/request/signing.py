@@ -7,12 +7,11 @@ policy brings it down to few classes.
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from imgprocessor.config.settings import FreshnessSettings
 from imgprocessor.errors import BadSignature
 from imgprocessor.geometry import Fit
-from imgprocessor.request.parameters import ImageQuery, parse_query, spell
+from imgprocessor.request.parameters import ImageQuery, ParsedQuery, parse_query, spell
 from imgprocessor.request.urls import is_url
 
 SIGNED = ("name", "url", "width", "height", "fit", "quality", "max_bytes", "format")
@@ -43,18 +42,16 @@ class Signing:
 
     keys: tuple[str, ...] = field(repr=False)
     """Any of them may have signed."""
-    max_side: int
-    """As `parse_query` takes it."""
 
-    def require(self, query_string: str, now: float) -> int | None:
-        """Check a link, as it came; return when it expires, in seconds since 1970, if ever.
+    def require(self, parsed: ParsedQuery, now: float) -> int | None:
+        """Check a link; return when it expires, in seconds since 1970, if ever.
 
         Raises:
             BadSignature: it is not signed, or not rightly, or it has expired.
-            BadQuery: as `parse_query` does; what makes no sense cannot be signed.
+            BadQuery: as `ParsedQuery.require` does; what makes no sense cannot be signed.
         """
-        query = parse_query(query_string, self.max_side)
-        signature, expires = _read_proof(query_string)
+        query = parsed.require()
+        signature, expires = _read_proof(parsed)
         signed = canonical(query, expires)
         # Every key is tried, and each comparison takes as long as any other: how long it took
         # tells nothing about what would have been right.
@@ -120,35 +117,15 @@ def canonical(query: ImageQuery, expires: int | None = None) -> str:
     )
 
 
-def proof(query_string: str) -> str:
+def proof(parsed: ParsedQuery) -> str:
     """Return what a cache must have in its keys, beside the imagekey, for whoever has no right
     signature to miss.
 
     Raises:
         BadSignature: there is no signature, or it is not spelled as one.
     """
-    signature, expires = _read_proof(query_string)
+    signature, expires = _read_proof(parsed)
     return f"{signature}.{'' if expires is None else expires}"
-
-
-def until(freshness: FreshnessSettings, left_seconds: int) -> FreshnessSettings:
-    """Return how long the answer to a link may be kept that ends in so many seconds.
-
-    A cache may hand on its copy on the last second, without saying how old that is, to a browser
-    that keeps it as long again: both times together are no longer than what is left. Nothing is
-    sent when it is old.
-    """
-    shared = min(freshness.shared_max_age_seconds, left_seconds // 2)
-    own = left_seconds - shared
-    return replace(
-        freshness,
-        max_age_seconds=min(freshness.max_age_seconds, own),
-        degraded_max_age_seconds=min(freshness.degraded_max_age_seconds, own),
-        shared_max_age_seconds=shared,
-        stale_while_revalidate_seconds=0,
-        stale_if_error_seconds=0,
-        not_found_max_age_seconds=min(freshness.not_found_max_age_seconds, left_seconds // 2),
-    )
 
 
 def _signature(signed: str, key: str) -> str:
@@ -156,12 +133,12 @@ def _signature(signed: str, key: str) -> str:
     return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _read_proof(query_string: str) -> tuple[str, int | None]:
+def _read_proof(parsed: ParsedQuery) -> tuple[str, int | None]:
     """Return signature and expiry as they are spelled; each has one spelling."""
-    parts = [part for part in query_string.split("&") if _word(part) in {SIGNATURE, EXPIRES}]
-    values = {_word(part): part.partition("=")[2] for part in parts}
+    proofs = [other for other in parsed.others if other[0] in {SIGNATURE, EXPIRES}]
+    values = dict(proofs)
     signature, expires = values.get(SIGNATURE, ""), values.get(EXPIRES)
-    if len(values) < len(parts):
+    if len(values) < len(proofs):
         raise BadSignature("signature or expires is given twice")
     if not re.fullmatch(SIGNATURE_PATTERN, signature):
         raise BadSignature("no signature, or it is not spelled as one")

@@ -10,20 +10,20 @@ from functools import lru_cache, partial
 from typing import Literal
 
 from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.errors import Busy, NotFound
+from imgprocessor.errors import BadQuery, Busy, ImageError, NotFound
 from imgprocessor.images.pipeline import SHAPED_BY, Rendition
 from imgprocessor.originals.folder import Original, Originals
 from imgprocessor.originals.remote import Remote
 from imgprocessor.policy.imagekey import etag, imagekey, name_in, tags
 from imgprocessor.policy.limits import permitted_part
-from imgprocessor.policy.negotiation import Decision, negotiate, require_offered, uses
+from imgprocessor.policy.negotiation import Decision, negotiate, not_offered, uses
 from imgprocessor.policy.plan import Plan, make_plan
 from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.job import Job, Renderer
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
-from imgprocessor.request.hints import HINT_HEADERS, read_hints, vary
-from imgprocessor.request.parameters import ImageQuery, parse_query, require_allowed
+from imgprocessor.request.hints import HINT_HEADERS, Hints, read_hints, vary
+from imgprocessor.request.parameters import ImageQuery, ParsedQuery, forbidden, parse
 from imgprocessor.request.urls import is_url
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
@@ -50,14 +50,43 @@ class Incoming:
 class Planned:
     """All of an answer that the request, the settings and the policy decide."""
 
-    name: str
-    """The original's, as a path under the root, or its URL."""
     decision: Decision
     plan: Plan
     imagekey: str
     vary: str
     tags: str
     """By which caches forget the answer."""
+
+
+Refusal = Callable[[], ImageError]
+"""Makes the error that says why a request is refused: a new one each time, because errors remember
+where they were raised.
+"""
+
+
+@dataclass(frozen=True)
+class Understood:
+    """A request after its one parse."""
+
+    parsed: ParsedQuery
+    hints: Hints
+    outcome: Planned | Refusal
+
+    @property
+    def name(self) -> str:
+        """The original's, as a path under the root, or its URL."""
+        return self.parsed.query.name
+
+    def require(self) -> Planned:
+        """Return what is planned.
+
+        Raises:
+            BadQuery: a parameter makes no sense, or is not allowed.
+            OriginForbidden: the original is on a host that is not allowed.
+        """
+        if not isinstance(self.outcome, Planned):
+            raise self.outcome()
+        return self.outcome
 
 
 @dataclass(frozen=True)
@@ -123,17 +152,17 @@ class Delivery:
         self._single_flight_seconds = single_flight_seconds
         self._remembered = lru_cache(_MAX_REMEMBERED)(self._understand)
 
-    def find(self, request: Incoming) -> Found:
+    def find(self, request: Understood) -> Found:
         """Do all that needs no pixels: enough for a HEAD or a 304.
 
         Raises:
-            ImageError: as `parse_query`, `require_allowed` and `Originals.find` do.
+            ImageError: as `Understood.require` and `Originals.find` do.
         """
         timings, began = Timings(), self.generation()
         with timings.timed("find"):
-            planned = self.understand(request)
-            originals = self._home(planned.name)
-            original = originals.find(planned.name)
+            planned = request.require()
+            originals = self._home(request.name)
+            original = originals.find(request.name)
         return Found(planned, originals, original, timings, began)
 
     def _home(self, name: str) -> Originals:
@@ -148,32 +177,34 @@ class Delivery:
         """Return this moment, to know later whether something was purged since."""
         return self._generations.current()
 
-    def understand(self, request: Incoming) -> Planned:
-        """Decide what is answered if the original is there.
-
-        Raises:
-            BadQuery: as `parse_query` does.
-            OriginForbidden: as `require_allowed` does.
-        """
+    def understand(self, request: Incoming) -> Understood:
+        """Parse a request, and decide what is answered if the original is there. Never fails."""
         hints = tuple(request.headers.get(name) for name in HINT_HEADERS)
         size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
         # The same request means the same, whoever sends it.
         understand = self._remembered if size <= _MAX_CHARACTERS else self._understand
         return understand(request.query_string, hints)
 
-    def _understand(self, query_string: str, hints: tuple[str | None, ...]) -> Planned:
-        query = parse_query(query_string, self._pixels.max_output_side_pixels)
-        require_offered(query, self._policy)
-        require_allowed(query, self._hosts)
-        pairs = zip(HINT_HEADERS, hints, strict=True)
-        return self.plan(query, {name: hint for name, hint in pairs if hint})
+    def _understand(self, query_string: str, headers: tuple[str | None, ...]) -> Understood:
+        parsed = parse(query_string, self._pixels.max_output_side_pixels)
+        pairs = zip(HINT_HEADERS, headers, strict=True)
+        hints = read_hints({name: header for name, header in pairs if header})
+        outcome = self._refusal(parsed) or self.plan(parsed.query, hints)
+        return Understood(parsed, hints, outcome)
 
-    def plan(self, query: ImageQuery, headers: Mapping[str, str]) -> Planned:
-        """Decide what this visitor gets, and what it is called."""
-        decision = negotiate(query, read_hints(headers), self._policy)
+    def _refusal(self, parsed: ParsedQuery) -> Refusal | None:
+        """Return what makes the error that refuses a query, before any original is looked up."""
+        problems = parsed.problems or tuple(not_offered(parsed.query, self._policy))
+        if problems:
+            return partial(BadQuery, list(problems))
+        return forbidden(parsed.query, self._hosts)
+
+    def plan(self, query: ImageQuery, hints: Hints) -> Planned:
+        """Decide what this client gets, and what it is called."""
+        decision = negotiate(query, hints, self._policy)
         plan = make_plan(query, decision, self._pixels, SHAPED_BY)
         key = imagekey(plan)
-        return Planned(query.name, decision, plan, key, self.vary(query), tags(query.name, key))
+        return Planned(decision, plan, key, self.vary(query), tags(query.name, key))
 
     def permitted_part(self, query: ImageQuery) -> ImageQuery:
         """Return a query without the sizes and limits that the policy's ladder does not have."""
@@ -190,54 +221,61 @@ class Delivery:
         return None if rendition is None else Answer(found, rendition, "store")
 
     def answer(self, found: Found) -> Answer:
-        """Return the answer that was made before; make and keep it otherwise, once for all who
-        ask at the same moment.
+        """Return the answer that was made before; make and keep it otherwise, once for all equal
+        requests of this moment (single flight).
 
         Raises:
-            Busy: somebody else is making it, and that takes too long.
-            ImageError: as `Maker.require_room` and `Maker.make` do.
+            Busy: another request is making it, and that takes too long.
+            ImageError: as `Renderer.require_place` and `Renderer.make` do.
         """
         kept = self.kept(found)
         if kept is not None:
             return kept
         self._renderer.require_place()
         with self._alone(found):
-            kept = self.kept(found)
-            if kept is not None:
-                return kept
-            answer = self.render(found)
-            with found.timings.timed("store"):
-                original = answer.found.original
-                key = found.planned.imagekey
-                self._renditions.put(original, key, answer.rendition, found.began)
-        return answer
+            return self.kept(found) or self.render_and_keep(found)
 
-    def render(self, found: Found) -> Answer:
-        """Make the picture, whether it was made before or not.
+    def render_and_keep(self, found: Found, *, takes_place: bool = True) -> Answer:
+        """Make the picture, and keep it for the next request.
 
         Raises:
-            ImageError: as `Maker.make` does.
+            ImageError: as `Renderer.make` does.
         """
-        job = Job(found.original, found.originals, found.planned.plan, found.timings, found.began)
+        answer = self.render(found, takes_place=takes_place)
+        with found.timings.timed("store"):
+            key = found.planned.imagekey
+            self._renditions.put(answer.found.original, key, answer.rendition, found.began)
+        return answer
+
+    def render(self, found: Found, *, takes_place: bool = True) -> Answer:
+        """Make the picture, whether it was made before or not; without `takes_place` beside all
+        jobs that admission control lets in.
+
+        Raises:
+            ImageError: as `Renderer.make` does.
+        """
+        job = Job(
+            found.original,
+            found.originals,
+            found.planned.plan,
+            found.timings,
+            found.began,
+            takes_place,
+        )
         made = self._renderer.make(job)
         return Answer(replace(found, original=made.original), made.rendition, made.source)
 
-    def cheaper(self, request: Incoming) -> Answer | None:
-        """Return what is kept for a worse bandwidth, the best there is: for who would get nothing,
-        because there is too much to do. None where there is none, or the operator wants no such
-        thing.
-
-        Raises:
-            ImageError: as `find` does.
+    def cheaper(self, request: Understood, found: Found) -> Answer | None:
+        """Return what is kept for a worse bandwidth, the best there is: for a client who would get
+        nothing, because there is too much to do. None where there is none, or the operator wants
+        no such thing.
         """
         if not self._cheaper_when_overloaded:
             return None
-        found = self.find(request)
-        query = parse_query(request.query_string, self._pixels.max_output_side_pixels)
         names = [known.name for known in self._policy.bandwidths]
         worse = names[: names.index(found.planned.decision.bandwidth)]
         for bandwidth in reversed(worse):
-            planned = self.plan(replace(query, bandwidth=bandwidth), request.headers)
+            planned = self.plan(replace(request.parsed.query, bandwidth=bandwidth), request.hints)
             answer = self.kept(replace(found, planned=planned))
             if answer is not None:
                 return replace(answer, is_cheaper=True)

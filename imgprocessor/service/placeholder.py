@@ -1,25 +1,30 @@
 """The picture sent instead, when something went wrong: at the size that was asked for."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
+from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import PLAINEST
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.folder import Originals
 from imgprocessor.policy.imagekey import EVERY_TAG, original_tag
-from imgprocessor.request.parameters import ImageQuery, readable_part, spell
-from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned
+from imgprocessor.request.parameters import ImageQuery, spell
+from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned, Understood
+from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
 
 _PLAIN_WIDTH = 320
 
+_LOCK = "placeholder"
+
 
 @dataclass(frozen=True)
 class StandIn:
-    """A placeholder, planned, and rendered unless nobody asked for pixels."""
+    """A placeholder, planned, and rendered unless the client wants no pixels."""
 
     planned: Planned
     rendition: Rendition | None
@@ -28,48 +33,65 @@ class StandIn:
 
 
 class Placeholder:
-    """Renders the operator's placeholder picture for requests that failed."""
+    """Renders the operator's placeholder picture for requests that failed.
+
+    One is rendered at a time, over all processes; it takes no place from pictures. A request that
+    fails meanwhile gets the plain one, which was rendered before.
+    """
 
     def __init__(
-        self, file: Path, delivery: Delivery, pixels: PixelsSettings, limits: OriginalsSettings
+        self, file: Path, delivery: Delivery, locks: Locks, limits: OriginalsSettings
     ) -> None:
         self._file = file
         self._originals = Originals(file.parent, limits)
         self._delivery = delivery
-        self._max_side = pixels.max_output_side_pixels
+        self._locks = locks
         self._plain: StandIn | None = None
 
     def plain(self) -> StandIn:
-        """Return the placeholder at one small size: once it was made it costs nothing, for failures
-        that come because there is too much to do. Nobody waits for it.
+        """Return the placeholder at one small size. Once it was rendered it costs nothing; no
+        request waits for it.
         """
         return self._plain or self.prepare(may_wait=False)
 
     def prepare(self, *, may_wait: bool = True) -> StandIn:
-        """Have that one made before it is needed."""
+        """Render the plain one before it is needed."""
         request = Incoming(f"name={spell(self._file.name)}&width={_PLAIN_WIDTH}", {})
-        stand = self.stand_in(request, may_wait=may_wait)
-        if stand.rendition is not None:
-            self._plain = stand
-        return stand
+        planned = self._planned(self._delivery.understand(request), may_choose=True)
+        stand_in = self._rendered(planned, may_wait=may_wait)
+        if stand_in.rendition is not None:
+            self._plain = stand_in
+        return stand_in
 
     def stand_in(
-        self,
-        request: Incoming,
-        *,
-        with_pixels: bool = True,
-        may_wait: bool = True,
-        may_choose: bool = True,
+        self, request: Understood, *, with_pixels: bool = True, may_choose: bool = True
     ) -> StandIn:
-        """Render the placeholder with the size, fit, quality and budget that the request would
-        have got.
+        """Return the placeholder with the size, fit, quality and budget that the request would
+        have got, or the plain one while another is rendered.
 
-        Who may not choose, because the link is not signed, gets what the table has for this
-        visitor: no failure may be used to have sizes made. For the same reason no size counts
+        A client who may not choose, because the link is not signed, gets what the table has for
+        this visitor: no failure may be used to have sizes made. For the same reason no size counts
         that the policy does not allow. Of a request that makes no sense, what does make sense
         counts. Never raises for a placeholder that is missing or broken.
         """
-        asked = self._delivery.permitted_part(readable_part(request.query_string, self._max_side))
+        planned = self._planned(request, may_choose=may_choose)
+        if not with_pixels:
+            return StandIn(planned, None, "")
+        try:
+            kept = self._delivery.kept(self._found(planned))
+        except ImageError as error:
+            return self._failed(planned, error)
+        if kept is not None:
+            return StandIn(planned, kept.rendition, "")
+        with self._alone() as mine:
+            if mine:
+                return self._rendered(planned)
+        plain = self.plain()
+        # Another picture, but the same URL: caches tell it apart and forget it as that.
+        return replace(plain, planned=replace(plain.planned, vary=planned.vary, tags=planned.tags))
+
+    def _planned(self, request: Understood, *, may_choose: bool) -> Planned:
+        asked = self._delivery.permitted_part(request.parsed.query)
         if not may_choose:
             asked = _visitors_part(asked)
         query = replace(
@@ -79,23 +101,40 @@ class Placeholder:
             # The format that costs least to make: failures come in floods.
             format=PLAINEST,
         )
-        planned = replace(
-            self._delivery.plan(query, request.headers),
+        return replace(
+            self._delivery.plan(query, request.hints),
             # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
-            name=asked.name,
             vary=self._delivery.vary(asked),
             tags=f"{original_tag(asked.name)} {EVERY_TAG}",
         )
-        if not with_pixels:
-            return StandIn(planned, None, "")
+
+    def _rendered(self, planned: Planned, *, may_wait: bool = True) -> StandIn:
         try:
-            began = self._delivery.generation()
-            original = self._originals.find(self._file.name)
-            timings = Timings() if may_wait else Timings(wait=math.inf)
-            found = Found(planned, self._originals, original, timings, began)
-            return StandIn(planned, self._delivery.answer(found).rendition, "")
+            found = self._found(planned, may_wait=may_wait)
+            answer = self._delivery.kept(found)
+            if answer is None:
+                answer = self._delivery.render_and_keep(found, takes_place=False)
         except ImageError as error:
-            return StandIn(planned, None, f"placeholder {self._file}: {error}")
+            return self._failed(planned, error)
+        return StandIn(planned, answer.rendition, "")
+
+    def _found(self, planned: Planned, *, may_wait: bool = True) -> Found:
+        timings = Timings() if may_wait else Timings(wait=math.inf)
+        original = self._originals.find(self._file.name)
+        return Found(planned, self._originals, original, timings, self._delivery.generation())
+
+    def _failed(self, planned: Planned, error: ImageError) -> StandIn:
+        return StandIn(planned, None, f"placeholder {self._file}: {error}")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Yield whether no other placeholder is rendered now; none is until this is over."""
+        with contextlib.ExitStack() as stack:
+            mine = True
+            # Where nothing can be locked, it is better rendered twice than not at all.
+            with contextlib.suppress(OSError):
+                mine = stack.enter_context(self._locks.held(_LOCK, 0))
+            yield mine
 
 
 def _visitors_part(query: ImageQuery) -> ImageQuery:

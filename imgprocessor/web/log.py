@@ -1,4 +1,4 @@
-"""What is written down: one JSON line a request, and unexpected errors once, with traceback."""
+"""The request log: one JSON line a request."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.reporting import Complaints
+from imgprocessor.service.delivery import Answer, Planned
 
 Entry = dict[str, object]
 """What one line says: names and values that JSON knows."""
@@ -72,3 +73,36 @@ class _Opened:
 def utc_now() -> str:
     """Return the time as every line has it, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def planned_entry(planned: Planned) -> Entry:
+    """Say what was decided and why."""
+    decision = planned.decision
+    return {
+        "bandwidth": decision.bandwidth,
+        "bandwidth_from": decision.bandwidth_from,
+        "screen": decision.screen,
+        "screen_from": decision.screen_from,
+        "dpr": str(decision.dpr),
+        "dpr_from": decision.dpr_from,
+        "cell": str(decision.cell),
+        "budget_bytes": planned.plan.budget_bytes,
+    }
+
+
+def answer_entry(answer: Answer) -> Entry:
+    """Say what was sent, where it came from, and what the time went to."""
+    rendition = answer.rendition
+    return {
+        "source": answer.source,
+        **({"cheaper": True} if answer.is_cheaper else {}),
+        "original": str(rendition.original_size),
+        "original_bytes": answer.found.original.size_bytes,
+        "size": str(rendition.size),
+        "format": rendition.format,
+        "quality": rendition.quality,
+        "score": None if rendition.score is None else round(rendition.score, 1),
+        "limited": rendition.limited,
+        "trials": rendition.trials,
+        "ms": answer.found.timings,
+    }

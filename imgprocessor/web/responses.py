@@ -2,9 +2,7 @@
 
 import json
 import random
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 
 from werkzeug.wrappers import Response
@@ -14,6 +12,7 @@ from imgprocessor.errors import ImageError, NotFound
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.service.delivery import Found, Planned
 from imgprocessor.service.placeholder import StandIn
+from imgprocessor.web.caching import validators
 
 IMAGEKEY = "imagekey"
 IMAGE_DECISION = "image-decision"
@@ -31,24 +30,7 @@ for, it runs nothing and loads nothing; other sites' pages may show it. The same
 that caches have nothing to tell apart.
 """
 
-_NS = 1_000_000_000
-
 _MAX_RETRY_SECONDS = 3
-
-
-@dataclass(frozen=True)
-class Validators:
-    """What a browser or cache may ask with whether its copy is still good."""
-
-    etag: str
-    modified_seconds: int
-
-
-def validators(found: Found) -> Validators:
-    """Return the validators of a picture whose original was found."""
-    # A modification in the future would be a validator that never gets old (RFC 9110, 8.8.2.1).
-    modified = min(found.original.modified_ns // _NS, int(time.time()))
-    return Validators(found.etag, modified)
 
 
 def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSettings) -> Response:

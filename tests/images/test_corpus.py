@@ -6,11 +6,11 @@ from pathlib import Path
 
 import images
 import pytest
-from conftest import CORPUS, needs_corpus
+from conftest import CORPUS, find, needs_corpus
 
 from imgprocessor.app import make_delivery
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.service.delivery import Delivery, Incoming
+from imgprocessor.service.delivery import Delivery
 
 pytestmark = needs_corpus
 
@@ -29,7 +29,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _render(delivery: Delivery, name: str, rest: str) -> bytes:
-    return delivery.render(delivery.find(Incoming(f"name={name}&{rest}", {}))).rendition.body
+    return delivery.render(find(delivery, f"name={name}&{rest}")).rendition.body
 
 
 def test_photographs_of_every_orientation_are_upright() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import images
 import pytest
-from conftest import ROOT
+from conftest import ROOT, find
 from PIL import ExifTags, Image, ImageStat
 
 from imgprocessor.app import make_delivery
@@ -61,7 +61,7 @@ def golden_service(tmp_path_factory: pytest.TempPathFactory) -> Delivery:
 def test_a_case_looks_as_it_did(case: str, golden_service: Delivery) -> None:
     name, rest, headers = CASES[case]
     request = Incoming(f"name={name}&{rest}", headers)
-    rendition = golden_service.render(golden_service.find(request)).rendition
+    rendition = golden_service.render(find(golden_service, request)).rendition
     seen = _described(images.decoded(rendition.body))
     _keep(case, rendition.body)
 

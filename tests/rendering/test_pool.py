@@ -77,7 +77,7 @@ def at_once(server: Server, paths: list[str]) -> list[Answer]:
 
 def test_a_picture_that_kills_renderers_is_given_up(started: Serving) -> None:
     """Asked for a hundred times it costs two renderers, no daemon, and no other request."""
-    with started("[rendering]\nprocesses = 2\n") as server:
+    with started("[rendering]\nworkers = 2\n") as server:
         daemons = server.daemons()
         with killing(server, "deadly.png") as killed:
             deadly = [f"/images/?name=deadly.png&width={100 + x}" for x in range(100)]
@@ -153,7 +153,7 @@ def test_another_daemon_becomes_the_foreman(started: Serving) -> None:
 
 def test_a_stuck_renderer_ends(started: Serving) -> None:
     """One that takes more time than it may is ended by the kernel, and the picture given up."""
-    with started("[rendering]\nmax_render_seconds = 1\n") as server:
+    with started("[rendering]\nmax_processor_seconds = 1\n") as server:
         images.save(server.originals / "slow.png", images.noise((4700, 3200)), "PNG")
         begin = time.monotonic()
         slow = "width=4096&height=4096&fit=force&max_bytes=2000&format=png&dpr=1&bandwidth=4g"
@@ -164,7 +164,7 @@ def test_a_stuck_renderer_ends(started: Serving) -> None:
 
 
 def test_memory_is_limited_and_the_renderer_lives(started: Serving) -> None:
-    with started("[rendering]\nmax_memory_bytes = 100000000\nprocesses = 1\n") as server:
+    with started("[rendering]\nmax_memory_bytes = 100000000\nworkers = 1\n") as server:
         before = server.workers()
         big = server.originals / "big.png"
         images.save(big, images.four_colours((7000, 5000)), "PNG")
@@ -178,7 +178,7 @@ def test_memory_is_limited_and_the_renderer_lives(started: Serving) -> None:
 def test_what_only_a_large_rendition_has_no_memory_for_is_not_the_originals_fault(
     started: Serving,
 ) -> None:
-    with started("[rendering]\nmax_memory_bytes = 150000000\nprocesses = 1\n") as server:
+    with started("[rendering]\nmax_memory_bytes = 150000000\nworkers = 1\n") as server:
         images.save(
             server.originals / "big.jpeg", images.noise((4900, 3266)), "JPEG", progressive=True
         )
@@ -189,7 +189,7 @@ def test_what_only_a_large_rendition_has_no_memory_for_is_not_the_originals_faul
 
 
 def test_too_many_are_refused_at_once_and_what_is_kept_is_sent(started: Serving) -> None:
-    limits = "[rendering]\nprocesses = 1\nmax_waiting_per_worker = 2\n"
+    limits = "[rendering]\nworkers = 1\nmax_waiting_per_worker = 2\n"
     with started(limits) as server:
         kept = f"{NASA}&width=300&bandwidth=4g&dpr=1"
         assert server.ask(f"{kept}&x=1").status == 200
@@ -216,7 +216,7 @@ def test_too_many_are_refused_at_once_and_what_is_kept_is_sent(started: Serving)
 
 def test_who_would_be_refused_may_get_the_picture_of_a_worse_bandwidth(started: Serving) -> None:
     """The best that is kept, marked, and not to be kept by anybody."""
-    limits = "[rendering]\nprocesses = 1\nmax_waiting_per_worker = 0\n"
+    limits = "[rendering]\nworkers = 1\nmax_waiting_per_worker = 0\n"
     with started(f"{limits}cheaper_when_overloaded = yes\n") as server:
         screen = f"{NASA}&screen=phone&format=jpeg"
         # The placeholder's own rendition may have the one place there is.

@@ -13,9 +13,9 @@ from imgprocessor.request.parameters import (
     OLD_SPELLINGS,
     PARAMETERS,
     ImageQuery,
+    parse,
     parse_number,
     parse_query,
-    readable_part,
 )
 
 MAX_SIDE = 4096
@@ -150,7 +150,7 @@ def test_every_problem_is_named_at_once() -> None:
 
 
 def test_what_is_right_of_a_wrong_query_can_still_be_read() -> None:
-    query = readable_part("name=../x&width=200&height=abc&fit=force", MAX_SIDE)
+    query = parse("name=../x&width=200&height=abc&fit=force", MAX_SIDE).query
 
     assert (Box(200, None), Fit.FORCE) == (query.box, query.fit)
 

@@ -1,18 +1,27 @@
 """The placeholder: at the size asked, and never a second failure."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import images
 import pytest
 
-from imgprocessor.config.settings import OriginalsSettings, PixelsSettings, Settings
+from imgprocessor.app import make_delivery
+from imgprocessor.config.settings import OriginalsSettings, Settings
+from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
+from imgprocessor.rendering.masters import Masters
+from imgprocessor.rendering.process import make_masters
 from imgprocessor.service.delivery import Delivery, Incoming
 from imgprocessor.service.placeholder import Placeholder, StandIn
 
 
+def _placeholder(file: Path, delivery: Delivery) -> Placeholder:
+    return Placeholder(file, delivery, delivery._locks, OriginalsSettings())  # noqa: SLF001
+
+
 def _stand(file: Path, delivery: Delivery, query_string: str) -> StandIn:
-    placeholder = Placeholder(file, delivery, PixelsSettings(), OriginalsSettings())
-    return placeholder.stand_in(Incoming(query_string, {}))
+    return _placeholder(file, delivery).stand_in(delivery.understand(Incoming(query_string, {})))
 
 
 @pytest.mark.parametrize(
@@ -60,13 +69,69 @@ def test_one_that_is_missing_or_broken_is_no_second_failure(
 
 
 def test_a_head_asks_for_no_pixels(delivery: Delivery, settings: Settings) -> None:
-    placeholder = Placeholder(
-        settings.placeholder.file, delivery, PixelsSettings(), OriginalsSettings()
-    )
+    placeholder = _placeholder(settings.placeholder.file, delivery)
+    asked = delivery.understand(Incoming("name=none.jpg", {}))
 
-    assert placeholder.stand_in(Incoming("name=none.jpg", {}), with_pixels=False).rendition is None
+    assert placeholder.stand_in(asked, with_pixels=False).rendition is None
 
 
 def test_the_picture_that_is_delivered_is_one(settings: Settings) -> None:
     with settings.placeholder.file.open("rb") as file:
         assert images.decoded(file.read()).size == (1600, 1200)
+
+
+class Slow(DirectRenderer):
+    """Renders when it may; says when it begins."""
+
+    def __init__(self, masters: Masters) -> None:
+        super().__init__(masters)
+        self.jobs: list[Job] = []
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.may_end.set()
+
+    def make(self, job: Job) -> Rendered:
+        """Render once it may."""
+        self.jobs.append(job)
+        self.begun.set()
+        assert self.may_end.wait(10)
+        return super().make(job)
+
+
+def test_one_is_rendered_at_a_time_and_others_get_the_plain_one(settings: Settings) -> None:
+    """A flood of 404s, each of another size, takes one worker, and no place from pictures."""
+    slow = Slow(make_masters(settings, keeps=False))
+    delivery = make_delivery(settings, keeps=True, renderer=slow)
+    placeholder = _placeholder(settings.placeholder.file, delivery)
+    plain = placeholder.plain()
+    slow.may_end.clear()
+    slow.begun.clear()
+
+    def asked(width: int) -> StandIn:
+        query_string = f"name=none.jpg&width={width}"
+        return placeholder.stand_in(delivery.understand(Incoming(query_string, {})))
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(asked, 200)
+        assert slow.begun.wait(10)
+        meanwhile = [asked(width) for width in range(201, 210)]
+        slow.may_end.set()
+        rendition = first.result().rendition
+
+    assert rendition is not None
+    assert rendition.size.width == 200
+    assert [stand_in.rendition for stand_in in meanwhile] == [plain.rendition] * 9
+    assert len(slow.jobs) == 2
+    assert not any(job.takes_place for job in slow.jobs)
+
+
+def test_what_was_rendered_is_sent_while_another_is(settings: Settings) -> None:
+    slow = Slow(make_masters(settings, keeps=False))
+    delivery = make_delivery(settings, keeps=True, renderer=slow)
+    placeholder = _placeholder(settings.placeholder.file, delivery)
+    asked = delivery.understand(Incoming("name=none.jpg&width=200", {}))
+    before = placeholder.stand_in(asked)
+
+    with delivery._locks.held("placeholder", 0) as mine:  # noqa: SLF001 - as another process does
+        assert mine
+        assert placeholder.stand_in(asked) == before
+    assert len(slow.jobs) == 1

@@ -18,6 +18,7 @@ import caches
 import images
 import pytest
 from caches import Asked, Behind
+from conftest import find
 from flask.testing import FlaskClient
 from servers import Answer, ask, free_port
 from werkzeug.serving import make_server
@@ -33,7 +34,7 @@ from imgprocessor.originals.folder import Original, Originals
 from imgprocessor.policy.imagekey import key_tag, name_in, original_tag
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
-from imgprocessor.service.delivery import Delivery, Incoming
+from imgprocessor.service.delivery import Delivery, Incoming, Understood
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.proxy_files import remove_tagged
 
@@ -127,14 +128,14 @@ def test_one_rendition_is_forgotten_by_its_key(delivery: Delivery, originals: Pa
     requests = [Incoming(f"name=nasa.jpeg&width={width}", {}) for width in (100, 200)]
     for _ in range(2):
         keys = [
-            delivery.answer(delivery.find(request)).found.planned.imagekey for request in requests
+            delivery.answer(find(delivery, request)).found.planned.imagekey for request in requests
         ]
         (originals / "nasa.jpeg").touch()
     for request in requests:
-        delivery.answer(delivery.find(request))
+        delivery.answer(find(delivery, request))
 
     assert delivery.purge_imagekey(keys[0]) == 3
-    sources = [delivery.answer(delivery.find(request)).source for request in requests]
+    sources = [delivery.answer(find(delivery, request)).source for request in requests]
     assert sources[0] != "store"
     assert sources[1] == "store"
 
@@ -143,11 +144,11 @@ def test_all_is_forgotten(delivery: Delivery, originals: Path) -> None:
     images.save(originals / "other.jpeg", images.texture((300, 200)), "JPEG")
     requests = [Incoming(f"name={name}&width=100", {}) for name in ("nasa.jpeg", "other.jpeg")]
     for request in requests:
-        delivery.answer(delivery.find(request))
+        delivery.answer(find(delivery, request))
     delivery._masters.finish()  # noqa: SLF001 - those on their way are not removed, but refused
 
     assert delivery.purge_all() > 4
-    assert [delivery.answer(delivery.find(request)).source for request in requests] == [
+    assert [delivery.answer(find(delivery, request)).source for request in requests] == [
         "original",
         "original",
     ]
@@ -157,7 +158,7 @@ def test_all_is_forgotten(delivery: Delivery, originals: Path) -> None:
 def test_the_name_is_found_in_an_imagekey(delivery: Delivery, originals: Path, name: str) -> None:
     (originals / name).parent.mkdir(exist_ok=True)
     (originals / "nasa.jpeg").rename(originals / name)
-    found = delivery.find(Incoming(f"name={quote(name)}&screen=phone", {}))
+    found = find(delivery, f"name={quote(name)}&screen=phone")
 
     assert name_in(found.planned.imagekey) == name
 
@@ -220,7 +221,7 @@ def test_nothing_is_kept_of_what_was_begun_before_a_purge(settings: Settings, sl
     delivery = make_delivery(settings, keeps=True)
     request = Incoming("name=nasa.jpeg&width=100", {})
     with ThreadPoolExecutor(1) as pool:
-        early = pool.submit(lambda: delivery.answer(delivery.find(request)))
+        early = pool.submit(lambda: delivery.answer(find(delivery, request)))
         assert slow.opened.wait(WAIT_SECONDS)
         # Another process.
         make_delivery(settings, keeps=True).purge("nasa.jpeg")
@@ -230,37 +231,37 @@ def test_nothing_is_kept_of_what_was_begun_before_a_purge(settings: Settings, sl
 
     kept = Path(settings.disk_cache.folder, "masters", "entries")
     assert [path for path in kept.rglob("*") if path.is_file()] == []
-    assert delivery.answer(delivery.find(request)).source == "original"
+    assert delivery.answer(find(delivery, request)).source == "original"
 
 
 def test_what_was_made_of_masters_about_to_go_is_not_kept(
     delivery: Delivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request, other = (Incoming(f"name=nasa.jpeg&width={width}", {}) for width in (100, 200))
-    delivery.answer(delivery.find(request))
+    delivery.answer(find(delivery, request))
     delivery._masters.finish()  # noqa: SLF001 - so that they are there
     purge, sources = Masters.purge, []
 
     def made_before(self: Masters, group: str) -> int:
-        sources.append(delivery.answer(delivery.find(other)).source)
+        sources.append(delivery.answer(find(delivery, other)).source)
         return purge(self, group)
 
     monkeypatch.setattr(Masters, "purge", made_before)
     delivery.purge("nasa.jpeg")
 
     assert sources == ["master"]
-    assert delivery.answer(delivery.find(other)).source == "original"
+    assert delivery.answer(find(delivery, other)).source == "original"
 
 
 def test_what_was_found_before_its_removal_is_not_sent_after_it(
     delivery: Delivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = Incoming("name=nasa.jpeg&width=100", {})
-    key = delivery.answer(delivery.find(request)).found.planned.imagekey
+    key = delivery.answer(find(delivery, request)).found.planned.imagekey
     purge, found = Renditions.purge_imagekey, []
 
     def found_before(self: Renditions, group: str, key: str) -> int:
-        found.append(delivery.answer(delivery.find(request)))
+        found.append(delivery.answer(find(delivery, request)))
         return purge(self, group, key)
 
     monkeypatch.setattr(Renditions, "purge_imagekey", found_before)
@@ -292,10 +293,10 @@ def test_a_304_that_was_begun_before_a_purge_is_asked_anew(
     client: FlaskClient, originals: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     etag = client.get(NASA).headers["ETag"]
-    find = Delivery.find
+    really = Delivery.find
 
-    def replaced(self: Delivery, request: Incoming) -> Any:
-        found = find(self, request)
+    def replaced(self: Delivery, request: Understood) -> Any:
+        found = really(self, request)
         monkeypatch.undo()
         replace_original(originals)
         Generations(settings.disk_cache.folder).begin()

@@ -58,8 +58,8 @@ def _require(samples: Samples, before: Samples, rounds: int) -> None:
     assert more(REQUESTS, status="200", cell="sized 3g", format="jpeg") == 40 * rounds
     assert more(REQUESTS, status="404") == 5 * rounds
     assert more("imgprocessor_refusals_total", reason="not-found") == 5 * rounds
-    assert more("imgprocessor_store_hits_total", disk_cache="renditions") == 20 * rounds
-    assert more("imgprocessor_store_misses_total", disk_cache="renditions") == 20 * rounds
+    assert more("imgprocessor_store_hits_total", store="renditions") == 20 * rounds
+    assert more("imgprocessor_store_misses_total", store="renditions") == 20 * rounds
     assert more("imgprocessor_request_seconds_count") == 45 * rounds
     assert more("imgprocessor_queue_seconds_count") == 45 * rounds
     assert 0 < more("imgprocessor_queue_seconds_sum") < 45 * rounds

@@ -59,7 +59,7 @@ def _check_policy(options: argparse.Namespace) -> int:
     if not settings.placeholder.file.is_file():
         wrong = f"[placeholder] file: {settings.placeholder.file} is not there"
         print(f"{options.conf}: warning: {wrong}: failures will be answered with text")
-    make_delivery(settings)
+    make_delivery(settings, policy=policy)
     size = f"{len(policy.screens)} screens, {len(policy.bandwidths)} bandwidths"
     print(f"{settings.policy.file}: can be used: {size}")
     return 0
@@ -71,7 +71,8 @@ def _show_policy(options: argparse.Namespace) -> int:
 
 
 def _digest_policy(options: argparse.Namespace) -> int:
-    print(answers_digest(load_settings(options.conf, overrides(options))))
+    settings = load_settings(options.conf, overrides(options))
+    print(answers_digest(settings, load_policy(settings)))
     return 0
 
 
@@ -93,7 +94,7 @@ def _report_policy(options: argparse.Namespace) -> int:
     samples = []
     console = Console(stderr=True)
     for name, found in track(
-        measure(settings, names, options.accept),
+        measure(settings, policy, names, options.accept),
         "rendering and scoring",
         total=len(names),
         console=console,

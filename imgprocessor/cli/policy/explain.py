@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.policy.table import SIZED
-from imgprocessor.request.hints import read_hints
-from imgprocessor.request.parameters import parse_query
 from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned
 
 Line = tuple[str, str]
@@ -21,15 +19,16 @@ def explain(
     """
     asked = url.partition("?")[2] if "?" in url else url
     query_string = asked.partition("#")[0].encode().decode("latin-1")  # as a web server hands it on
+    request = delivery.understand(Incoming(query_string, headers))
     try:
-        query = parse_query(query_string, pixels.max_output_side_pixels)
+        query = request.parsed.require()
     except ImageError as error:
         yield "request", f"refused, {error.status} {error.code}: {error.public}"
         return
     said = {name: value for name, value in vars(query).items() if value is not None}
     del said["spelled_name"]
     yield "query", ", ".join(f"{name} {value}" for name, value in said.items())
-    client = dict(vars(read_hints(headers)))
+    client = dict(vars(request.hints))
     shown = " ".join(sorted(client["formats"])) or "nothing that Accept names"
     del client["formats"]
     known = {
@@ -38,8 +37,7 @@ def explain(
     hints = ", ".join(f"{name} {value}" for name, value in known.items())
     yield "hints", hints or "none"
     yield "shows", shown
-    request = Incoming(query_string, headers)
-    yield from _planned(delivery.plan(query, headers), pixels)
+    yield from _planned(delivery.plan(query, request.hints), pixels)
     try:
         found = delivery.find(request)
         yield "original", f"{found.original.path}, {found.original.size_bytes} bytes"

@@ -18,7 +18,6 @@ from imgprocessor.errors import ConfigurationError, ImageError
 from imgprocessor.images.comparison import ssimulacra2
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.load import load_policy
 from imgprocessor.policy.table import Cell, Policy
 from imgprocessor.service.delivery import Delivery, Incoming
 
@@ -99,14 +98,14 @@ def originals_in(folder: Path) -> list[str]:
 
 
 def measure(
-    settings: Settings, names: Sequence[str], accept: str
+    settings: Settings, policy: Policy, names: Sequence[str], accept: str
 ) -> Iterator[tuple[str, list[Sample] | str]]:
     """Render and score every cell for every original, several at a time.
 
     Yields an original's name with its samples, or with why it has none.
     """
     with ProcessPoolExecutor() as pool:
-        work = partial(_measure, settings=settings, accept=accept)
+        work = partial(_measure, settings=settings, policy=policy, accept=accept)
         yield from zip(names, pool.map(work, names), strict=True)
 
 
@@ -169,14 +168,16 @@ def as_text(summaries: Sequence[Summary]) -> str:
     return "\n".join(lines)
 
 
-def _measure(name: str, settings: Settings, accept: str) -> list[Sample] | str:
-    policy, delivery = load_policy(settings), make_delivery(settings)
+def _measure(name: str, settings: Settings, policy: Policy, accept: str) -> list[Sample] | str:
+    delivery = make_delivery(settings, policy=policy)
     samples = []
     try:
         for screen in policy.screens:
             for bandwidth in policy.bandwidths:
                 asked = {"name": name, "screen": screen.name, "bandwidth": bandwidth.name}
-                found = delivery.find(Incoming(urlencode(asked), {"accept": accept}))
+                found = delivery.find(
+                    delivery.understand(Incoming(urlencode(asked), {"accept": accept}))
+                )
                 rendition = delivery.render(found).rendition
                 score = _score(delivery, asked, rendition)
                 samples.append(Sample(name, screen.name, bandwidth.name, rendition, score))
@@ -188,7 +189,7 @@ def _measure(name: str, settings: Settings, accept: str) -> list[Sample] | str:
 def _score(delivery: Delivery, asked: dict[str, str], rendition: Rendition) -> float:
     # The same pixels, before they were encoded.
     query_string = urlencode({**asked, "format": "png"})
-    found = delivery.find(Incoming(query_string, {}))
+    found = delivery.find(delivery.understand(Incoming(query_string, {})))
     plan = found.planned.plan
     unlimited = replace(plan, cell=replace(plan.cell, budget_bytes=None, target_score=None))
     unlimited_found = replace(found, planned=replace(found.planned, plan=unlimited))
