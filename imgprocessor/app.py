@@ -33,7 +33,7 @@ from imgprocessor.rendering.process import (
 )
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.rendering.supervisor import Supervisor
-from imgprocessor.reporting import Complaints
+from imgprocessor.reporting import complain
 from imgprocessor.request.signing import Signing
 from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.placeholder import Placeholder
@@ -60,7 +60,7 @@ def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
     folder = run_folder(settings)
     web = make_web(settings, _pool(settings, folder))
     _warn_of_too_few_threads(settings)
-    Supervisor(folder, _processes(settings), settings, Complaints()).start()
+    Supervisor(folder, _processes(settings), settings, complain).start()
     return web
 
 
@@ -112,7 +112,7 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
         ConfigurationError: as `load_policy` does.
     """
     folder = settings.disk_cache.folder
-    metrics = Metrics(folder / "metrics", policy, Complaints())
+    metrics = Metrics(folder / "metrics", policy, complain)
     caps = {
         "renditions": settings.disk_cache.max_renditions_bytes,
         "masters": settings.disk_cache.max_masters_bytes,
@@ -256,7 +256,7 @@ def _warn_of_too_few_threads(settings: Settings) -> None:
         jobs, fetches = _max_jobs(settings), settings.remote.max_fetches
         wrong = too_few(found, max_jobs=jobs, max_fetches=fetches)
         if wrong is not None:
-            Complaints()(wrong)
+            complain(wrong)
 
 
 def _pool(settings: Settings, folder: Path) -> WorkerPool:
@@ -294,7 +294,7 @@ def _remote(
         disk_cache=_remote_store(settings, keeps=keeps),
         generations=generations,
         fetcher=fetcher or Fetcher(remote),
-        complain=Complaints(),
+        complain=complain,
     )
 
 
@@ -303,6 +303,6 @@ def _remote_store(settings: Settings, *, keeps: bool = True) -> DiskCache:
         settings.remote.folder,
         max_bytes=settings.remote.max_kept_bytes if keeps else 0,
         min_free_percent=settings.disk_cache.min_free_percent,
-        complain=Complaints(),
+        complain=complain,
         whole_groups=True,
     )

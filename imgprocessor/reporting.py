@@ -1,35 +1,74 @@
-"""What is told to the error log: what is wrong with a disk, and what should not happen."""
+"""What is told to Apache's error log, by way of stderr: complaints, and unexpected errors."""
 
-import contextlib
+import logging
+import re
 import sys
 import time
-import traceback
+from collections import OrderedDict
 
-_COMPLAIN_EVERY_SECONDS = 60.0
+_SAME_AGAIN_SECONDS = 60.0
+_MAX_REMEMBERED = 100
+
+_VARYING = re.compile(r"/\S*|\d+")
+"""Paths and numbers: a disk that fails must not fill the log with every file's name."""
 
 
-class Complaints:
-    """Says what is wrong with a disk, once a minute at most, in Apache's error log."""
+class _OnceAMinute(logging.Filter):
+    """Lets each kind of complaint through once a minute; unexpected errors always."""
 
     def __init__(self) -> None:
-        self._said_at = float("-inf")
+        super().__init__()
+        self.forget()
 
-    def __call__(self, text: str) -> None:
-        """Say it, unless something was said within a minute."""
-        now = time.monotonic()
-        if now - self._said_at >= _COMPLAIN_EVERY_SECONDS:
-            self._said_at = now
-            _print(f"imgprocessor: {text}")
+    def forget(self) -> None:
+        """Begin anew: for tests, which share a process."""
+        self._said_at: OrderedDict[str, float] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to say it."""
+        kind, now = _VARYING.sub("", record.getMessage()), time.monotonic()
+        if record.exc_info is None:
+            if now - self._said_at.get(kind, float("-inf")) < _SAME_AGAIN_SECONDS:
+                return False
+            self._said_at[kind] = now
+            self._said_at.move_to_end(kind)
+            while len(self._said_at) > _MAX_REMEMBERED:
+                self._said_at.popitem(last=False)
+        return True
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever stderr is now: mod_wsgi has one for each request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record in one go, so that lines of several processes do not mix."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except OSError:
+            return  # the error log may lie on the very disk that fails
+
+
+_ONCE = _OnceAMinute()
+
+
+def _made() -> logging.Logger:
+    log = logging.getLogger("imgprocessor")
+    log.propagate = False
+    handler = _Stderr()
+    handler.addFilter(_ONCE)
+    log.handlers = [handler]
+    return log
+
+
+_LOG = _made()
+
+
+def complain(text: str) -> None:
+    """Say what is wrong, unless the same was said within a minute."""
+    _LOG.warning("imgprocessor: %s", text)
 
 
 def report_unexpected(error: BaseException) -> None:
-    """Write an unexpected error with its traceback to Apache's error log, by way of stderr."""
-    _print("".join(traceback.format_exception(error)).rstrip())
-
-
-def _print(text: str) -> None:
-    # Who cannot complain goes on working: the error log may lie on the very disk that fails.
-    with contextlib.suppress(OSError):
-        # One write, so that the lines of several processes do not mix.
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+    """Write an unexpected error with its traceback."""
+    _LOG.error("imgprocessor: unexpected error", exc_info=error)

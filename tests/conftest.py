@@ -9,6 +9,7 @@ import images
 import pytest
 from flask.testing import FlaskClient
 
+from imgprocessor import reporting
 from imgprocessor.app import make_delivery, make_web
 from imgprocessor.config.settings import LogSettings, OriginalsSettings, Settings
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
@@ -28,6 +29,12 @@ WALLPAPERS = Path("/usr/share/backgrounds")
 """Photographs of Debian's lomiri-wallpapers-16.04 and -20.04, which ./run test installs."""
 
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no pictures in {CORPUS}")
+
+
+@pytest.fixture(autouse=True)
+def _complaints() -> None:
+    """Each test may complain of the same."""
+    reporting._ONCE.forget()  # noqa: SLF001 - of a process
 
 
 @pytest.fixture(scope="session")

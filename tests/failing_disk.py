@@ -25,7 +25,7 @@ from flask.testing import FlaskClient
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import LogSettings
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.reporting import Complaints
+from imgprocessor.reporting import complain
 from imgprocessor.storage.disk_cache import DiskCache, Scratch
 
 PRELOAD = Path("/usr/lib/fiu/fiu_posix_preload.so")
@@ -94,7 +94,7 @@ def put(disk_cache: DiskCache, key: int, version: int) -> bool:
 
 def keep(folder: Path, points: list[str], chance: float) -> Kept:
     """Put and get, over and over, while calls fail."""
-    disk_cache = DiskCache(folder, max_bytes=10**7, min_free_percent=0, complain=Complaints())
+    disk_cache = DiskCache(folder, max_bytes=10**7, min_free_percent=0, complain=complain)
     versions: dict[int, set[int]] = {key: {0} for key in range(KEYS)}
     wrong: list[str] = []
     scratch = Scratch()

@@ -9,7 +9,7 @@ from imgprocessor.program import code_digest
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.pool import own_folder
 from imgprocessor.rendering.quarantine import Quarantine
-from imgprocessor.reporting import Complaints, report_unexpected
+from imgprocessor.reporting import complain, report_unexpected
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.locks import Locks
 
@@ -90,5 +90,5 @@ def make_disk_cache(settings: DiskCacheSettings, name: str, max_bytes: int) -> D
         settings.folder / name,
         max_bytes=max_bytes,
         min_free_percent=settings.min_free_percent,
-        complain=Complaints(),
+        complain=complain,
     )

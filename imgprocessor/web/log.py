@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.reporting import Complaints
+from imgprocessor.reporting import complain
 from imgprocessor.service.delivery import Answer, Planned
 
 Entry = dict[str, object]
@@ -30,7 +30,6 @@ class RequestLog:
             ConfigurationError: it cannot be written.
         """
         self._file = str(file)
-        self._complain = Complaints()
         self._opening = threading.Lock()
         try:
             self._opened = _Opened(self._file)
@@ -47,7 +46,7 @@ class RequestLog:
                     self._opened = _Opened(self._file)
                 os.write(self._opened.descriptor, line.encode())
         except OSError as error:
-            self._complain(f"cannot write {self._file}: {error}")
+            complain(f"cannot write {self._file}: {error}")
 
 
 class _Opened:
