@@ -56,9 +56,11 @@ def test_a_store_is_never_wrong_and_heals(tmp_path: Path, points: str, chance: f
     assert collected == 0
     assert left == 0 or "unlink" in points
     # Each kind once a minute at most, and the complaint itself may not get through.
-    kinds = [re.sub(r"/\S*", "", line) for line in complaints]
-    assert len(kinds) == len(set(kinds)) <= MOST_KINDS
-    assert all("Input/output error" in line or "damaged" in line for line in complaints)
+    assert len(complaints) <= MOST_KINDS
+    if points != ALL:  # or the complaint is torn, too
+        kinds = [re.sub(r"/\S*", "", line) for line in complaints]
+        assert len(kinds) == len(set(kinds))
+        assert all("Input/output error" in line or "damaged" in line for line in complaints)
     if points in WRITING:
         assert came["lost"] == 0
         assert came["got"] == KEYS * ROUNDS
