@@ -69,8 +69,8 @@ def make_web(
     pool: WorkerPool | None = None,
     fetcher: Fetcher | None = None,
 ) -> Flask:
-    """Make the WSGI application from settings whose paths are absolute; without renderers,
-    renditions are made in this process. Tests have a downloader of their own.
+    """Make the WSGI application from settings whose paths are absolute; without a pool,
+    renditions are made in this process. Tests have a fetcher of their own.
 
     Raises:
         ConfigurationError: the policy is wrong, or something that must be there is not.
@@ -215,8 +215,8 @@ def make_delivery(
         settings: with absolute paths.
         policy: where it was read already.
         keeps: whether what is made is kept on disk; a command that runs once has no use for it.
-        renderer: who makes renditions; this process itself, where nobody is named.
-        fetcher: what fetches originals from elsewhere, where it is not the usual.
+        renderer: what makes renditions; by default this process itself.
+        fetcher: what fetches remote originals; by default over the network.
 
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.

@@ -42,7 +42,7 @@ class BadSignature(ImageError):
 
     code = "bad-signature"
     status = 403
-    # The same for one that is missing and one that is wrong: nobody is helped to guess.
+    # The same for one that is missing and one that is wrong: the answer must not help to guess.
     public = "This link is not signed as it must be."
 
     def __init__(self, detail: str = "", *, expired: bool = False) -> None:
@@ -99,7 +99,7 @@ class BrokenOriginal(ImageError):
 
 
 class DeadlyOriginal(ImageError):
-    """Renderers died over the original: it is in quarantine."""
+    """Workers died over the original: it is in quarantine."""
 
     code = "deadly-original"
     status = 422
@@ -133,8 +133,8 @@ class Overloaded(ImageError):
 
 
 class OriginForbidden(ImageError):
-    """An original from elsewhere that this server may not fetch. Whichever the reason, strangers
-    read the same: they must not learn what addresses a name has.
+    """A remote original that this server may not fetch. The public sentence is the same for
+    every reason: strangers must not learn what addresses a name has.
     """
 
     code = "origin-forbidden"

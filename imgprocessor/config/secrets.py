@@ -1,4 +1,4 @@
-"""The token of purges and the keys of links, each in a file that not everybody may read."""
+"""The token of purges and the keys of links, each in a file that is closed to other users."""
 
 import re
 import stat
@@ -10,7 +10,7 @@ from imgprocessor.errors import ConfigurationError
 
 _MIN_TOKEN_CHARACTERS = 16
 _MIN_KEY_CHARACTERS = 32
-"""128 bits, where somebody writes hexadecimal digits."""
+"""128 bits, where the key is hexadecimal digits."""
 
 
 def signing_keys(settings: SigningSettings) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def signing_keys(settings: SigningSettings) -> tuple[str, ...]:
 
 
 def purge_token(settings: PurgeSettings) -> str | None:
-    """Read the token that purges by HTTP must show; None where nobody may.
+    """Read the token that purges by HTTP must show; None where purging by HTTP is off.
 
     Raises:
         ConfigurationError: it cannot be read, or is wrong.
@@ -49,7 +49,7 @@ def purge_token(settings: PurgeSettings) -> str | None:
 
 
 def _secret(file: Path, where: str) -> str:
-    """Read a file that not everybody may read."""
+    """Read a file that must be closed to other users."""
     text = read_text(file)
     if file.stat().st_mode & stat.S_IRWXO:
         raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")

@@ -1,7 +1,7 @@
 """What an operator may decide about the server: one field a setting, frozen, strict.
 
 A setting is written once, here: what reads it (`settingsfile`), `conf/imgprocessor.ini`, the
-README's table and their tests are all made from these fields. The policy (who gets what) is a file
+docs/settings.md and their tests are all made from these fields. The policy (who gets what) is a file
 of its own.
 """
 
@@ -64,7 +64,7 @@ class OriginalsSettings:
 
 @dataclass(frozen=True)
 class RemoteSettings:
-    """Originals from elsewhere, by url= in place of name=."""
+    """Remote originals, by url= in place of name=."""
 
     hosts: tuple[str, ...] = setting(
         (),
@@ -75,13 +75,13 @@ class RemoteSettings:
     folder: Path = setting(
         Path("../cache/remote"),
         path,
-        "Where originals from elsewhere are kept; may be emptied at any time.",
+        "Where local copies of remote originals are kept; may be emptied at any time.",
     )
     max_bytes: int = setting(20_971_520, positive, "Fetch no more bytes of one original (20 MiB).")
     max_kept_bytes: int = setting(
         2_000_000_000,
         positive,
-        "Originals from elsewhere take no more than this, at least ten times max_bytes; the least"
+        "Local copies take no more than this, at least ten times max_bytes; the least"
         " recently used go first.",
     )
     dns_seconds: int = setting(2, positive, "The host's addresses must be known by then.")
@@ -94,8 +94,8 @@ class RemoteSettings:
     total_seconds: int = setting(
         10,
         positive,
-        "All of it, redirects too, takes no longer; nor does anybody wait longer for somebody else"
-        " who fetches the same. Less than the request-timeout of the daemons.",
+        "All of it, redirects too, takes no longer; nor does a request wait longer for another one"
+        " that fetches the same. Less than the request-timeout of the daemons.",
     )
     min_bytes_per_second: int = setting(
         10_000,
@@ -104,13 +104,13 @@ class RemoteSettings:
     )
     max_redirects: int = setting(3, not_negative, "Follow no more; each is checked as the URL was.")
     max_host_fetches: int = setting(
-        4, positive, "So many at once from one host, over all processes; whoever is next gets 503."
+        4, positive, "So many at once from one host, over all processes; the next request gets 503."
     )
     max_fetches: int = setting(
         16,
         positive,
-        "So many at once in all, over all processes, with those who wait for the same one; whoever"
-        " is next gets 503.",
+        "So many at once in all, over all processes, with the requests that wait for the same one;"
+        " the next request gets 503.",
     )
     min_fresh_seconds: int = setting(
         60,
@@ -237,7 +237,7 @@ class RenderingSettings:
     cheaper_when_overloaded: bool = setting(
         False,
         switch,
-        "Who would get a 503 gets the picture of a worse bandwidth instead, where one is kept; no"
+        "A client that would get a 503 gets the picture of a worse bandwidth instead, where one is kept; no"
         " cache keeps it.",
     )
     run_folder: Path = setting(
@@ -249,7 +249,7 @@ class RenderingSettings:
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """Who gets what."""
+    """Where the policy is."""
 
     file: Path = setting(
         Path("policy.ini"), path, "The policy: rows are screens, columns bandwidths."
@@ -290,19 +290,19 @@ class FreshnessSettings:
         604_800, not_negative, "A cache may send an old picture while this server is down."
     )
     not_found_max_age_seconds: int = setting(
-        30, not_negative, "Everybody keeps the placeholder of a missing original."
+        30, not_negative, "Browsers and caches keep the placeholder of a missing original."
     )
 
 
 @dataclass(frozen=True)
 class PurgeSettings:
-    """Who may purge by HTTP, and who else must forget what is purged here."""
+    """Purges by HTTP, and the nodes and caches that must forget the same."""
 
     token_file: Path | None = setting(
         None,
         path_or_none,
         "A file with the token that POST /images/-/purge asks for; readable for the daemons' user,"
-        " not for everybody. Without, nobody purges by HTTP.",
+        " not for everybody. Without it there are no purges by HTTP.",
     )
     nodes: tuple[str, ...] = setting(
         (),

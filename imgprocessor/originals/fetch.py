@@ -37,7 +37,7 @@ class Known:
     """What is known of a picture that is here already."""
 
     source: str
-    """The URL that it came from in the end: nobody else is asked whether it is still good."""
+    """The URL that it came from in the end: only that is asked whether it is still good."""
     conditions: Mapping[str, str]
     """Headers."""
 

@@ -1,4 +1,4 @@
-"""How long an original from elsewhere is good before its host is asked again, by what that said.
+"""How long a remote original is fresh, by what its host said.
 
 As caches that are shared do it (RFC 9111, 4.2), within the operator's bounds.
 """
@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from imgprocessor.config.settings import RemoteSettings
 
 _UNKEPT = {"no-store", "no-cache", "private"}
-"""What a host says of pictures that nobody else may keep: these are kept for the least time."""
+"""What a host says of pictures that others may not keep: these are kept for the least time."""
 
 _GUESSED_SHARE = 0.1
 """Of a picture's age, where its host says nothing (RFC 9111, 4.2.2)."""

@@ -1,7 +1,7 @@
-"""Connections to other hosts: only to addresses that are everybody's, each step ending in time.
+"""Connections to other hosts: only to public addresses, each step with a deadline.
 
-Whoever writes a URL decides what this server connects to, so the check of addresses sits where the
-socket is opened: a name is resolved there, once; each of its addresses must be everybody's; and the
+The author of a URL decides what this server connects to, so the check of addresses sits where the
+socket is opened: a name is resolved there, once; each of its addresses must be public; and the
 connection goes to one of those, by number. A name that means something else a moment later changes
 nothing. TLS is for the name.
 """
@@ -34,7 +34,7 @@ _MAX_ADDRESSES = 4
 """So many are tried, within the time for one."""
 
 _MAX_RESOLVING = 32
-"""Names being resolved in this process at once. Whoever asks for one waits no longer than they may;
+"""Names being resolved in this process at once. A request waits for one until its own deadline;
 the C library does, and cannot be stopped.
 """
 
@@ -132,7 +132,7 @@ class Resolver:
         self._resolving = threading.BoundedSemaphore(_MAX_RESOLVING)
 
     def addresses(self, host: str, port: int, clock: Deadline) -> list[str]:
-        """Resolve a name; every address that it has must be everybody's.
+        """Resolve a name; every address that it has must be public.
 
         Raises:
             OriginForbidden: one is not.

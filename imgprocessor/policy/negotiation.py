@@ -1,4 +1,4 @@
-"""Who gets what: a visitor looked up in the policy's table."""
+"""Negotiation: query and hints looked up in the policy's table."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -174,7 +174,7 @@ def _find_formats(query: ImageQuery, hints: Hints, policy: Policy) -> tuple[Form
 
 def choose_formats(welcome: frozenset[Format], policy: Policy) -> tuple[Format, ...]:
     """Return the first format of the policy that the visitor can show, and after it the plainer
-    ones that would also do. Who can show none gets the plainest all the same (RFC 9110, 12.5.1).
+    ones that would also do. A client that can show none gets the plainest (RFC 9110, 12.5.1).
     """
     accepted = [known for known in policy.formats if known in welcome] or [PLAINEST]
     plainer = FORMATS[FORMATS.index(accepted[0]) + 1 :]
@@ -182,5 +182,5 @@ def choose_formats(welcome: frozenset[Format], policy: Policy) -> tuple[Format, 
 
 
 def on_request(policy: Policy) -> tuple[Format, ...]:
-    """Return what a query may name: what is offered, and PNG, for who must have it lossless."""
+    """Return what a query may name: what is offered, and PNG, which is lossless."""
     return tuple(known for known in FORMATS if known in policy.formats or known == "png")

@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """A class of networks; whoever meets one of its bounds is in it."""
+    """A class of networks; a client that meets one of its bounds is in it."""
 
     name: str
     min_rtt_ms: Decimal | None = None

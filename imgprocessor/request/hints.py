@@ -1,4 +1,4 @@
-"""Who is asking: screen, bandwidth, density and formats as request headers hint at them.
+"""Client hints: screen, bandwidth, density and formats, as request headers say them.
 
 This module alone knows the names of request headers, so it also owns `Vary` and `Accept-CH`.
 What the hints mean is the policy's business.

@@ -1,4 +1,4 @@
-"""Links that only who has a key can write: what is signed, how, and whether it is right.
+"""Signed links: what is signed, how, and whether a signature is right.
 
 Signed is what a page's author writes. What scripts in visitors' browsers fill in stays free: the
 policy brings it down to few classes.
@@ -21,7 +21,7 @@ FREE = ("bandwidth", "screen", "dpr")
 """The parameters that scripts fill in."""
 
 SIGNATURE, EXPIRES = "signature", "expires"
-"""The parameters that prove it. Where nothing is signed, nobody knows them."""
+"""The parameters that prove it. Where links need not be signed, they are ignored."""
 
 SIGNATURE_PATTERN = "[A-Za-z0-9_-]{43}"
 """Base64url without padding (RFC 4648, 5) of 256 bits."""
@@ -33,7 +33,7 @@ _PURPOSE = "imgprocessor link 1\n"
 """Before what is signed, so that the same key signs nothing else, and no later form, alike."""
 
 _LONGEST_SIDE = 999_999_999
-"""As long as a side can be spelled: how long one may be, the server knows, and not who signs."""
+"""As long as a side can be spelled: the limit is known to the server, not where a link is signed."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def canonical(query: ImageQuery, expires: int | None = None) -> str:
 
 
 def proof(parsed: ParsedQuery) -> str:
-    """Return what a cache must have in its keys, beside the imagekey, for whoever has no right
-    signature to miss.
+    """Return what a cache must have in its keys, beside the imagekey, so that a request without
+    the right signature misses.
 
     Raises:
         BadSignature: there is no signature, or it is not spelled as one.

@@ -170,7 +170,7 @@ class Delivery:
         if not is_url(name):
             return self._originals
         if self._remote is None:
-            raise NotFound(f"{name}: there are no originals from elsewhere here")
+            raise NotFound(f"{name}: there are no remote originals here")
         return self._remote
 
     def generation(self) -> Generation:
@@ -181,7 +181,7 @@ class Delivery:
         """Parse a request, and decide what is answered if the original is there. Never fails."""
         hints = tuple(request.headers.get(name) for name in HINT_HEADERS)
         size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
-        # The same request means the same, whoever sends it.
+        # Equal requests are understood alike, so the outcome is remembered.
         understand = self._remembered if size <= _MAX_CHARACTERS else self._understand
         return understand(request.query_string, hints)
 
@@ -322,10 +322,10 @@ class Delivery:
         return self._forget(*removals)
 
     def _forget(self, *removals: Callable[[], int]) -> int:
-        """Remove; whatever others are made from first: originals from elsewhere, then masters.
+        """Remove in order of dependence: remote originals, then masters, then renditions.
 
-        Whoever begins during a removal may still find what is about to go, so each is followed by
-        a purge anew: what was made of old masters is not kept after that, and if it was before, it
+        A request that begins during a removal may still find what is about to go, so each removal
+        is followed by a new generation: what was made of old masters is not kept after that, and if it was before, it
         is removed with the renditions.
         """
         removed = 0

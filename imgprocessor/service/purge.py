@@ -1,10 +1,10 @@
 """Purging everywhere: this node, the other nodes, the caches in front.
 
-From behind to front, because whoever forgets a picture may ask for it again at once, and must not
+From behind to front, because a cache that forgets a picture may ask for it again at once, and must not
 get the old one from behind: first the purge is proclaimed and the stores are emptied, so that
 nothing is sent or kept of what was begun before; then the caches on this node's disk, which ask the
 application; then the other nodes, each of which does the same; last the caches in front, which
-ask all nodes. Whoever fails stops nobody: the others forget all the same, and the failure is told.
+ask all nodes. One failure stops no other step, and is told.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from imgprocessor.storage.proxy_files import remove_tagged
 PURGE_PATH = "/images/-/purge"
 
 _TIMEOUT_SECONDS = 8.0
-"""For each step of asking somebody else, who may have to look through a large cache; two of them
+"""For each step of asking another server, which may have to look through a large cache; two of them
 fit into a daemon's `request-timeout`.
 """
 
@@ -83,7 +83,7 @@ class PurgeReport:
     removed: dict[str, int] = field(default_factory=dict)
     """Files on this node, by what was named."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Who may still have it, and why."""
+    """Which caches and nodes may still have it, and why."""
 
 
 class Purger:
@@ -143,7 +143,7 @@ class Purger:
 
     def _ask_node(self, node: str, wanted: PurgeRequest) -> None:
         if self._token is None:
-            raise _Refused("[purge] token_file is not set here, so nobody else can be asked")
+            raise _Refused("[purge] token_file is not set here, so other nodes cannot be asked")
         headers = {
             "Authorization": f"Bearer {self._token}",
             "Content-Type": "application/x-www-form-urlencoded",
@@ -153,7 +153,7 @@ class Purger:
 
 
 class _Refused(Exception):
-    """Somebody answered, and did not do it."""
+    """Another server answered, and did not purge."""
 
 
 def _ask_varnish(cache: str, wanted: PurgeRequest) -> None:

@@ -1,4 +1,4 @@
-"""Whether this node should be sent visitors: folders and renderers, all looked at anew."""
+"""Whether this node should be sent visitors: folders and the worker pool, all looked at anew."""
 
 import os
 import tempfile
@@ -23,7 +23,7 @@ class Readiness:
     disk_cache: Path
     """The folder."""
     remote: Path | None
-    """The folder of originals from elsewhere; None where no host is allowed."""
+    """The folder of local copies; None where no host is allowed."""
     pool: WorkerPool | None
     """None where renditions are made in this process."""
 

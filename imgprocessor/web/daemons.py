@@ -34,7 +34,7 @@ def too_few(found: Daemons, *, max_jobs: int, max_fetches: int) -> str | None:
         found: the daemons of one group.
         max_jobs: so many are rendered or wait for that, at most, over all daemons.
         max_fetches: so many originals are fetched at once, at most. Daemons of a group of their
-            own do that, where only who is next must find a thread to be refused by.
+            own do that, where the next request must find a thread to be refused by.
     """
     if found.group == _REMOTE_GROUP:
         most = max_fetches

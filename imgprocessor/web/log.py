@@ -50,7 +50,7 @@ class RequestLog:
 
 
 class _Opened:
-    """An open file, closed when nobody has it any more."""
+    """An open file, closed with its last reference."""
 
     def __init__(self, file: str) -> None:
         self._file = file

@@ -16,7 +16,7 @@ from imgprocessor.web.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 _HEALTH, _READY, _METRICS = "health", "ready", "metrics"
 
 _BY_PROXY = {"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA"}
-"""What proxies say who they ask for: a client of this machine's own sends none of it."""
+"""What proxies say of their clients: a program on this machine sends none of it."""
 
 UNLOGGED = {_HEALTH, _READY, _METRICS}
 """Endpoints that machines ask for every other second."""
@@ -55,20 +55,20 @@ def add_health(web: Flask, readiness: Readiness, policy_digest: str) -> None:
 
 
 def add_metrics(web: Flask, metrics: Metrics) -> None:
-    """Show what was counted, but to nobody who came by way of a proxy."""
+    """Show what was counted, but not through a proxy."""
 
     @web.route(
         METRICS_PATH, endpoint=_METRICS, methods=["GET", "HEAD"], provide_automatic_options=False
     )
     def show() -> Response:
         if _BY_PROXY & request.environ.keys():
-            raise RouteNotFound  # whoever asked the proxy may be anybody
+            raise RouteNotFound  # the proxy's client may be anybody
         headers = {"Cache-Control": "no-store"}
         return Response(metrics.text(), headers=headers, content_type=CONTENT_TYPE)
 
 
 def add_purge(web: Flask, purger: Purger) -> None:
-    """Purge by HTTP as well, for those who have the token."""
+    """Purge by HTTP as well, for clients with the token."""
 
     @web.route(PURGE_PATH, methods=["POST"], provide_automatic_options=False)
     def purge() -> Response:

@@ -120,7 +120,7 @@ class _Pictures:
     def answer(self) -> Response:
         """Answer with the picture, or with as much as is asked for."""
         asked = self._understood()
-        # First of all: without a right signature nobody learns what there is.
+        # First of all: without a right signature a client learns nothing.
         link = self._link()
         if link.wrong is not None:
             raise link.wrong
@@ -198,7 +198,7 @@ class _Pictures:
             return cheaper
 
     def _understood(self) -> Understood:
-        """Return the request; it is parsed once, whoever asks first."""
+        """Return the request; it is parsed on the first call."""
         if "understood" not in g:
             g.understood = self._delivery.understand(incoming(request.environ))
         understood: Understood = g.understood
@@ -228,7 +228,7 @@ class _Pictures:
         """Return what a cache must keep this answer by; None where it has no key."""
         understood = self._understood()
         with contextlib.suppress(ImageError):
-            # A cache that keeps answers by imagekey alone would hand them to who has no signature.
+            # A cache that keeps answers by imagekey alone would send them without a signature.
             proven = "" if self._signing is None else f"&{proof(understood.parsed)}"
             return f"{understood.require().imagekey}{proven}"
         return None

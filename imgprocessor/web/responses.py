@@ -26,7 +26,7 @@ SECURE = {
     "Referrer-Policy": "no-referrer",
 }
 """On all answers but a 304, which leaves those of the copy as they are. Whatever an answer is taken
-for, it runs nothing and loads nothing; other sites' pages may show it. The same for everybody, so
+for, it runs nothing and loads nothing; other sites' pages may show it. The same for all clients, so
 that caches have nothing to tell apart.
 """
 
@@ -53,8 +53,8 @@ def failure(
         IMAGEKEY: stand.planned.imagekey,
         IMAGE_ERROR: error.code,
         IMAGE_ERROR_DETAIL: error.public,
-        # Caches would keep even a 503 that has a max-age; and who asks for JSON must not leave JSON
-        # in a cache for who asks for a picture.
+        # Caches would keep even a 503 that has a max-age; and JSON for one client must not be kept
+        # in a cache for another that wants a picture.
         "Cache-Control": "no-store",
     }
     keep_seconds = freshness.not_found_max_age_seconds
@@ -83,7 +83,7 @@ def _response(
     # what will be looked for.
     described = {**SECURE, IMAGE_DECISION: _decision(planned, rendition), **headers}
     if rendition is None:
-        # Which format weighs least nobody knows yet, nor the length, and 0 would be a lie.
+        # Neither the lightest format nor the length is known yet, and 0 would be wrong.
         response = Response(headers=described)
         del response.headers["Content-Type"]
         if len(planned.plan.formats) == 1:
