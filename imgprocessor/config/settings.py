@@ -1,8 +1,7 @@
 """What an operator may decide about the server: one field a setting, frozen, strict.
 
-A setting is written once, here: what reads it (`settingsfile`), `conf/imgprocessor.ini`, the
-docs/settings.md and their tests are all made from these fields. The policy (who gets what) is a file
-of its own.
+A setting is written once, here: what reads it (`settings_file`), `conf/imgprocessor.ini`,
+docs/settings.md and their tests are all made from these fields. The policy is a file of its own.
 """
 
 from dataclasses import dataclass
@@ -237,8 +236,8 @@ class RenderingSettings:
     cheaper_when_overloaded: bool = setting(
         False,
         switch,
-        "A client that would get a 503 gets the picture of a worse bandwidth instead, where one is kept; no"
-        " cache keeps it.",
+        "A client that would get a 503 gets the picture of a worse bandwidth instead, where one is"
+        " kept; no cache keeps it.",
     )
     run_folder: Path = setting(
         Path("/dev/shm"),  # noqa: S108 - in it there is a folder of this user's alone

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import httpcore
 
 from imgprocessor.request.urls import RemoteUrl, is_allowed, redirected
-from imgprocessor.originals.transport import Deadline, Dial, Transport, Resolver, Resolve, dial, resolve
+from imgprocessor.originals.transport import (
+    Deadline,
+    Dial,
+    Transport,
+    Resolver,
+    Resolve,
+    dial,
+    resolve,
+)
 from imgprocessor.errors import NotFound, OriginFailed, OriginForbidden, OversizedOriginal
 from imgprocessor.config.settings import RemoteSettings
 

@@ -21,7 +21,14 @@ from imgprocessor.originals.transport import HostDown
 from imgprocessor.originals.local_copies import LocalCopies, CopyRecord, KeptCopy, PassingCopy
 from imgprocessor.originals.fetch import Fetched, Fetcher, Known
 from imgprocessor.storage.entry_format import checksum_of
-from imgprocessor.errors import ImageError, NotFound, OriginalsUnavailable, OriginBusy, OriginFailed, OriginTimeout
+from imgprocessor.errors import (
+    ImageError,
+    NotFound,
+    OriginalsUnavailable,
+    OriginBusy,
+    OriginFailed,
+    OriginTimeout,
+)
 from imgprocessor.originals.freshness import fresh_seconds
 from imgprocessor.storage.locks import Locks
 from imgprocessor.originals.folder import Original, Originals
@@ -225,7 +232,9 @@ class Remote(LocalCopies):
                 raise OriginBusy(f"{url} took all of the time to wait for")
             return self._fetched(url, now, began, seconds)
 
-    def _fetched(self, url: RemoteUrl, copy: _Copy | None, began: Generation, seconds: float) -> Original:
+    def _fetched(
+        self, url: RemoteUrl, copy: _Copy | None, began: Generation, seconds: float
+    ) -> Original:
         try:
             known = None if copy is None else _known(copy.record)
             download = self._fetcher.fetch(url, known, seconds=seconds)

@@ -33,7 +33,7 @@ _PURPOSE = "imgprocessor link 1\n"
 """Before what is signed, so that the same key signs nothing else, and no later form, alike."""
 
 _LONGEST_SIDE = 999_999_999
-"""As long as a side can be spelled: the limit is known to the server, not where a link is signed."""
+"""As long as a side can be spelled: only the server knows the limit."""
 
 
 @dataclass(frozen=True)

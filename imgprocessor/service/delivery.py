@@ -325,8 +325,8 @@ class Delivery:
         """Remove in order of dependence: remote originals, then masters, then renditions.
 
         A request that begins during a removal may still find what is about to go, so each removal
-        is followed by a new generation: what was made of old masters is not kept after that, and if it was before, it
-        is removed with the renditions.
+        is followed by a new generation: what was made of old masters is not kept after that, and
+        if it was kept before, it is removed with the renditions.
         """
         removed = 0
         failed: OSError | None = None

@@ -1,0 +1,1 @@
+"""Where originals come from: the folder, and other hosts."""
