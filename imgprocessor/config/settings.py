@@ -1,7 +1,8 @@
 """What an operator may decide about the server: one field a setting, frozen, strict.
 
 A setting is written once, here: what reads it (`settings_file`), `conf/imgprocessor.ini`,
-docs/settings.md and their tests are all made from these fields. The policy is a file of its own.
+`docs/settings.md` and their tests are all made from these fields. The policy (who gets what) is a
+file of its own.
 """
 
 from dataclasses import dataclass

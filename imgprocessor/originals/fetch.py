@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 import httpcore
 
-from imgprocessor.request.urls import RemoteUrl, is_allowed, redirected
+from imgprocessor.config.settings import RemoteSettings
+from imgprocessor.errors import NotFound, OriginFailed, OriginForbidden, OversizedOriginal
 from imgprocessor.originals.transport import (
     Deadline,
     Dial,
-    Transport,
-    Resolver,
     Resolve,
+    Resolver,
+    Transport,
     dial,
     resolve,
 )
-from imgprocessor.errors import NotFound, OriginFailed, OriginForbidden, OversizedOriginal
-from imgprocessor.config.settings import RemoteSettings
+from imgprocessor.request.urls import RemoteUrl, is_allowed, redirected
 
 _HEADERS = {
     "User-Agent": "imgprocessor",

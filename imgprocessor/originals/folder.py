@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from imgprocessor.errors import NotFound, OriginalsUnavailable, OversizedOriginal
 from imgprocessor.config.settings import OriginalsSettings
+from imgprocessor.errors import NotFound, OriginalsUnavailable, OversizedOriginal
 
 # What means "no such picture" to a visitor. The detail, for the log, says which it was.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EINVAL)

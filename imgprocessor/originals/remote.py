@@ -16,11 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from imgprocessor.request.urls import RemoteUrl, read_url
-from imgprocessor.originals.transport import HostDown
-from imgprocessor.originals.local_copies import LocalCopies, CopyRecord, KeptCopy, PassingCopy
-from imgprocessor.originals.fetch import Fetched, Fetcher, Known
-from imgprocessor.storage.entry_format import checksum_of
+from imgprocessor.config.settings import OriginalsSettings, RemoteSettings
 from imgprocessor.errors import (
     ImageError,
     NotFound,
@@ -29,12 +25,16 @@ from imgprocessor.errors import (
     OriginFailed,
     OriginTimeout,
 )
-from imgprocessor.originals.freshness import fresh_seconds
-from imgprocessor.storage.locks import Locks
+from imgprocessor.originals.fetch import Fetched, Fetcher, Known
 from imgprocessor.originals.folder import Original, Originals
-from imgprocessor.storage.generation import Generation, Generations
-from imgprocessor.config.settings import OriginalsSettings, RemoteSettings
+from imgprocessor.originals.freshness import fresh_seconds
+from imgprocessor.originals.local_copies import CopyRecord, KeptCopy, LocalCopies, PassingCopy
+from imgprocessor.originals.transport import HostDown
+from imgprocessor.request.urls import RemoteUrl, read_url
 from imgprocessor.storage.disk_cache import DiskCache
+from imgprocessor.storage.entry_format import checksum_of
+from imgprocessor.storage.generation import Generation, Generations
+from imgprocessor.storage.locks import Locks
 
 _PICTURE, _FACTS = "picture", "facts"
 """The keys under which the picture and what is known of it are kept; the group is the URL."""

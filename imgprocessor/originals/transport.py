@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import httpcore
 
-from imgprocessor.originals.ip_ranges import is_global
-from imgprocessor.errors import ImageError, OriginBusy, OriginFailed, OriginForbidden, OriginTimeout
 from imgprocessor.config.settings import RemoteSettings
+from imgprocessor.errors import ImageError, OriginBusy, OriginFailed, OriginForbidden, OriginTimeout
+from imgprocessor.originals.ip_ranges import is_global
 
 Resolve = Callable[[str, int], Iterable[str]]
 """From a name and a port to IP addresses; raises OSError where there are none."""

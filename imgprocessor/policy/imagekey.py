@@ -75,7 +75,7 @@ def etag(key: str, version: str) -> str:
 
 
 def tags(name: str, key: str) -> str:
-    """Return the tags by which caches forget an answer: its original's, its own, and all answers'."""
+    """Return the tags that caches forget an answer by: its original's, its own, all answers'."""
     return f"{original_tag(name)} {key_tag(key)} {EVERY_TAG}"
 
 

@@ -2,9 +2,9 @@
 
 From behind to front, because a cache that forgets a picture may ask for it again at once, and must
 not get the old one from behind: first a new generation begins and the disk caches are emptied, so
-that nothing is sent or kept of what was begun before; then the caches on this node's disk, which ask the
-application; then the other nodes, each of which does the same; last the caches in front, which
-ask all nodes. One failure stops no other step, and is told.
+that nothing is sent or kept of what was begun before; then the caches on this node's disk, which
+ask the application; then the other nodes, each of which does the same; last the caches in front,
+which ask all nodes. One failure stops no other step, and is told.
 """
 
 import contextlib

@@ -70,7 +70,7 @@ def test_the_canonical_form(query_string: str, expected: str) -> None:
 
 
 def test_the_signature_is_what_is_documented() -> None:
-    """Worked out anew from README's words: other programs sign, too."""
+    """Worked out anew from the words of `docs/signing.md`: other programs sign, too."""
     signed = sign("/images/?width=300&name=a.jpg#top", KEY, NOW)
     message = f"imgprocessor link 1\nexpires={NOW}&name=a.jpg&width=300"
     digest = hmac.digest(KEY.encode(), message.encode(), "sha256")

@@ -417,7 +417,7 @@ def test_no_root_is_needed_once_packages_are_there(tmp_path: Path, pictures: Pat
 
 
 def _system_apache(folder: Path, pictures: Path, port: int) -> dict[str, str]:
-    """Set a system Apache up in a folder, by the very commands that README gives."""
+    """Set a system Apache up in a folder, by the very commands that `docs/production.md` gives."""
     etc = folder / "etc"
     shutil.copytree("/etc/apache2", etc, symlinks=True)
     for site in (etc / "sites-enabled").iterdir():
@@ -458,7 +458,7 @@ def _system_apache(folder: Path, pictures: Path, port: int) -> dict[str, str]:
     environment = {**os.environ, "APACHE_CONFDIR": str(etc)}
     for command in ("a2enmod headers cache_disk", "a2ensite imgprocessor"):
         subprocess.run(command.split(), env=environment, check=True, capture_output=True)
-        assert f"sudo {command}" in (ROOT / "README.md").read_text()
+        assert f"sudo {command}" in (ROOT / "docs/production.md").read_text()
     return environment
 
 

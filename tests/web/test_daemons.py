@@ -44,7 +44,7 @@ def test_the_arithmetic(
 
 
 @pytest.mark.parametrize(("cores", "enough"), [(1, True), (2, True), (5, True), (6, False)])
-def test_the_defaults_are_enough_for_as_many_cores_as_the_readme_says(
+def test_the_defaults_are_enough_for_as_many_cores_as_the_documents_say(
     cores: int,
     *,
     enough: bool,

@@ -33,7 +33,7 @@ TOKEN = "a-token-of-sixteen"  # noqa: S105 - guards nothing
 """Of purges."""
 
 ONLY_RENDERING_TELLS = {"content-length", "content-type", "content-dpr", "x-content-type-options"}
-"""Headers that a HEAD may leave out, as README says."""
+"""Headers that a HEAD may leave out, as `docs/requests.md` says."""
 
 ITS_OWN = {"server-timing"}
 """Headers that say something of one answer, not of the picture."""

@@ -155,7 +155,7 @@ def as_html(summaries: Sequence[Summary], shown: Sequence[str], accept: str) -> 
 
 
 def as_text(summaries: Sequence[Summary]) -> str:
-    """Return the main table in Markdown, as README has it."""
+    """Return the main table in Markdown, as `docs/measurements.md` has it."""
     lines = [
         "| screen | bandwidth | cell | kB median | p95 | score | s median | p95 | limited |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|",
