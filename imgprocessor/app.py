@@ -42,6 +42,7 @@ from imgprocessor.service.readiness import Readiness
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.web.daemons import daemons, too_few
 from imgprocessor.web.log import RequestLog, utc_now
 from imgprocessor.web.metrics import Metrics, Watched
@@ -298,11 +299,10 @@ def _remote(
     )
 
 
-def _remote_store(settings: Settings, *, keeps: bool = True) -> DiskCache:
-    return DiskCache(
+def _remote_store(settings: Settings, *, keeps: bool = True) -> PlainFiles:
+    return PlainFiles(
         settings.remote.folder,
         max_bytes=settings.remote.max_kept_bytes if keeps else 0,
         min_free_percent=settings.disk_cache.min_free_percent,
         complain=complain,
-        whole_groups=True,
     )

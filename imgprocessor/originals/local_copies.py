@@ -47,7 +47,7 @@ class LocalCopies(Originals):
         """Open a copy; yield the file and the original as it is by now.
 
         Raises:
-            OriginalsUnavailable: it has gone; whoever asks next has it fetched anew. Or as
+            OriginalsUnavailable: it has gone; the next request has it fetched anew. Or as
                 `Originals.open` does.
         """
         if isinstance(original, PassingCopy):

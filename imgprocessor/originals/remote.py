@@ -2,7 +2,7 @@
 
 What is kept is opened by its path like any other original, so it is as it came; what is known of
 it is kept beside it. A file is written anew only when other bytes came, so its version is the
-picture's. Nobody waits for a host longer than the settings say, and few are fetched at once.
+picture's. No request waits for a host longer than the settings say, and few are fetched at once.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ from imgprocessor.originals.freshness import fresh_seconds
 from imgprocessor.originals.local_copies import CopyRecord, KeptCopy, LocalCopies, PassingCopy
 from imgprocessor.originals.transport import HostDown
 from imgprocessor.request.urls import RemoteUrl, read_url
-from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.entry_format import checksum_of
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.plain_files import PlainFiles
 
-_PICTURE, _FACTS = "picture", "facts"
-"""The keys under which the picture and what is known of it are kept; the group is the URL."""
+_PICTURE, _RECORD = "picture", "facts"
+"""The keys under which the picture and its record are kept; the group is the URL."""
 
 _MAX_REMEMBERED = 1024
 """Failures that a process remembers: they take no room on the disk, however many are made up."""
@@ -45,7 +45,7 @@ _MAX_REMEMBERED = 1024
 _CHUNK_BYTES = 1 << 20
 
 _LEAST_SECONDS = 0.1
-"""Who has waited for somebody else so long that less is left does not begin anew."""
+"""A request that waited for another one so long that less is left does not begin a fetch."""
 
 _EXCUSED = (OriginFailed, OriginTimeout, OriginBusy)
 """While a host fails like this, what is old is used. What it says for sure counts at once."""
@@ -67,13 +67,13 @@ class Remote(LocalCopies):
         settings: RemoteSettings,
         limits: OriginalsSettings,
         *,
-        disk_cache: DiskCache,
+        disk_cache: PlainFiles,
         generations: Generations,
         fetcher: Fetcher,
         complain: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use a store whose groups go as a whole, in the folder of the settings."""
+        """Use a disk cache in the folder of the settings."""
         self._limits = replace(limits, max_bytes=settings.max_bytes)
         super().__init__(settings.folder, self._limits)
         self._settings = settings
@@ -145,8 +145,8 @@ class Remote(LocalCopies):
         """Open what `find` found; yield the file and the original as it is by now.
 
         Raises:
-            OriginalsUnavailable: it is damaged, or has gone; whoever asks next has it fetched anew.
-                Or as `Copies.open` does.
+            OriginalsUnavailable: it is damaged, or has gone; the next request has it fetched anew.
+                Or as `LocalCopies.open` does.
         """
         with super().open(original) as (file, opened):
             if isinstance(original, KeptCopy):
@@ -160,11 +160,11 @@ class Remote(LocalCopies):
         return LocalCopies(self._folder, self._limits)
 
     def _check(self, original: KeptCopy, file: BinaryIO) -> None:
-        """Refuse what is damaged; it is removed, so that whoever asks next gets it anew."""
+        """Refuse what is damaged; it is removed, so that the next request fetches it anew."""
         checksum = _checksum(file)
         record = self._record(original.url)
         if record is None or record.checksum != checksum:
-            # Whoever has just fetched another version says so in a moment.
+            # A process that has just fetched another version writes its record in a moment.
             with contextlib.suppress(OSError), self._locks.held(_turn(original.url), 1):
                 record = self._record(original.url)
         if record is None:  # purged meanwhile; or damaged, which was noted when it was read
@@ -186,7 +186,7 @@ class Remote(LocalCopies):
             return None
 
     def _record(self, url: str) -> CopyRecord | None:
-        content = self._disk_cache.get(url, _FACTS)
+        content = self._disk_cache.get(url, _RECORD)
         try:
             return None if content is None else CopyRecord(**json.loads(bytes(content)))
         except TypeError:  # of another version of this program
@@ -200,7 +200,7 @@ class Remote(LocalCopies):
         return str(Path(self._disk_cache.path(str(url), _PICTURE)).relative_to(self._folder))
 
     def _age(self, copy: _Copy) -> float:
-        """Return how long ago its host was asked; clocks go back, and then nobody knows."""
+        """Return how long ago its host was asked; clocks go back, and then it counts as old."""
         age = self._clock() - copy.record.asked_at
         return age if age >= 0 else copy.record.fresh_seconds
 
@@ -210,12 +210,12 @@ class Remote(LocalCopies):
     def _renewed(self, url: RemoteUrl, copy: _Copy | None) -> Original:
         """Ask the host, alone over all processes."""
         self._failures.check(str(url), url.origin)
-        began = self._generations.current()
+        generation = self._generations.current()
         until = time.monotonic() + self._settings.total_seconds
-        # Who has something to show need not wait for somebody else.
+        # A request that has something to show need not wait for another one.
         usable = copy is not None and self._may_be_used(copy)
         with contextlib.ExitStack() as stack:
-            # Before the wait for somebody else who fetches the same: each of them keeps a thread.
+            # Before the wait for another request that fetches the same: each keeps a thread.
             stack.enter_context(self._slot("all", self._settings.max_fetches))
             # Where nothing can be locked, it is better fetched twice than not at all.
             with contextlib.suppress(OSError):
@@ -230,16 +230,16 @@ class Remote(LocalCopies):
             seconds = until - time.monotonic()
             if seconds < _LEAST_SECONDS:
                 raise OriginBusy(f"{url} took all of the time to wait for")
-            return self._fetched(url, now, began, seconds)
+            return self._fetched(url, now, generation, seconds)
 
     def _fetched(
-        self, url: RemoteUrl, copy: _Copy | None, began: Generation, seconds: float
+        self, url: RemoteUrl, copy: _Copy | None, generation: Generation, seconds: float
     ) -> Original:
         try:
             known = None if copy is None else _known(copy.record)
             download = self._fetcher.fetch(url, known, seconds=seconds)
             if copy is None or download.body is not None:
-                return self._keep(url, download, download.body or b"", began)
+                return self._keep(url, download, download.body or b"", generation)
         except HostDown as error:
             self._failures.remember(error.origin, error.error)
             raise error.error from error
@@ -254,10 +254,12 @@ class Remote(LocalCopies):
             self._failures.remember(str(url), error)
             raise
         record = replace(copy.record, asked_at=self._clock(), **self._fresh(download))
-        self._write_down(url, record, began)
+        self._write_down(url, record, generation)
         return copy.original
 
-    def _keep(self, url: RemoteUrl, download: Fetched, body: bytes, began: Generation) -> Original:
+    def _keep(
+        self, url: RemoteUrl, download: Fetched, body: bytes, generation: Generation
+    ) -> Original:
         checksum = checksum_of([body])
         record = CopyRecord(
             source=str(download.url),
@@ -267,18 +269,18 @@ class Remote(LocalCopies):
             asked_at=self._clock(),
             **self._fresh(download),
         )
-        if self._is_here(url, checksum) or self._disk_cache.put(
-            str(url), _PICTURE, len(body), [body], began, plain=True
+        if self._is_here(url, checksum) or self._disk_cache.put_file(
+            str(url), _PICTURE, body, generation
         ):
-            self._write_down(url, record, began)
+            self._write_down(url, record, generation)
             with contextlib.suppress(ImageError):  # it is gone again
                 return self._kept(url)
         path = self.group(str(url))
         return PassingCopy(path, len(body), time.time_ns(), int(checksum[:15], 16), 0, body)
 
-    def _write_down(self, url: RemoteUrl, record: CopyRecord, began: Generation) -> None:
+    def _write_down(self, url: RemoteUrl, record: CopyRecord, generation: Generation) -> None:
         content = json.dumps(asdict(record)).encode()
-        self._disk_cache.put(str(url), _FACTS, len(content), [content], began)
+        self._disk_cache.put(str(url), _RECORD, len(content), [content], generation)
 
     def _fresh(self, download: Fetched) -> dict[str, Any]:
         return {"fresh_seconds": fresh_seconds(download.headers, self._clock(), self._settings)}
@@ -294,7 +296,7 @@ class Remote(LocalCopies):
 
     @contextlib.contextmanager
     def _slot(self, what: str, most: int) -> Iterator[None]:
-        """Be one of so many at this moment, over all processes; nobody waits for that.
+        """Be one of so many at this moment, over all processes, without waiting.
 
         Raises:
             OriginBusy: there are enough.

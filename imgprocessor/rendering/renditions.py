@@ -52,7 +52,7 @@ class Renditions:
     def purge_imagekey(self, group: str, imagekey: str) -> int:
         """Remove one rendition of an original, whatever its version; return how many files."""
         # No imagekey has a blank in it.
-        return self._disk_cache.purge(group, key_end=f" {imagekey}")
+        return self._disk_cache.purge_keys(group, f" {imagekey}")
 
     def purge_all(self) -> int:
         """Remove everything; return how many files."""

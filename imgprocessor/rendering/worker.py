@@ -32,7 +32,7 @@ _LOOK_AGAIN_SECONDS = 0.05
 """When the foreman has gone, until the next one has renderers that can start."""
 
 
-def main() -> int:
+def run_worker() -> int:
     """Render until standard input ends; the settings are the first thing in it."""
     # Apache's daemons block signals, and children inherit that.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -137,4 +137,4 @@ def _restrain(settings: RenderingSettings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_worker())

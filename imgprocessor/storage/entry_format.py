@@ -39,14 +39,13 @@ def write_entry(descriptor: int, name: bytes, parts: Iterable[bytes]) -> None:
     _write(descriptor, _MAGIC + checksum.digest())
 
 
-def write_plain(descriptor: int, parts: Iterable[bytes]) -> None:
+def write_plain(descriptor: int, body: bytes) -> None:
     """Write a body alone to an empty file; its checksum is kept elsewhere.
 
     Raises:
         OSError: it cannot be written.
     """
-    for part in parts:
-        _write(descriptor, part)
+    _write(descriptor, body)
 
 
 def checksum_of(parts: Iterable[bytes]) -> str:
@@ -77,7 +76,7 @@ def name_of(path: str) -> bytes | None:
 
 
 def checked(view: memoryview, name: bytes) -> memoryview | None:
-    """Return an entry's body; None where it is not whole, or somebody else's."""
+    """Return an entry's body; None where it is not whole, or another entry's."""
     body_from = _NAME_FROM + len(name)
     if (
         view[: len(_MAGIC)] != _MAGIC

@@ -1,4 +1,4 @@
-"""Files in folders, as whoever keeps them under a size sees them: how old, and what they take."""
+"""Files in folders, as a cap sees them: how long ago they were used, and what they take."""
 
 import contextlib
 import math
@@ -14,21 +14,21 @@ _BLOCK_BYTES = 4096
 """Disks give out space in blocks, so those are counted."""
 
 TOUCH_SECONDS = 0.1
-"""An entry's time stamp says when it was last used, so nearly: no write for each use."""
+"""A file's time stamp says when it was last used, so nearly: no write for each use."""
 
 _MOVES = 5
-"""Attempts to put an entry in its place: the collector may remove its folder, empty as yet, between
+"""Attempts to put a file in its place: the collector may remove its folder, empty as yet, between
 making it and moving there.
 """
 
 
 class File(NamedTuple):
-    """An entry as the collector sees it."""
+    """A file as the collector sees it."""
 
     path: str
     age: float
     """Seconds since it was used. A time stamp in the future comes from a clock that was wrong, and
-    would never get old: such an entry is infinitely old.
+    would never get old: such a file is infinitely old.
     """
     cost_bytes: int
 

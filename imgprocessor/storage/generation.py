@@ -1,7 +1,7 @@
 """When something was purged last: one empty file that all processes of a node share.
 
-Whoever begins an answer takes a mark, one `stat`. What was begun before a purge is not kept after
-it: the mark no longer holds.
+An answer begins by noting the generation, one `stat`. What was begun before a purge is not kept
+after it: its generation is no longer the current one.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from imgprocessor.storage.locks import Locks
 _LOCK = "purges"
 
 _WAIT_SECONDS = 1.0
-"""For the lock, which everybody holds for microseconds."""
+"""For the lock, which each process holds for microseconds."""
 
 Stamp = tuple[int, int]
 """The file's inode and time stamp, which no two purges share; zeros before the first."""
@@ -25,7 +25,7 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True)
 class Generation:
-    """A moment: when something began."""
+    """The time between two purges: an answer belongs to the one that it was begun in."""
 
     generations: "Generations"
     stamp: Stamp

@@ -24,7 +24,7 @@ _LONGEST_PAUSE_SECONDS = 0.02
 
 
 class Lock:
-    """A lock that is held. Whoever has it may hand it to another thread."""
+    """A lock that is held. Its holder may hand it to another thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -42,10 +42,10 @@ class Locks:
         self._file = file
 
     def acquire(self, name: str, wait_seconds: float) -> Lock | None:
-        """Wait for a name's lock; None where somebody else held it all the time.
+        """Wait for a name's lock; None where another holder had it all the time.
 
         Raises:
-            OSError: the file cannot be opened for writing, so nobody can lock anything.
+            OSError: the file cannot be opened for writing, so nothing can be locked.
         """
         return self._taken(lambda descriptor: _lock(descriptor, _offset(name), wait_seconds))
 
@@ -53,7 +53,7 @@ class Locks:
         """Wait for a name's lock as long as it takes, asleep.
 
         Raises:
-            OSError: as `enter` does.
+            OSError: as `acquire` does.
         """
         while True:
             taken = self._taken(lambda descriptor: self._lock_when_free(descriptor, name))
@@ -64,17 +64,17 @@ class Locks:
         """Take the first lock of several that is free, without waiting; None where none is.
 
         Raises:
-            OSError: as `enter` does.
+            OSError: as `acquire` does.
         """
         return self._taken(
             lambda descriptor: any(_lock(descriptor, _offset(name), 0) for name in names)
         )
 
     def count_held(self, names: Sequence[str]) -> int:
-        """Return how many locks of several somebody holds.
+        """Return how many locks of several are held.
 
         Raises:
-            OSError: as `enter` does.
+            OSError: as `acquire` does.
         """
         descriptor = self._open()
         try:
@@ -87,14 +87,14 @@ class Locks:
         """Hold a name's lock; yield whether it could be had.
 
         Raises:
-            OSError: as `enter` does.
+            OSError: as `acquire` does.
         """
-        entered = self.acquire(name, wait_seconds)
+        lock = self.acquire(name, wait_seconds)
         try:
-            yield entered is not None
+            yield lock is not None
         finally:
-            if entered is not None:
-                entered.release()
+            if lock is not None:
+                lock.release()
 
     def _taken(self, lock: Callable[[int], bool]) -> Lock | None:
         """Open the file and lock it; None, and closed again, where that is not to be had."""
@@ -118,7 +118,7 @@ class Locks:
 
     def _lock_when_free(self, descriptor: int, name: str) -> bool:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _wanted(_offset(name)))
-        # Meanwhile somebody may have cleared the folder away, and others lock a new file.
+        # Meanwhile the folder may have been cleared away, and others lock a new file.
         try:
             return os.path.samestat(self._file.stat(), os.fstat(descriptor))
         except FileNotFoundError:

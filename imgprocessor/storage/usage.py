@@ -22,7 +22,11 @@ _NUMBER = struct.Struct("<QI")
 """A number that only grows, and its checksum."""
 
 _WAIT_SECONDS = 1.0
-"""For the lock, which everybody holds for microseconds."""
+"""For the lock, which each process holds for microseconds."""
+
+
+Totals = tuple[int | None, int]
+"""Bytes that are kept, None where it is not known; bytes that were ever added."""
 
 
 class Usage:
@@ -35,20 +39,44 @@ class Usage:
         self._is_empty = is_empty
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[tuple[int | None, int]]:
-        """Lock the totals; yield the bytes kept, None where nobody knows, and those ever added.
+    def locked(self) -> Iterator[Totals]:
+        """Lock the totals; yield them.
 
         Raises:
-            OSError: somebody else holds the lock, or it cannot be had.
+            OSError: another process holds the lock, or it cannot be had.
         """
         with self._locks.held("totals", _WAIT_SECONDS) as mine:
             if not mine:
                 raise BlockingIOError(errno.EWOULDBLOCK, "the totals are locked")
-            yield self._read()
+            yield self._load()
+
+    def read(self) -> Totals:
+        """Return the totals.
+
+        Raises:
+            OSError: as `locked` does.
+        """
+        with self.locked() as totals:
+            return totals
 
     def write(self, total: int, added: int) -> None:
         """Write both down; only inside `locked`."""
         _write(self._file, _NUMBERS.pack(total, added, _checksum(total, added)))
+
+    def correct(self, kept: int, before: Totals) -> None:
+        """Write down how many bytes were found by counting anew, which was begun with the totals
+        `before`: what was added meanwhile is counted in addition.
+
+        Raises:
+            OSError: as `locked` does.
+        """
+        known, added_before = before
+        with self.locked() as (total, added):
+            if total is None and known is None:
+                self.write(kept, 0)  # where it is not known, nothing was added
+            elif total is not None and known is not None:
+                self.write(kept + added - added_before, added)
+            # Otherwise they were lost meanwhile, and are counted next time.
 
     def subtract(self, cost: int) -> None:
         """Count so many bytes less, which were removed.
@@ -60,7 +88,7 @@ class Usage:
             if total is not None:
                 self.write(total - cost, added)
 
-    def _read(self) -> tuple[int | None, int]:
+    def _load(self) -> Totals:
         try:
             total, added, checksum = _NUMBERS.unpack(self._file.read_bytes())
         except FileNotFoundError:
@@ -82,7 +110,7 @@ class DurableCounter:
         """Add one.
 
         Raises:
-            OSError: it cannot be written, or somebody else holds the lock.
+            OSError: it cannot be written, or another process holds the lock.
         """
         with self._locks.held(self._file.name, _WAIT_SECONDS) as mine:
             if not mine:
@@ -104,7 +132,7 @@ class DurableCounter:
 
 
 def _write(file: Path, content: bytes) -> None:
-    # In place: whoever writes holds the lock, and what is torn will be counted anew.
+    # In place: the writer holds the lock, and what is torn will be counted anew.
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         os.pwrite(descriptor, content, 0)

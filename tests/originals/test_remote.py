@@ -31,8 +31,8 @@ from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Original, Originals
 from imgprocessor.originals.local_copies import CopyRecord
 from imgprocessor.originals.remote import Remote
-from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.generation import Generations
+from imgprocessor.storage.plain_files import PlainFiles
 
 URL = "http://a.example/a.jpg"
 
@@ -62,12 +62,11 @@ class Host:
             ),
             **changed,  # type: ignore[arg-type]
         )
-        disk_cache = DiskCache(
+        disk_cache = PlainFiles(
             settings.folder,
             max_bytes=max_kept_bytes,
             min_free_percent=0,
             complain=self.complaints.append,
-            whole_groups=True,
         )
         return Remote(
             settings,

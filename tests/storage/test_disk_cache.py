@@ -238,7 +238,7 @@ def test_keys_that_end_so_are_purged_and_no_others(disk_cache: DiskCache) -> Non
         put(disk_cache, "g", key, b"body")
     put(disk_cache, "other", "1 a", b"body")
 
-    assert disk_cache.purge("g", key_end=" a") == 2
+    assert disk_cache.purge_keys("g", " a") == 2
     assert got(disk_cache, "g", "1 ba") == b"body"
     assert got(disk_cache, "other", "1 a") == b"body"
 
