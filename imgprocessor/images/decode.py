@@ -20,6 +20,7 @@ from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, ImageError, OriginalsUnavailable, OversizedOriginal
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.images.formats.exif import binary_in
 from imgprocessor.images.formats.structure import Inspected
 from imgprocessor.images.inspection import ORIGINAL_FORMATS, inspect
 from imgprocessor.images.pyramid import Level, choose_level, levels_to_keep
@@ -161,11 +162,10 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> OpenedOriginal:
     if stored != inspected.size:
         raise BrokenOriginal(f"{inspected.size} to the inspection, {stored} to the decoder")
     exif = known.exif_in(image.info, limits.max_exif_bytes)
-    profile = image.info.get("icc_profile") or b""
     metadata = Metadata(
         stored=stored,
         orientation=exif.orientation,
-        profile=profile if len(profile) <= limits.max_icc_bytes else b"",
+        profile=binary_in(image.info, "icc_profile", limits.max_icc_bytes),
         copyright=exif.copyright,
     )
     return OpenedOriginal(image, metadata, inspected)

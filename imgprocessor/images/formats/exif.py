@@ -43,10 +43,18 @@ class Exif:
 
 def exif_in(info: Mapping[Any, Any], max_bytes: int) -> Exif:
     """Read what a decoder of Pillow's found; longer EXIF data counts as absent."""
-    data, xmp = info.get("exif") or b"", info.get("xmp") or ""
+    xmp = info.get("xmp") or ""
     if isinstance(xmp, bytes):
         xmp = xmp.decode("latin-1")
-    return read_exif(data if len(data) <= max_bytes else b"", xmp)
+    return read_exif(binary_in(info, "exif", max_bytes), xmp)
+
+
+def binary_in(info: Mapping[Any, Any], name: str, max_bytes: int) -> bytes:
+    """Return binary data that a decoder of Pillow's found; empty where it is longer, or is a text,
+    because Pillow keeps a PNG's texts beside it, by names that the file gives them.
+    """
+    data = info.get(name)
+    return data if isinstance(data, bytes) and len(data) <= max_bytes else b""
 
 
 def read_exif(data: bytes, xmp: str = "") -> Exif:

@@ -47,9 +47,9 @@ def _inspect(walk: Walk) -> Inspected:
 
 
 def _exif_in(info: Mapping[Any, Any], max_bytes: int) -> Exif:
-    data = info.get("exif") or b""
+    data = info.get("exif")
     raw = info.get("Raw profile type exif", "")
-    if not data and len(raw) <= 2 * max_bytes:
+    if (not data or isinstance(data, str)) and len(raw) <= 2 * max_bytes:
         # ImageMagick's way, from before PNG had a chunk for it: two lines, then hexadecimal digits.
         with contextlib.suppress(ValueError):
             data = bytes.fromhex("".join(raw.split("\n")[3:]))
