@@ -10,15 +10,15 @@ from imgprocessor.cli.edge import edge
 from imgprocessor.cli.policy.group import policy
 from imgprocessor.cli.purge import purge
 from imgprocessor.cli.reload import reload
-from imgprocessor.cli.render import render
+from imgprocessor.cli.render import render_file
 from imgprocessor.cli.serve import serve
 from imgprocessor.cli.settings import settings
-from imgprocessor.cli.sign import sign
+from imgprocessor.cli.sign import sign_link
 from imgprocessor.errors import ConfigurationError, ImageError
 
 _COMMANDS = click.Group(
     "imgprocessor",
-    [serve, render, policy, purge, edge, settings, reload, sign],
+    [serve, render_file, policy, purge, edge, settings, reload, sign_link],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=__doc__,
 )

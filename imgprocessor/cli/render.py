@@ -21,13 +21,13 @@ _OPTIONS = [
 ]
 
 
-@click.command(help="Render one file, as a request for it would.")
+@click.command("render", help="Render one file, as a request for it would.")
 @with_files(originals=False)
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Where to; its name has no say in the format.")
 @with_headers
 @(lambda command: functools.reduce(lambda known, option: option(known), _OPTIONS[::-1], command))
-def render(
+def render_file(
     files: Files,
     file: Path,
     output: Path | None,

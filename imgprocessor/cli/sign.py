@@ -10,8 +10,7 @@ from imgprocessor.cli.options import FILE, Files, Reader, with_files
 from imgprocessor.config.secrets import signing_keys
 from imgprocessor.config.settings import SigningSettings
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.request.signing import EXPIRES_PATTERN
-from imgprocessor.request.signing import sign as signed
+from imgprocessor.request.signing import EXPIRES_PATTERN, sign
 
 
 def _moment(text: str) -> int:
@@ -20,7 +19,7 @@ def _moment(text: str) -> int:
     return int(text)
 
 
-@click.command(help="Sign a link, where links must be signed.")
+@click.command("sign", help="Sign a link, where links must be signed.")
 @with_files(originals=False)
 @click.argument("url")
 @click.option("--expires", type=Reader(_moment), metavar="UNIX", help="Seconds since 1970.")
@@ -31,7 +30,7 @@ def _moment(text: str) -> int:
     help="From now on.",
 )
 @click.option("--keys-file", type=FILE, help="Instead of the settings' [signing] keys_file.")
-def sign(
+def sign_link(
     files: Files, url: str, expires: int | None, expires_in: int | None, keys_file: Path | None
 ) -> None:
     """Print the signed URL; the query string alone may be given."""
@@ -41,4 +40,4 @@ def sign(
     if not keys:
         wrong = "[signing] keys_file is not set, and so nothing is signed; or give --keys-file"
         raise ConfigurationError(f"{files.conf}: {wrong}")
-    print(signed(url, keys[0], int(time.time()) + expires_in if expires_in else expires))
+    print(sign(url, keys[0], int(time.time()) + expires_in if expires_in else expires))
