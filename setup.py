@@ -1,4 +1,8 @@
-"""Packaging: what the server, its Apache module and its tests need. Tools are set up elsewhere."""
+"""Packaging: what the server, its Apache module and its tests need. Tools are set up elsewhere.
+
+The package asks for ranges: from what is tested to the next major version. What `./run` installs
+stands in the lock files, to the byte.
+"""
 
 import re
 from pathlib import Path
@@ -7,35 +11,57 @@ from setuptools import find_packages, setup
 
 VERSION = re.search(r'__version__ = "(.+)"', Path("imgprocessor/__init__.py").read_text())[1]
 
+# Folders that lie beside the package in the project, and in it where it is installed.
+DELIVERED = {f"imgprocessor.{folder}": folder for folder in ("apache", "conf", "static")}
+
+# Debian 12's own libavif is too old for Pillow's AVIF.
+AVIF = "pillow-avif-plugin>=1.6,<2"
+SIMD = "pillow-simd>=12.1.1.post0,<13"
+PILLOW = "pillow>=12.1.1,<13"
+
 setup(
     name="imgprocessor",
     version=VERSION,
     description="An adaptive image server for Apache.",
     license="MIT",
     python_requires=">=3.11",
-    packages=find_packages(include=["imgprocessor"]),
-    package_data={"imgprocessor": ["calibration.json", "*.jinja"]},
+    packages=[*find_packages(include=["imgprocessor", "imgprocessor.*"]), *DELIVERED],
+    package_dir=DELIVERED,
+    package_data={
+        "imgprocessor": ["py.typed"],
+        "imgprocessor.images": ["*.json"],
+        "imgprocessor.edge": ["templates/*.jinja"],
+        "imgprocessor.cli.policy": ["*.jinja"],
+        "imgprocessor.apache": ["*.conf", "*.service"],
+        "imgprocessor.conf": ["*.ini"],
+        "imgprocessor.static": ["*"],
+    },
+    entry_points={"console_scripts": ["imgprocessor = imgprocessor.__main__:main"]},
     install_requires=[
-        "Flask==3.1.3",
-        "Werkzeug==3.1.9",
-        # The same Pillow twice: SIMD instructions where the processor has them.
-        "pillow-simd==12.1.1.post0; platform_machine == 'x86_64'",
-        "pillow==12.1.1; platform_machine != 'x86_64'",
-        # Debian 12's own libavif is too old for Pillow's AVIF.
-        "pillow-avif-plugin==1.6.0",
+        "Flask>=3.1.3,<4",
+        "Werkzeug>=3.1.9,<4",
         # Counters that several processes add to, in the format that Prometheus reads.
-        "prometheus-client==0.26.0",
+        "prometheus-client>=0.26,<1",
         # The command line; Flask brings it along.
-        "click==8.5.1",
-        "rich==15.0.0",
+        "click>=8.5,<9",
+        "rich>=15,<16",
         # Checksums of what is kept on disk, seven times faster than CRC-32.
-        "xxhash==4.1.0",
-        "waitress==3.0.2",
-        # Originals from elsewhere: an HTTP client whose connections a backend of our own may open.
-        "httpcore==1.0.9",
+        "xxhash>=4.1,<5",
+        "waitress>=3.0.2,<4",
+        # Remote originals: an HTTP client whose connections a backend of our own may open.
+        "httpcore>=1.0.9,<2",
     ],
     extras_require={
-        "apache": ["mod_wsgi==6.1.1"],
+        # One of two Pillows, which overwrite each other's files: with SIMD instructions where the
+        # processor has them, or without.
+        "simd": [SIMD, AVIF],
+        "pillow": [PILLOW, AVIF],
+        "server": [
+            "mod_wsgi>=6.1.1,<7",
+            f"{SIMD}; platform_machine == 'x86_64'",
+            f"{PILLOW}; platform_machine != 'x86_64'",
+            AVIF,
+        ],
         # With ssimulacra2, which ./run installs without the pillow that it asks for.
         "report": ["numpy==2.4.6", "scipy==1.17.1"],
         "test": [

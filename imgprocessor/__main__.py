@@ -1,4 +1,4 @@
-"""The command line: serve without Apache, render one file, look into the policy."""
+"""The command line: runs one command, and turns what went wrong into one line and a status."""
 
 import os
 import sys
@@ -6,28 +6,15 @@ from collections.abc import Sequence
 
 import click
 
-from imgprocessor.cli.edge import edge
-from imgprocessor.cli.policy.group import policy
-from imgprocessor.cli.purge import purge
-from imgprocessor.cli.reload import reload
-from imgprocessor.cli.render import render_file
-from imgprocessor.cli.serve import serve
-from imgprocessor.cli.settings import settings
-from imgprocessor.cli.sign import sign_link
 from imgprocessor.errors import ConfigurationError, ImageError
-
-_COMMANDS = click.Group(
-    "imgprocessor",
-    [serve, render_file, policy, purge, edge, settings, reload, sign_link],
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help=__doc__,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0 done, 1 not done, 2 misused."""
     try:
-        status = _COMMANDS.main(arguments, "imgprocessor", standalone_mode=False)
+        from imgprocessor.cli.commands import COMMANDS  # noqa: PLC0415 - it fails without Pillow
+
+        status = COMMANDS.main(arguments, "imgprocessor", standalone_mode=False)
         if sys.stdout is not None:  # as it is where it was closed before
             sys.stdout.flush()
     except click.ClickException as error:

@@ -15,7 +15,7 @@ from imgprocessor.config.settings import OriginalsSettings, Settings
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
-from imgprocessor.load import Overrides, answers_digest, load_policy, load_settings
+from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_policy, load_settings
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Originals
 from imgprocessor.originals.remote import Remote
@@ -50,14 +50,16 @@ from imgprocessor.web.operator import add_health, add_metrics, add_purge
 from imgprocessor.web.pictures import create_web
 
 
-def create_app(conf: Path, overrides: Overrides = Overrides()) -> Flask:
-    """Make the WSGI application.
+def create_app(conf: Path | None = None, overrides: Overrides = Overrides()) -> Flask:
+    """Make the WSGI application from a settings file: by default the one that IMGPROCESSOR_CONF in
+    the environment names, else the delivered one.
 
     Raises:
         ConfigurationError: the settings or the policy are wrong, in one clear line.
     """
     give_memory_back()
-    settings = load_settings(conf, overrides)
+    named = os.environ.get("IMGPROCESSOR_CONF")
+    settings = load_settings(conf or (Path(named) if named else DEFAULT_CONF), overrides)
     folder = run_folder(settings)
     web = make_web(settings, _pool(settings, folder))
     _warn_of_too_few_threads(settings)

@@ -14,8 +14,9 @@ from imgprocessor.images.pipeline import SHAPED_BY
 from imgprocessor.policy.limits import Allowed
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
+from imgprocessor.program import delivered
 
-DEFAULT_CONF = Path(__file__).resolve().parent.parent / "conf" / "imgprocessor.ini"
+DEFAULT_CONF = delivered("conf") / "imgprocessor.ini"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which program this is, told by its code: another one may do otherwise."""
+"""Which program this is, told by its code, and where its files are."""
 
 import hashlib
 from pathlib import Path
@@ -19,3 +19,11 @@ def code_digest(*parts: str) -> str:
         for file in files:
             digest.update(file.read_bytes())
     return digest.hexdigest()[:8]
+
+
+def delivered(folder: str) -> Path:
+    """Return where `apache`, `conf` or `static` is: in the package where it is installed, beside it
+    in the project.
+    """
+    inside = _ROOT / folder
+    return inside if inside.is_dir() else _ROOT.parent / folder

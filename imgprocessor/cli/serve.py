@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,9 +12,8 @@ from imgprocessor.cli.options import Files, Reader, with_files
 from imgprocessor.config.types import port_number
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.program import delivered
 from imgprocessor.web.pages import add_page
-
-STATIC = Path(__file__).resolve().parent.parent.parent / "static"
 
 
 @click.command(help="Serve by Waitress, for machines without Apache.")
@@ -25,7 +23,7 @@ STATIC = Path(__file__).resolve().parent.parent.parent / "static"
 def serve(files: Files, host: str, port: int) -> None:
     """Serve until a signal ends it."""
     web = create_app(files.conf, files.overrides)
-    add_page(web, STATIC)
+    add_page(web, delivered("static"))
     try:
         server = create_server(web, host=host, port=port, ident="imgprocessor")
     except OSError as error:

@@ -210,9 +210,9 @@ def test_every_directive_of_the_sandbox_has_a_reason_above_it() -> None:
 # --- The lock files ------------------------------------------------------------------------------
 
 LOCKS = {
-    "requirements.lock": ("apache",),
-    "requirements-report.lock": ("apache", "report"),
-    "requirements-test.lock": ("apache", "report", "test"),
+    "requirements.lock": ("server",),
+    "requirements-report.lock": ("server", "report"),
+    "requirements-test.lock": ("server", "report", "test"),
 }
 
 

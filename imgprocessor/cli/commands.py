@@ -1,0 +1,20 @@
+"""The group of all commands."""
+
+import click
+
+from imgprocessor.cli.edge import edge
+from imgprocessor.cli.init import init
+from imgprocessor.cli.policy.group import policy
+from imgprocessor.cli.purge import purge
+from imgprocessor.cli.reload import reload
+from imgprocessor.cli.render import render_file
+from imgprocessor.cli.serve import serve
+from imgprocessor.cli.settings import settings
+from imgprocessor.cli.sign import sign_link
+
+COMMANDS = click.Group(
+    "imgprocessor",
+    [init, serve, render_file, policy, purge, edge, settings, reload, sign_link],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="An adaptive image server for Apache, and what an operator needs beside it.",
+)
