@@ -25,6 +25,8 @@ setup(
         "pillow-avif-plugin==1.6.0",
         # Counters that several processes add to, in the format that Prometheus reads.
         "prometheus-client==0.26.0",
+        # The command line; Flask brings it along.
+        "click==8.5.1",
         "rich==15.0.0",
         # Checksums of what is kept on disk, seven times faster than CRC-32.
         "xxhash==4.1.0",

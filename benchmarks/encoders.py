@@ -27,7 +27,8 @@ from PIL import Image
 from quality_scale import libjpeg_turbo, pictures, resized, ssimulacra2
 
 from imgprocessor.formats import Format
-from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS, jpeg_tables
+from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
+from imgprocessor.images.formats.jpeg import jpeg_tables
 
 with contextlib.suppress(ImportError):
     import pyjpegli

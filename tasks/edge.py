@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from serve import CannotServe, Stop, free_port, settings_of
+from serve import CannotServe, Stop, free_port, port, settings_of
 
-from imgprocessor.__main__ import port_number
 from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings
@@ -60,7 +59,7 @@ def main() -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(prog="./run edge", description=__doc__)
     parser.add_argument("--cache", choices=("varnish", "nginx"), default="varnish")
-    parser.add_argument("--port", type=port_number, default=8080, help="the cache's; default 8080")
+    parser.add_argument("--port", type=port, default=8080, help="the cache's; default 8080")
     parser.add_argument("--originals", type=Path, help="folder of originals, instead of samples")
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")

@@ -22,10 +22,10 @@ from urllib.parse import quote
 
 from samples import SAMPLES
 
-from imgprocessor.__main__ import port_number
 from imgprocessor.app import edge_configuration, make_delivery, make_purger
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings
+from imgprocessor.config.types import port_number
 from imgprocessor.edge.writers import Site
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
@@ -82,7 +82,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run serve", description=__doc__)
-    parser.add_argument("--port", type=port_number, default=8000, help="on loopback; default 8000")
+    parser.add_argument("--port", type=port, default=8000, help="on loopback; default 8000")
     parser.add_argument("--originals", type=Path, help="folder of originals, instead of samples")
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
@@ -109,6 +109,14 @@ def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
             print("making sample originals ...", flush=True)
             # A process of its own, because painting takes memory that is never needed again.
             subprocess.run([sys.executable, ROOT / "tasks" / "samples.py", folder], check=True)
+
+
+def port(text: str) -> int:
+    """Read a port for argparse."""
+    try:
+        return port_number(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def free_port(port: int) -> int:

@@ -398,6 +398,10 @@ def _metadata() -> Iterator[Hostile]:
     for number in range(40):
         flipped = _flipped(unnamed, random.Random(number), 1 + number % 8)
         yield Hostile(f"icc-{number}.jpg", partial(_jpeg, icc_profile=flipped), PICTURE)
+    for keyword in (b"icc_profile", b"exif"):  # where Pillow has binary data of other files
+        text = chunk(b"zTXt", keyword + b"\0\0" + zlib.compress(b"a text"))
+        make = partial(flat_png, (96, 64), 8, 2, text)
+        yield Hostile(f"text-{keyword.decode()}.png", make, PICTURE)
     table = chunk(b"tRNS", bytes(300))
     yield Hostile("transparency-long.png", lambda: flat_png((96, 64), 1, 3, table), ANY)
     deep = chunk(b"tRNS", b"\0\1\0\2\0\3")

@@ -136,21 +136,15 @@ def test_render_says_what_was_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     file = _conf(tmp_path).parent / "pictures" / "a b.png"
-    try:
-        status = main(["render", str(file), *arguments])
-    except SystemExit as exit_:
-        status = int(str(exit_.code))
 
-    assert status in {1, 2}
+    assert main(["render", str(file), *arguments]) in {1, 2}
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "http", "٣"])
 def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], port: str) -> None:
-    with pytest.raises(SystemExit):
-        main(["serve", f"--port={port}"])
-
-    assert "argument --port: must be a number from 0 to 65535" in capsys.readouterr().err
+    assert main(["serve", f"--port={port}"]) == 2
+    assert "'--port': must be a number from 0 to 65535" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:

@@ -37,10 +37,11 @@ THIRD_PARTY = {
     "PIL": {"images"},
     "flask": {"web", "app"},
     "werkzeug": {"web", "app"},
-    "waitress": {"cli", "__main__"},
+    "waitress": {"cli"},
     "prometheus_client": {"storage.counters", "web.metrics"},
     "xxhash": {"storage"},
     "httpcore": {"originals"},
+    "click": {"cli", "__main__"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"cli"},
     "jinja2": {"edge", "cli"},

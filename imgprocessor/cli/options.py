@@ -1,37 +1,90 @@
 """What several commands take: settings, policy, originals, request headers."""
 
-import argparse
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from imgprocessor.load import DEFAULT_CONF, Overrides
+import click
 
+from imgprocessor.config.settings import Settings
+from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 
-def add_configuration(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told its settings, policy and originals."""
-    add_files(parser)
-    parser.add_argument("--originals", type=Path, help="folder of originals, instead of the file's")
+Command = Callable[..., Any]
 
-
-def add_files(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told its settings and policy."""
-    parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
-    parser.add_argument("--policy", type=Path, help="the policy, instead of the file's")
+FILE = click.Path(path_type=Path)
 
 
-def add_headers(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told request headers: names in lower case, and values."""
-    parser.add_argument(
-        "-H", "--header", action="append", default=[], type=_header, help="such as 'ECT: 3g'"
-    )
+class Reader(click.ParamType[Any]):
+    """Reads an argument by a function that raises ValueError, whose message says what is right."""
+
+    name = "text"
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text of an argument; defaults are read already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-def overrides(options: argparse.Namespace) -> Overrides:
-    """Return what was said by `add_configuration`."""
-    return Overrides(originals=options.originals, policy=options.policy)
+@dataclass(frozen=True)
+class Files:
+    """What a command was told of its settings, policy and originals."""
+
+    conf: Path
+    overrides: Overrides
+
+    def load(self) -> Settings:
+        """Read the settings.
+
+        Raises:
+            ConfigurationError: as `load_settings` does.
+        """
+        return load_settings(self.conf, self.overrides)
+
+
+def with_files(*, originals: bool = True) -> Callable[[Command], Command]:
+    """Let a command be told its files; it gets them first."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(
+            *, conf: Path, policy: Path | None, originals: Path | None = None, **rest: Any
+        ) -> Any:
+            return command(Files(conf, Overrides(originals, policy)), **rest)
+
+        options = [
+            click.option(
+                "--conf", type=FILE, default=DEFAULT_CONF, help="The settings file.", metavar="FILE"
+            ),
+            click.option(
+                "--policy", type=FILE, help="The policy, instead of the settings'.", metavar="FILE"
+            ),
+        ]
+        if originals:
+            options.append(
+                click.option("--originals", type=FILE, help="The originals' folder.", metavar="DIR")
+            )
+        return functools.reduce(lambda known, option: option(known), reversed(options), run)
+
+    return decorate
 
 
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError("must be of the form 'Name: value'")
+        raise ValueError("must be of the form 'Name: value'")
     return name.strip().lower(), value.strip()
+
+
+with_headers = click.option(
+    "-H", "--header", "headers", multiple=True, type=Reader(_header), help="Such as 'ECT: 3g'."
+)
+"""Lets a command be told request headers: names in lower case, and values."""

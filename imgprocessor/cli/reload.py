@@ -1,4 +1,4 @@
-"""A new program, policy or settings without losing a request: daemons replaced one by one.
+"""`reload`: a new program, policy or settings without losing a request, daemon by daemon.
 
 `apachectl graceful` is no way to do it: it has Apache end its daemons, and kill them after three
 seconds (mod_wsgi, request pipeline, "Recovery flow on graceful restart"). A daemon that is sent
@@ -12,7 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
+from imgprocessor.app import make_delivery, make_purger, make_signing
+from imgprocessor.cli.options import FILE, Files, with_files
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.rendering.process import run_folder
 
 DAEMON = "(wsgi:img"
 """How `display-name` in the virtual host has daemons called; there may be no room for all of it."""
@@ -23,7 +28,25 @@ PID_FILE = Path("/run/apache2/apache2.pid")
 _PAUSE_SECONDS = 0.02
 
 
-def reload(
+@click.command(help="Have Apache's daemons start anew, losing nothing.")
+@with_files()
+@click.option("--pid-file", type=FILE, default=PID_FILE, help="Apache's.")
+@click.option(
+    "--wait", type=float, default=90.0, metavar="SECONDS", help="For each daemon; default 90."
+)
+def reload(files: Files, pid_file: Path, wait: float) -> None:
+    """Check that they could start, and replace them."""
+
+    def check() -> None:
+        settings = files.load()
+        make_purger(settings, make_delivery(settings))
+        make_signing(settings)
+        run_folder(settings)
+
+    replace_daemons(pid_file, wait, print, check)
+
+
+def replace_daemons(
     pid_file: Path, wait_seconds: float, tell: Callable[[str], None], check: Callable[[], object]
 ) -> None:
     """Replace the daemons of a running Apache, one after the other, if `check` raises nothing where

@@ -129,6 +129,13 @@ def read_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def port_number(value: str) -> int:
+    """Read a TCP port; 0 lets the system choose."""
+    if not re.fullmatch("[0-9]{1,5}", value) or int(value) > MAX_PORT:
+        raise ValueError(f"must be a number from 0 to {MAX_PORT}")
+    return int(value)
+
+
 def hosts(value: str) -> tuple[str, ...]:
     """Read names of hosts with blanks between them, or none; `*.` stands for all under a name."""
     found = () if value == "none" else tuple(value.lower().split())

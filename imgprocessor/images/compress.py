@@ -15,7 +15,8 @@ from PIL import Image
 from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
 from imgprocessor.images.calibration import CALIBRATION
-from imgprocessor.images.formats.encoders import ENCODERS, Encoder
+from imgprocessor.images.formats.encoder import Encoder
+from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.quality_search import (
     BYTES_BY_PIXELS,
     Candidate,
@@ -49,11 +50,6 @@ class Compressed:
     """What the budget took: `quality`, `size`, or nothing."""
     trials: int
     """How often the picture was encoded."""
-
-
-def keeps_alpha(plan: Plan) -> bool:
-    """Whether any format that may be sent can hold a transparent picture."""
-    return any(ENCODERS[known].keeps_alpha for known in plan.formats)
 
 
 def compress(image: Image.Image, plan: Plan, exif: bytes) -> Compressed:

@@ -1,7 +1,7 @@
-"""Originals' files to pixels: looked at first, then decoded at a level.
+"""Originals' files to pixels: inspected first, then decoded at a level.
 
-The only module that decodes originals. What Pillow makes of a hostile file is turned into this
-project's errors here, whatever exception it comes as.
+The only module that decodes originals. Whatever exception Pillow raises over a hostile file becomes
+one of this project's errors here.
 """
 
 import contextlib
@@ -9,25 +9,23 @@ import math
 import re
 import resource
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import Image, ImageFile
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, ImageError, OriginalsUnavailable, OversizedOriginal
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.images.formats.encoders import VERSIONS
-from imgprocessor.images.formats.exif import Exif, read_exif
-from imgprocessor.images.inspection import Inspected, Kind, inspect
+from imgprocessor.images.formats.exif import binary_in
+from imgprocessor.images.formats.structure import Inspected
+from imgprocessor.images.inspection import ORIGINAL_FORMATS, inspect
 from imgprocessor.images.pyramid import Level, choose_level, levels_to_keep
 from imgprocessor.policy.plan import Plan
 from imgprocessor.program import code_digest
-
-_MAX_DRAFT = 8
-"""libjpeg's decoder reduces by itself, at a half, a quarter and an eighth."""
 
 _FIRST_LYING = 5
 """EXIF orientations (CIPA DC-008, table 6): from 5 on, stored width is displayed height."""
@@ -41,28 +39,9 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 # What Pillow warns of is in some stranger's file; it must not fill the server's error log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-PngImagePlugin.MAX_TEXT_MEMORY = 16 * PngImagePlugin.MAX_TEXT_CHUNK
-"""Of all texts in a PNG, unpacked; one has a megabyte at most, which is Pillow's default."""
-
-
-class _Jpeg(JpegImagePlugin.JpegImageFile):
-    """The first picture of a JPEG file, or of an MPO, whatever else the latter has."""
-
-    def _read_dpi_from_exif(self) -> None:
-        """Do without: nobody asks, and Pillow's reader of EXIF data costs memory."""
-
-
-_DECODERS: dict[Kind, Callable[[BinaryIO], Image.Image]] = {
-    "JPEG": _Jpeg,
-    "PNG": PngImagePlugin.PngImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-}
-"""By name, and not by Image.open(), which looks for decoders by a file's first bytes."""
-
 
 Pixels = Image.Image
-"""A picture in memory, to who hands it on."""
+"""A picture in memory, for modules that only pass it on."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +131,7 @@ class OpenedOriginal:
 
     def _by_decoder(self, draft: int) -> int:
         """Return how much of a reduction the decoder does by itself."""
-        return min(draft, _MAX_DRAFT) if self._inspected.kind == "JPEG" else 1
+        return min(draft, ORIGINAL_FORMATS[self._inspected.kind].max_draft)
 
 
 def _free_bytes() -> float:
@@ -176,17 +155,17 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> OpenedOriginal:
         inspected = inspect(file, limits)
     except OSError as error:  # the disk's: there is no decoder yet
         raise OriginalsUnavailable(f"cannot be read: {error}") from error
+    known = ORIGINAL_FORMATS[inspected.kind]
     with _fault_of_the_original():
-        image = _DECODERS[inspected.kind](file)
+        image = known.decoder(file)
     stored = Size(*image.size)
     if stored != inspected.size:
         raise BrokenOriginal(f"{inspected.size} to the inspection, {stored} to the decoder")
-    exif = _read_exif(image, limits)
-    profile = image.info.get("icc_profile") or b""
+    exif = known.exif_in(image.info, limits.max_exif_bytes)
     metadata = Metadata(
         stored=stored,
         orientation=exif.orientation,
-        profile=profile if len(profile) <= limits.max_icc_bytes else b"",
+        profile=binary_in(image.info, "icc_profile", limits.max_icc_bytes),
         copyright=exif.copyright,
     )
     return OpenedOriginal(image, metadata, inspected)
@@ -237,20 +216,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def _read_exif(image: Image.Image, limits: OriginalsSettings) -> Exif:
-    """Read the EXIF data, wherever the format has it; without, XMP may know the orientation."""
-    data = image.info.get("exif") or b""
-    raw = image.info.get("Raw profile type exif", "")
-    if not data and len(raw) <= 2 * limits.max_exif_bytes:
-        # ImageMagick's way, from before PNG had a chunk for it: two lines, then hexadecimal digits.
-        with contextlib.suppress(ValueError):
-            data = bytes.fromhex("".join(raw.split("\n")[3:]))
-    xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or ""
-    if isinstance(xmp, bytes):
-        xmp = xmp.decode("latin-1")
-    return read_exif(data if len(data) <= limits.max_exif_bytes else b"", xmp)
-
-
 @contextlib.contextmanager
 def _fault_of_the_original() -> Iterator[None]:
     """Turn whatever a decoder raises into an error of ours: nothing but the file is to blame."""
@@ -258,9 +223,7 @@ def _fault_of_the_original() -> Iterator[None]:
         yield
     except (ImageError, KeyboardInterrupt):
         raise
-    except Image.DecompressionBombError as error:
-        raise OversizedOriginal(str(error)) from error
-    except Image.DecompressionBombWarning as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise OversizedOriginal(str(error)) from error
     except MemoryError as error:
         raise OversizedOriginal.for_want_of_memory() from error

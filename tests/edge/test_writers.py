@@ -193,12 +193,11 @@ def test_what_is_written(cache: Cache, delivered: Settings, tmp_path: Path) -> N
 def test_a_node_is_named_by_host_and_port() -> None:
     assert main(["edge", "varnish", "--backend", "images.example.org:80", "-o", "/dev/null"]) == 0
     for wrong in ("example.org", "a b:80", ":80", "h:99999", 'h";:80', "a..b:80", "h:0"):
-        with pytest.raises(SystemExit):
-            main(["edge", "varnish", "--backend", wrong])
+        assert main(["edge", "varnish", "--backend", wrong]) == 2
 
 
 def test_nothing_else_gets_into_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["edge", "varnish", "--purger", "10.0.0.0/8", "::1"]) == 0
+    assert main(["edge", "varnish", "--purger", "10.0.0.0/8", "--purger", "::1"]) == 0
     assert '    "127.0.0.1";\n    "::1";\n    "10.0.0.0"/8;\n}' in capsys.readouterr().out
     for option, wrong in (
         ("--purger", '1.2.3.4";'),
@@ -206,8 +205,7 @@ def test_nothing_else_gets_into_a_configuration(capsys: pytest.CaptureFixture[st
         ("--cache-folder", "/a b"),
         ("--cache-megabytes", "-5"),
     ):
-        with pytest.raises(SystemExit):
-            main(["edge", "nginx", option, wrong])
+        assert main(["edge", "nginx", option, wrong]) == 2
 
 
 @pytest.mark.parametrize("name", list(POLICIES)[1:])

@@ -8,7 +8,9 @@ import images
 import pytest
 from PIL import Image, JpegImagePlugin
 
-from imgprocessor.images.formats.encoders import ENCODERS, PILLOW, VERSIONS, Encoder, jpeg_tables
+from imgprocessor.images.formats.encoder import Encoder
+from imgprocessor.images.formats.encoders import ENCODERS, PILLOW, VERSIONS
+from imgprocessor.images.formats.jpeg import jpeg_tables
 
 EVERY = [pytest.param(encoder, id=encoder.format) for encoder in ENCODERS.values()]
 LOSSY = [pytest.param(encoder, id=name) for name, encoder in ENCODERS.items() if name != "png"]

@@ -1,14 +1,18 @@
 """EXIF data of originals: the tags that count, whatever the rest is."""
 
+import io
 import struct
 import time
 
 import hostile
+import images
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from imgprocessor.config.settings import OriginalsSettings
+from imgprocessor.images.decode import open_original
 from imgprocessor.images.formats.exif import ARTIST, COPYRIGHT, Exif, read_exif
 
 BYTE, ASCII, SHORT, LONG, FLOAT = 1, 2, 3, 4, 11
@@ -104,3 +108,19 @@ def test_nothing_in_it_takes_long(data: bytes) -> None:
     read_exif(data)
 
     assert time.process_time() - begin < 0.2
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_pillows_own_reader_is_never_called(
+    image_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It copies every value, which may take much memory."""
+    file = images.encoded(
+        images.four_colours((64, 48)), image_format, exif=hostile.orientation(SHORT, b"\6\0")
+    )
+    monkeypatch.setattr(Image.Exif, "load", lambda *_: pytest.fail("called"))
+
+    opened = open_original(io.BytesIO(file), OriginalsSettings())
+
+    assert opened.decode(1).size == (64, 48)
+    assert opened.metadata.orientation == 6

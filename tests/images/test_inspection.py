@@ -21,7 +21,8 @@ from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal
 from imgprocessor.geometry import Size
 from imgprocessor.images.decode import open_original
-from imgprocessor.images.inspection import Inspected, inspect
+from imgprocessor.images.formats.structure import Inspected
+from imgprocessor.images.inspection import inspect
 
 LIMITS = OriginalsSettings()
 HOSTILE = {known.name: known for known in hostile.hostile_files()}
@@ -32,7 +33,7 @@ def inspected(file: bytes, limits: OriginalsSettings = LIMITS) -> Inspected:
     return inspect(io.BytesIO(file), limits)
 
 
-# What decoding takes a pixel was measured; see _PIXEL_BYTES.
+# What decoding takes a pixel was measured; see `Inspected.pixel_bytes`.
 @pytest.mark.parametrize(
     ("mode", "image_format", "options", "pixel_bytes", "sample_bytes", "scans"),
     [

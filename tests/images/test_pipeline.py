@@ -479,7 +479,7 @@ def test_a_transform_for_another_mode_is_never_applied(monkeypatch: pytest.Monke
     for mode, transform in (("L", for_colours), ("CMYK", for_colours), ("RGB", to_lab)):
         known = (transform,)
         monkeypatch.setattr(
-            "imgprocessor.images.pipeline._transform_to_srgb", lambda *_, k=known: k[0]
+            "imgprocessor.images.operations.colour._transform_to_srgb", lambda *_, k=known: k[0]
         )
         source = images.four_colours((64, 48)).convert(mode)
 

@@ -1,7 +1,11 @@
-"""One answer explained in words, from the request to the bytes, each step with its reason."""
+"""`policy explain`: one answer in words, from the request to the bytes, with all reasons."""
 
 from collections.abc import Iterator, Mapping
 
+import click
+
+from imgprocessor.app import make_delivery
+from imgprocessor.cli.options import Files, with_files, with_headers
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.policy.table import SIZED
@@ -11,7 +15,19 @@ Line = tuple[str, str]
 """What is told, and the telling."""
 
 
-def explain(
+@click.command(help="Tell how one request is answered, and why.")
+@with_files()
+@click.argument("url")
+@with_headers
+def explain(files: Files, url: str, headers: tuple[tuple[str, str], ...]) -> None:
+    """Print it line by line; the query string alone may be given."""
+    settings = files.load()
+    delivery = make_delivery(settings)
+    for told, telling in explained(url, dict(headers), delivery, settings.pixels):
+        print(f"{told + ':':<11}{telling}")
+
+
+def explained(
     url: str, headers: Mapping[str, str], delivery: Delivery, pixels: PixelsSettings
 ) -> Iterator[Line]:
     """Tell how a URL (or its query string alone) with these headers (names in lower case) is

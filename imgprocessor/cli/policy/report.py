@@ -1,4 +1,4 @@
-"""The policy over a folder of originals: what each cell weighs, scores and takes, as one page."""
+"""`policy report`: what each cell weighs, scores and takes over a folder, as one page."""
 
 import base64
 import statistics
@@ -9,15 +9,20 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
+import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
+from rich.progress import track
 
 from imgprocessor.app import make_delivery
+from imgprocessor.cli.options import FILE, Files, with_files
 from imgprocessor.cli.policy.link import Link, link_of
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError, ImageError
-from imgprocessor.images.comparison import ssimulacra2
+from imgprocessor.images.comparison import require_metric, ssimulacra2
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.pipeline import Rendition
+from imgprocessor.load import Overrides, load_policy, load_settings
 from imgprocessor.policy.table import Cell, Policy
 from imgprocessor.service.delivery import Delivery, Incoming
 
@@ -27,6 +32,42 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 _PERCENTILE = 95
 _CHART_HEIGHT, _CHART_STEP = 150, 58
 _KILO = 1000
+
+
+@click.command(help="Weigh, score and time every cell over a folder of originals.")
+@with_files(originals=False)
+@click.argument("folder", type=FILE, metavar="DIR")
+@click.option("-o", "--output", type=FILE, default="report.html", show_default=True)
+@click.option("--accept", default=CHROMIUM_ACCEPT, help="The Accept header to send.")
+@click.option("--pictures", default=3, help="So many originals are shown side by side.")
+@click.option("--text", is_flag=True, help="Print the main table as Markdown.")
+def report(
+    files: Files, folder: Path, output: Path, accept: str, pictures: int, *, text: bool
+) -> None:
+    """Measure, and write the page."""
+    require_metric()
+    if not output.resolve().parent.is_dir():
+        raise ConfigurationError(f"{output}: there is no such folder to write to")
+    settings = load_settings(files.conf, Overrides(folder, files.overrides.policy))
+    policy = load_policy(settings)
+    names = originals_in(settings.originals.root)
+    samples = []
+    console = Console(stderr=True)
+    measured = measure(settings, policy, names, accept)
+    for name, found in track(measured, "rendering and scoring", total=len(names), console=console):
+        if isinstance(found, str):
+            console.print(f"{name} is left out: {found}")
+        else:
+            samples += found
+    summaries = summarise(samples, policy)
+    if not summaries:
+        raise ConfigurationError(f"{folder}: none of its pictures can be rendered")
+    known = sorted({sample.original for sample in samples})
+    shown = known[:: max(1, len(known) // max(1, pictures))][:pictures]
+    output.write_text(as_html(summaries, shown, accept), encoding="utf-8")
+    if text:
+        print(as_text(summaries))
+    console.print(f"written: {output}")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,24 @@
-"""The policy as a table to look at, in colour where the terminal has any."""
+"""`policy show`: the policy as a table to look at, in colour where the terminal has any."""
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from imgprocessor.cli.options import Files, with_files
+from imgprocessor.load import load_policy
 from imgprocessor.policy.limits import Allowed
 from imgprocessor.policy.table import Bandwidth, Cell, Policy
 
 _STYLES = {"width": "bold cyan", "quality": "green", "budget": "magenta", "density": "yellow"}
+
+
+@click.command(help="Print the table.")
+@with_files()
+def show(files: Files) -> None:
+    """Print the policy that is in force."""
+    print_table(load_policy(files.load()), Console())
 
 
 def print_table(policy: Policy, console: Console) -> None:

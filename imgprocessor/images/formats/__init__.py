@@ -1,1 +1,1 @@
-"""What is particular to one file format: encoders, and what EXIF data says."""
+"""File formats, a module for each: an original's structure, decoder and EXIF data; the encoder."""

@@ -1,4 +1,4 @@
-"""The few EXIF tags that count, read without taking the rest apart.
+"""The few EXIF tags that count, read without taking the rest apart, and written.
 
 Pillow's own reader copies every value of the directory, and several may be the same bytes: 64 kB
 can become 90 MB. This one looks at the entries wanted, and at nothing else.
@@ -6,8 +6,11 @@ can become 90 MB. This one looks at the entries wanted, and at nothing else.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
 
 ORIENTATION, ARTIST, COPYRIGHT = 0x0112, 0x013B, 0x8298
 
@@ -30,7 +33,7 @@ _IN_XMP = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
 
 @dataclass(frozen=True)
 class Exif:
-    """What is known of a picture by its EXIF data, or by the XMP that stands for it."""
+    """What EXIF data, or the XMP in its place, says of a picture."""
 
     orientation: int = UPRIGHT
     """1 to 8; 1 where it is absent or nonsense."""
@@ -38,12 +41,28 @@ class Exif:
     """Tags and texts: copyright and artist."""
 
 
+def exif_in(info: Mapping[Any, Any], max_bytes: int) -> Exif:
+    """Read what a decoder of Pillow's found; longer EXIF data counts as absent."""
+    xmp = info.get("xmp") or ""
+    if isinstance(xmp, bytes):
+        xmp = xmp.decode("latin-1")
+    return read_exif(binary_in(info, "exif", max_bytes), xmp)
+
+
+def binary_in(info: Mapping[Any, Any], name: str, max_bytes: int) -> bytes:
+    """Return binary data that a decoder of Pillow's found; empty where it is longer, or is a text,
+    because Pillow keeps a PNG's texts beside it, by names that the file gives them.
+    """
+    data = info.get(name)
+    return data if isinstance(data, bytes) and len(data) <= max_bytes else b""
+
+
 def read_exif(data: bytes, xmp: str = "") -> Exif:
     """Read the tags that count. Whatever is broken counts as absent.
 
     Args:
         data: a TIFF header and its directories; `Exif` and two zeros may come first.
-        xmp: asked where the data knows no orientation.
+        xmp: read where the data has no orientation.
     """
     found = dict(_tags(data.removeprefix(_PREFIX)))
     orientation = found.get(ORIENTATION)
@@ -90,3 +109,12 @@ def _value(data: bytes, order: str, place: int, kind: int, count: int) -> int | 
         return None
     text = data[place : place + min(count, _MAX_CHARACTERS + 1)]
     return text.removesuffix(b"\0").decode("latin-1")
+
+
+def write_exif(texts: tuple[tuple[int, str], ...]) -> bytes:
+    """Return EXIF data with these tags and texts, and nothing else; empty where there are none."""
+    if not texts:
+        return b""
+    exif = Image.Exif()
+    exif.update(dict(texts))
+    return exif.tobytes()

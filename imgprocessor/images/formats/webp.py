@@ -1,0 +1,58 @@
+"""WebP: chunks of an original, its decoder, and the encoder."""
+
+import struct
+
+from PIL import Image, WebPImagePlugin, features
+
+from imgprocessor.errors import BrokenOriginal
+from imgprocessor.images.formats.encoder import Encoder, saved
+from imgprocessor.images.formats.structure import Inspected, OriginalFormat, Walk
+
+_PIXEL_BYTES = 18
+"""Two canvases, Pillow's copy and Pillow's pixels; a lossy picture's alpha adds 1.6."""
+
+_METHOD = 4
+
+
+def _inspect(walk: Walk) -> Inspected:
+    walk.skip(12)
+    name, length = struct.unpack("<4sI", walk.take(8))
+    found = walk.sized("WEBP", *_size(name, walk.take(10)), pixel_bytes=_PIXEL_BYTES)
+    walk.skip(length + length % 2 - 10)
+    while len(head := walk.file.read(8)) == 8:  # noqa: PLR2004 - name and length
+        name, length = struct.unpack("<4sI", head)
+        if name in {b"VP8 ", b"VP8L", b"ALPH", b"ANMF"}:
+            walk.count_pixels()
+        else:
+            walk.count(length)
+        walk.skip(length + length % 2)
+    return walk.afforded(found)
+
+
+def _size(name: bytes, content: bytes) -> tuple[int, int]:
+    """Return width and height from the beginning of a WebP's first chunk (RFC 9649)."""
+    if name == b"VP8X":
+        width = int.from_bytes(content[4:7], "little") + 1
+        return width, int.from_bytes(content[7:10], "little") + 1
+    if name == b"VP8L":
+        bits = int.from_bytes(content[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if name == b"VP8 ":
+        width, height = struct.unpack_from("<HH", content, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    raise BrokenOriginal(f"begins with the chunk {name!r}")
+
+
+def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:
+    return saved(image, "WEBP", quality=setting, method=_METHOD, exif=exif)
+
+
+WEBP_ORIGINAL = OriginalFormat(
+    matches=lambda head: head[:4] + head[8:12] == b"RIFFWEBP",
+    inspect=_inspect,
+    decoder=WebPImagePlugin.WebPImageFile,
+)
+
+WEBP_ENCODER = Encoder(
+    "webp", f"libwebp {features.version('webp')}", keeps_alpha=True, max_setting=100, write=_write
+)

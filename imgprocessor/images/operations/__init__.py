@@ -1,0 +1,1 @@
+"""Operations on pixels: a module for each; what has nothing to do returns at once."""
