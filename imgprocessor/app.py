@@ -22,13 +22,14 @@ from imgprocessor.originals.remote import Remote
 from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.job import DirectRenderer, Renderer
-from imgprocessor.rendering.pool import WorkerPool, most_seconds
+from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.process import (
     give_memory_back,
     make_disk_cache,
     make_locks,
     make_masters,
     make_quarantine,
+    max_job_seconds,
     run_folder,
 )
 from imgprocessor.rendering.renditions import Renditions
@@ -268,9 +269,7 @@ def _pool(settings: Settings, folder: Path) -> WorkerPool:
         Admission(Locks(folder / "locks"), _max_jobs(settings)),
         make_quarantine(settings),
         wait_seconds=settings.rendering.worker_wait_seconds,
-        answer_seconds=most_seconds(
-            settings.rendering.decode_wait_seconds, settings.rendering.max_processor_seconds
-        ),
+        answer_seconds=max_job_seconds(settings.rendering),
     )
 
 

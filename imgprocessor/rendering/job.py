@@ -24,8 +24,8 @@ class Job:
     plan: Plan
     timings: Timings
     """What the time went to so far."""
-    began: Generation
-    """When the answer was begun: nothing is kept of what was purged since."""
+    generation: Generation
+    """The one that the answer was begun in: nothing is kept of what was purged since."""
     takes_place: bool = True
     """Whether it counts among the jobs that admission control lets in."""
 
@@ -42,7 +42,7 @@ class Rendered:
 
 
 class Renderer(Protocol):
-    """Whoever makes renditions."""
+    """What makes renditions: this process, or workers."""
 
     def require_place(self) -> None:
         """Look whether a job would be taken now, where that costs nothing.
@@ -51,8 +51,8 @@ class Renderer(Protocol):
             Overloaded: it would not.
         """
 
-    def make(self, job: Job) -> Rendered:
-        """Make one.
+    def render(self, job: Job) -> Rendered:
+        """Make a rendition.
 
         Raises:
             ImageError: it cannot be made.
@@ -63,21 +63,21 @@ class DirectRenderer:
     """Makes renditions in this process."""
 
     def __init__(self, masters: Masters, decoded: Callable[[], None] = lambda: None) -> None:
-        """Use masters; be told when an original is `decoded`, and what follows is ours."""
+        """Use masters; call `decoded` once the original is decoded, before the rest is done."""
         self._masters = masters
         self._decoded = decoded
 
     def require_place(self) -> None:
-        """Whoever asks this process itself waits for their turn."""
+        """Refuse nothing: each thread of this process waits for its turn."""
 
-    def make(self, job: Job) -> Rendered:
+    def render(self, job: Job) -> Rendered:
         """Make a rendition.
 
         Raises:
             ImageError: as `Masters.found` does.
         """
         with self._masters.found(
-            job.original, job.originals, job.plan, job.timings, job.began
+            job.original, job.originals, job.plan, job.timings, job.generation
         ) as master:
             self._decoded()
             rendition = render(master.picture, job.plan, job.timings)

@@ -1,21 +1,21 @@
-"""What daemons and renderers are both made of: stores, locks, masters, the run folder."""
+"""What daemons and workers are both made of: disk caches, locks, masters, the run folder."""
 
 import contextlib
 import ctypes
 from pathlib import Path
 
-from imgprocessor.config.settings import DiskCacheSettings, Settings
+from imgprocessor.config.settings import DiskCacheSettings, RenderingSettings, Settings
 from imgprocessor.program import code_digest
 from imgprocessor.rendering.masters import Masters
-from imgprocessor.rendering.pool import own_folder
 from imgprocessor.rendering.quarantine import Quarantine
+from imgprocessor.rendering.run_folder import make_run_folder
 from imgprocessor.reporting import complain, report_unexpected
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.locks import Locks
 
 _PROGRAM = code_digest(".")
-"""Daemons hand jobs to renderers of their own program only: after an update the first of the new
-daemons has renderers of its own at once.
+"""Daemons hand jobs to workers of their own program only: after an update the first of the new
+daemons has workers of its own at once.
 """
 
 # From malloc.h.
@@ -63,8 +63,13 @@ def run_folder(settings: Settings) -> Path:
     Raises:
         ConfigurationError: it cannot be used.
     """
-    what_for = f"{settings.disk_cache.folder} {_PROGRAM}"
-    return own_folder(settings.rendering.run_folder, what_for)
+    shared = f"{settings.disk_cache.folder} {_PROGRAM}"
+    return make_run_folder(settings.rendering.run_folder, shared)
+
+
+def max_job_seconds(settings: RenderingSettings) -> float:
+    """Return how long a job may take in all, where others keep the processors busy, too."""
+    return settings.decode_wait_seconds + 2 * settings.max_processor_seconds
 
 
 def make_masters(settings: Settings, *, keeps: bool) -> Masters:
@@ -85,7 +90,7 @@ def make_locks(settings: DiskCacheSettings) -> Locks:
 
 
 def make_disk_cache(settings: DiskCacheSettings, name: str, max_bytes: int) -> DiskCache:
-    """Make one of the stores under the folder."""
+    """Make one of the disk caches under the folder."""
     return DiskCache(
         settings.folder / name,
         max_bytes=max_bytes,

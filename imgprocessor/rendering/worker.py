@@ -1,4 +1,4 @@
-"""What a renderer's process runs: job after job, until whoever started it has gone."""
+"""What a worker's process runs: job after job, until its supervisor has gone."""
 
 import contextlib
 import os
@@ -13,41 +13,47 @@ from pathlib import Path
 
 from imgprocessor.config.settings import RenderingSettings, Settings
 from imgprocessor.errors import ImageError, Internal, OversizedOriginal
-from imgprocessor.rendering.ipc import receive, send
+from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, receive, send
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
-from imgprocessor.rendering.pool import BEGUN, DECODED, DONE, SOCKET, inode, most_seconds
-from imgprocessor.rendering.process import keep_memory, make_masters, make_quarantine, run_folder
+from imgprocessor.rendering.process import (
+    keep_memory,
+    make_masters,
+    make_quarantine,
+    max_job_seconds,
+    run_folder,
+)
 from imgprocessor.rendering.quarantine import Quarantine
+from imgprocessor.rendering.run_folder import SOCKET, inode
 from imgprocessor.reporting import report_unexpected
 
 _HANDED_OVER_SECONDS = 5.0
-"""A daemon that has our attention hands its job over at once."""
+"""A daemon whose connection was accepted hands its job over at once."""
 
 _MAX_JOBS = 10_000
-"""Then another takes this one's place: a safety net, should a library leak memory."""
+"""Then another worker takes this one's place: a safety net, should a library leak memory."""
 
 _LINGER_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.05
-"""When the foreman has gone, until the next one has renderers that can start."""
+"""When the supervisor has gone, until the next one has workers that can start."""
 
 
 def run_worker() -> int:
     """Render until standard input ends; the settings are the first thing in it."""
     # Apache's daemons block signals, and children inherit that.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     try:
-        settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from whoever started us
-    except (EOFError, pickle.UnpicklingError):  # who has ended already
+        settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the supervisor
+    except (EOFError, pickle.UnpicklingError):  # the supervisor has ended already
         return 0
     listener = socket.socket(fileno=int(sys.argv[1]))
     listener.setblocking(False)
-    _restrain(settings.rendering)
+    _limit(settings.rendering)
     keep_memory()
     masters = make_masters(settings, keeps=True)
     work = _Work(masters, make_quarantine(settings), settings)
-    with contextlib.suppress(BrokenPipeError):  # the foreman has ended already
+    with contextlib.suppress(BrokenPipeError):  # the supervisor has ended already
         os.write(sys.stdout.fileno(), BEGUN)  # tells it that all is loaded
     done = 0
     while done < _MAX_JOBS:
@@ -55,21 +61,21 @@ def run_worker() -> int:
         if sys.stdin in ready:
             _finish(listener, work, run_folder(settings) / SOCKET)
             break
-        done += _taken(listener, work)
+        done += _do_next(listener, work)
     listener.close()
     masters.finish()
     return 0
 
 
 def _finish(listener: socket.socket, work: "_Work", path: Path) -> None:
-    """Go on until there are other renderers, or there will be none; then do what was handed over
-    before that, because nobody else may hear this socket.
+    """Go on until there are other workers, or there will be none; then do what was handed over
+    before that, because no other may accept from this socket.
     """
     own, deadline = inode(path), time.monotonic() + _LINGER_SECONDS
     while inode(path) == own and time.monotonic() < deadline:
         select.select([listener], [], [], _LOOK_AGAIN_SECONDS)
-        _taken(listener, work)
-    while _taken(listener, work):
+        _do_next(listener, work)
+    while _do_next(listener, work):
         pass
 
 
@@ -80,7 +86,7 @@ class _Work:
         self._masters = masters
         self._quarantine = quarantine
         self._cpu_seconds = settings.rendering.max_processor_seconds
-        self._seconds = most_seconds(settings.rendering.decode_wait_seconds, self._cpu_seconds)
+        self._seconds = max_job_seconds(settings.rendering)
 
     def do(self, connection: socket.socket) -> None:
         """Take a job, and answer with what became of it."""
@@ -90,21 +96,21 @@ class _Work:
         # The kernel ends this process when its time is over, whatever a decoder does.
         signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
-        said = self._said(job, connection)
+        result = self._result(job, connection)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.sendall(DONE)
-        send(connection, said)
+        send(connection, result)
 
-    def _said(self, job: Job, connection: socket.socket) -> Rendered | ImageError:
+    def _result(self, job: Job, connection: socket.socket) -> Rendered | ImageError:
         def decoded() -> None:
-            with contextlib.suppress(OSError):  # nobody wants it any more, but it will be kept
+            with contextlib.suppress(OSError):  # the daemon has gone; the master is still kept
                 connection.sendall(DECODED)
 
         try:
-            # Another may have died over it while this job was waiting.
+            # Another worker may have died over it while this job was waiting.
             self._quarantine.check(job.original, repr(job.plan))
-            return DirectRenderer(self._masters, decoded).make(job)
+            return DirectRenderer(self._masters, decoded).render(job)
         except ImageError as error:
             return error.with_traceback(None)
         except MemoryError:  # past decoding: resizing, encoding
@@ -114,21 +120,21 @@ class _Work:
             return Internal(f"{type(error).__name__}: {error}")
 
 
-def _taken(listener: socket.socket, work: _Work) -> bool:
+def _do_next(listener: socket.socket, work: _Work) -> bool:
     """Do the next job; return whether there was one."""
     try:
         connection, _ = listener.accept()
-    except BlockingIOError:  # another renderer was quicker
+    except BlockingIOError:  # another worker was quicker
         return False
     try:
-        with connection, contextlib.suppress(OSError, EOFError):  # whoever asked has gone
+        with connection, contextlib.suppress(OSError, EOFError):  # the daemon has gone
             work.do(connection)
-    except Exception as error:  # noqa: BLE001 - of another version of this program: it asks again
+    except Exception as error:  # noqa: BLE001 - a job of another version: the daemon tries again
         report_unexpected(error)
     return True
 
 
-def _restrain(settings: RenderingSettings) -> None:
+def _limit(settings: RenderingSettings) -> None:
     limit = settings.max_memory_bytes
     with contextlib.suppress(OSError, ValueError):  # a lower limit is set already
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -262,7 +262,7 @@ class Delivery:
             found.began,
             takes_place,
         )
-        made = self._renderer.make(job)
+        made = self._renderer.render(job)
         return Answer(replace(found, original=made.original), made.rendition, made.source)
 
     def cheaper(self, request: Understood, found: Found) -> Answer | None:

@@ -36,7 +36,7 @@ class Readiness:
         if self.remote is not None:
             checks["remote"] = _tried(partial(_write, self.remote))
         if self.pool is not None:
-            there = self.pool.are_there()
+            there = self.pool.has_workers()
             checks["renderers"] = OK if there else "there is none"
             free = self.pool.free_places()
             checks["places"] = OK if free else "all are taken"

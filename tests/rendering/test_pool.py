@@ -1,4 +1,4 @@
-"""Renderers are processes of their own: real Apache, and renderers that are killed."""
+"""Workers are processes of their own: real Apache, and workers that are killed."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ def started(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Serving
 
 @contextlib.contextmanager
 def killing(server: Server, name: str) -> Iterator[list[int]]:
-    """Kill each renderer that opens an original, as a decoder's crash would; yield whom."""
+    """Kill each worker that opens an original, as a decoder's crash would; yield which."""
     file, killed, over = server.originals / name, [], threading.Event()
 
     def kill() -> None:
@@ -56,7 +56,7 @@ def killing(server: Server, name: str) -> Iterator[list[int]]:
 
 
 def run_folder(server: Server) -> Path:
-    """Return where the socket of the renderers is."""
+    """Return where the socket of the workers is."""
     (descriptor, *_) = [
         descriptor.readlink().name.strip("socket:[]")
         for descriptor in Path(f"/proc/{server.workers()[0]}/fd").iterdir()
@@ -75,8 +75,8 @@ def at_once(server: Server, paths: list[str]) -> list[Answer]:
         return list(pool.map(server.ask, paths))
 
 
-def test_a_picture_that_kills_renderers_is_given_up(started: Serving) -> None:
-    """Asked for a hundred times it costs two renderers, no daemon, and no other request."""
+def test_a_picture_that_kills_workers_is_given_up(started: Serving) -> None:
+    """Asked for a hundred times it costs two workers, no daemon, and no other request."""
     with started("[rendering]\nworkers = 2\n") as server:
         daemons = server.daemons()
         with killing(server, "deadly.png") as killed:
@@ -105,7 +105,7 @@ def test_quarantine_ends(started: Serving) -> None:
         await_true(lambda: server.ask(path).status == 200, 10)
 
 
-def test_who_asked_a_renderer_that_is_killed_gets_the_picture_all_the_same(
+def test_who_asked_a_worker_that_is_killed_gets_the_picture_all_the_same(
     started: Serving,
 ) -> None:
     with started("") as server:
@@ -127,7 +127,7 @@ def test_who_asked_a_renderer_that_is_killed_gets_the_picture_all_the_same(
         assert busy not in server.workers()
 
 
-def test_all_renderers_killed_are_replaced_within_a_moment(started: Serving) -> None:
+def test_all_workers_killed_are_replaced_within_a_moment(started: Serving) -> None:
     with started("") as server:
         for width in (300, 400):
             for pid in server.workers():
@@ -137,12 +137,12 @@ def test_all_renderers_killed_are_replaced_within_a_moment(started: Serving) -> 
             assert time.monotonic() - begin < 5
 
 
-def test_another_daemon_becomes_the_foreman(started: Serving) -> None:
+def test_another_daemon_becomes_the_supervisor(started: Serving) -> None:
     with started("") as server:
         first = set(server.workers())
-        foremen = [pid for pid in server.daemons() if set(servers.children(pid)) & first]
-        assert len(foremen) == 1
-        os.kill(foremen[0], signal.SIGKILL)
+        supervisors = [pid for pid in server.daemons() if set(servers.children(pid)) & first]
+        assert len(supervisors) == 1
+        os.kill(supervisors[0], signal.SIGKILL)
         begin = time.monotonic()
 
         assert server.ask(f"{NASA}&width=300").status == 200
@@ -151,7 +151,7 @@ def test_another_daemon_becomes_the_foreman(started: Serving) -> None:
         await_true(lambda: not set(server.workers()) & first)
 
 
-def test_a_stuck_renderer_ends(started: Serving) -> None:
+def test_a_stuck_worker_ends(started: Serving) -> None:
     """One that takes more time than it may is ended by the kernel, and the picture given up."""
     with started("[rendering]\nmax_processor_seconds = 1\n") as server:
         images.save(server.originals / "slow.png", images.noise((4700, 3200)), "PNG")
@@ -163,7 +163,7 @@ def test_a_stuck_renderer_ends(started: Serving) -> None:
         assert server.ask(f"{NASA}&width=64").status == 200
 
 
-def test_memory_is_limited_and_the_renderer_lives(started: Serving) -> None:
+def test_memory_is_limited_and_the_worker_lives(started: Serving) -> None:
     with started("[rendering]\nmax_memory_bytes = 100000000\nworkers = 1\n") as server:
         before = server.workers()
         big = server.originals / "big.png"
@@ -251,7 +251,7 @@ def test_a_broken_original_is_opened_once(started: Serving) -> None:
     assert ["(remembered)" in detail for detail in details] == [False] + [True] * 4
 
 
-def test_no_renderer_outlives_the_server(started: Serving) -> None:
+def test_no_worker_outlives_the_server(started: Serving) -> None:
     with started("") as server:
         pool = server.workers()
         assert pool

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from imgprocessor.rendering.admission import Admission
-from imgprocessor.rendering.pool import SOCKET, WorkerPool
+from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.quarantine import Quarantine
+from imgprocessor.rendering.run_folder import SOCKET
 from imgprocessor.storage.locks import Locks
 
 
@@ -22,29 +23,29 @@ def pool(tmp_path: Path) -> WorkerPool:
     )
 
 
-def test_asking_for_renderers_all_the_time_takes_no_room_from_jobs(
+def test_asking_for_workers_all_the_time_takes_no_room_from_jobs(
     pool: WorkerPool, tmp_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as busy:
         busy.bind(str(tmp_path / SOCKET))
         busy.listen(8)
         busy.setblocking(False)
-        assert all(pool.are_there() for _ in range(100))
+        assert all(pool.has_workers() for _ in range(100))
         busy.accept()[0].close()
         with pytest.raises(BlockingIOError):
             busy.accept()
 
 
-def test_renderers_that_many_wait_for_are_there(pool: WorkerPool, tmp_path: Path) -> None:
+def test_workers_that_many_wait_for_are_there(pool: WorkerPool, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
         busy.bind(str(tmp_path / SOCKET))
         busy.listen(0)
         waiting.connect(str(tmp_path / SOCKET))
-        assert pool.are_there()
+        assert pool.has_workers()
 
 
-def test_renderers_that_have_gone_are_not_there(pool: WorkerPool, tmp_path: Path) -> None:
-    assert not pool.are_there()
+def test_workers_that_have_gone_are_not_there(pool: WorkerPool, tmp_path: Path) -> None:
+    assert not pool.has_workers()
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(tmp_path / SOCKET))
-    assert not pool.are_there()
+    assert not pool.has_workers()

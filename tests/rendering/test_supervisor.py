@@ -1,4 +1,4 @@
-"""The foreman and its renderers without Apache: what they outlive, and what is said of them."""
+"""The supervisor and its workers without Apache: what they outlive, and what is said of them."""
 
 import contextlib
 import multiprocessing
@@ -19,8 +19,9 @@ from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.rendering.admission import Admission
-from imgprocessor.rendering.pool import SOCKET, WorkerPool, own_folder
+from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.process import make_locks, make_quarantine, run_folder
+from imgprocessor.rendering.run_folder import SOCKET, make_run_folder
 from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.storage.locks import Locks
 
@@ -52,7 +53,7 @@ def supervisor(settings: Settings) -> Iterator[tuple[int, "multiprocessing.Simpl
         process.join()
 
 
-def renderers_of(settings: Settings) -> WorkerPool:
+def pool_of(settings: Settings) -> WorkerPool:
     """Return what a daemon would have."""
     return WorkerPool(
         run_folder(settings),
@@ -63,14 +64,14 @@ def renderers_of(settings: Settings) -> WorkerPool:
     )
 
 
-def test_a_job_of_another_version_costs_no_renderer(here: Settings) -> None:
+def test_a_job_of_another_version_costs_no_worker(here: Settings) -> None:
     """While daemons are replaced one by one, some hand over what others cannot read."""
-    pool = renderers_of(here)
+    pool = pool_of(here)
     job = b"cimgprocessor.rendering.job\nJobOfNextYear\n."
     with supervisor(here) as (leader, _):
-        await_true(pool.are_there)
+        await_true(pool.has_workers)
         before = children(leader)
-        # There is one renderer: whoever answers the next is that one, or the one in its place.
+        # There is one worker: the next is answered by that one, or the one in its place.
         for _ in range(3):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(10)
@@ -80,15 +81,15 @@ def test_a_job_of_another_version_costs_no_renderer(here: Settings) -> None:
         assert children(leader) == before
 
 
-def test_where_none_can_start_nobody_is_told_that_there_are_some(
+def test_where_no_worker_can_start_the_node_is_not_ready(
     here: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imgprocessor.rendering.supervisor._python", lambda: "/bin/false")
     with supervisor(here) as (_, said):
         await_true(lambda: not said.empty())
         assert "none can start: status 1" in said.get()
-        pool = renderers_of(here)
-        assert not pool.are_there()
+        pool = pool_of(here)
+        assert not pool.has_workers()
         ready = make_web(here, pool).test_client().get("/images/-/ready")
         assert (ready.status_code, ready.get_json()["checks"]["renderers"]) == (
             503,
@@ -96,21 +97,21 @@ def test_where_none_can_start_nobody_is_told_that_there_are_some(
         )
 
 
-def test_run_folders_that_nobody_uses_any_more_are_removed(here: Settings, tmp_path: Path) -> None:
+def test_run_folders_that_no_daemon_uses_are_removed(here: Settings, tmp_path: Path) -> None:
     own = run_folder(here)
 
     def sibling(named: str) -> Path:
         return own.with_name(f"imgprocessor-{named}")
 
     user = os.geteuid()
-    left, used, new, link = (sibling(f"{user}-{digit * 16}") for digit in "0123")
+    left, used, new, link, former = (sibling(f"{user}-{digit * 16}") for digit in "01236")
     others = sibling(f"{user + 1}-{'4' * 16}")
     something_else = sibling(f"{user}-originals")
-    for folder in (left, used, new, others, something_else):
+    for folder in (left, used, former, new, others, something_else):
         folder.mkdir()
         (folder / "locks").touch()
     link.symlink_to(tmp_path)
-    kept = {own, used, new, others, something_else, link}
+    kept = {own, used, former, new, others, something_else, link}
     if user == 0:
         foreign = sibling(f"{user}-{'5' * 16}")
         foreign.mkdir()
@@ -118,8 +119,12 @@ def test_run_folders_that_nobody_uses_any_more_are_removed(here: Settings, tmp_p
         kept.add(foreign)
     for folder in {left, *kept} - {new}:
         os.utime(folder, (time.time() - 3700,) * 2, follow_symlinks=False)
-    with Locks(used / "locks").held("foreman", 0), supervisor(here):
-        await_true(renderers_of(here).are_there)
+    with (
+        Locks(used / "locks").held("supervisor", 0),
+        Locks(former / "locks").held("foreman", 0),  # as programs named it before
+        supervisor(here),
+    ):
+        await_true(pool_of(here).has_workers)
 
     assert set(own.parent.iterdir()) == kept
     assert tmp_path.exists()
@@ -144,7 +149,7 @@ def test_a_run_folder_that_others_could_write_to_is_refused(here: Settings, mode
 def test_a_run_folder_too_long_for_a_socket_is_refused_at_the_start(tmp_path: Path) -> None:
     (deep := tmp_path / ("x" * 60)).mkdir()
     with pytest.raises(ConfigurationError, match="too long"):
-        own_folder(deep, "store")
+        make_run_folder(deep, "store")
 
 
 def test_a_link_in_the_run_folders_place_is_refused(here: Settings, tmp_path: Path) -> None:

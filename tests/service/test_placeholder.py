@@ -89,12 +89,12 @@ class Slow(DirectRenderer):
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.may_end.set()
 
-    def make(self, job: Job) -> Rendered:
+    def render(self, job: Job) -> Rendered:
         """Render once it may."""
         self.jobs.append(job)
         self.begun.set()
         assert self.may_end.wait(10)
-        return super().make(job)
+        return super().render(job)
 
 
 def test_one_is_rendered_at_a_time_and_others_get_the_plain_one(settings: Settings) -> None:
