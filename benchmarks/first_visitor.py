@@ -89,7 +89,7 @@ def _times(originals: Originals, masters: Masters, name: str, plan: Plan) -> tup
     directs, firsts = [], []
     for _ in range(ROUNDS):
         directs.append(_ms(lambda: _direct(originals, name, plan)))
-        masters.purge(originals.group(name))
+        masters.purge(originals.path_of(name))
         firsts.append(_ms(lambda: _first(originals, masters, name, plan)))
         masters.finish()
     return statistics.median(directs), statistics.median(firsts)

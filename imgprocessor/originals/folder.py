@@ -21,17 +21,14 @@ class Original:
     """A picture in the folder of originals, not opened yet."""
 
     path: str
-    """Where it really is, symbolic links followed."""
+    """Where it really is, symbolic links followed. What is made from it is kept under that,
+    whatever its version.
+    """
     size_bytes: int
     modified_ns: int
     changed_ns: int
     """When its inode changed: also by what sets the modification time back, as copying may."""
     inode: int
-
-    @property
-    def group(self) -> str:
-        """What all that is made from it is kept under, whatever its version."""
-        return self.path
 
     @property
     def identity(self) -> str:
@@ -81,8 +78,8 @@ class Originals:
         finally:
             os.close(descriptor)
 
-    def group(self, name: str) -> str:
-        """Return the group of an original by its name, be it there or not.
+    def path_of(self, name: str) -> str:
+        """Return the path of an original by its name, be it there or not.
 
         Raises:
             NotFound: the name leads outside the root.

@@ -111,13 +111,13 @@ class Remote(LocalCopies):
                 raise
             return copy.original
 
-    def group(self, name: str) -> str:
-        """Return the group of an original by its URL, be it here or not.
+    def path_of(self, name: str) -> str:
+        """Return the path of an original by its URL, be it here or not.
 
         Raises:
             NotFound: it is no URL.
         """
-        return super().group(self._place(_read(name)))
+        return super().path_of(self._place(_read(name)))
 
     def forget(self, name: str) -> int:
         """Remove an original, so that its host is asked anew; return how many files that were.
@@ -275,7 +275,7 @@ class Remote(LocalCopies):
             self._write_down(url, record, generation)
             with contextlib.suppress(ImageError):  # it is gone again
                 return self._kept(url)
-        path = self.group(str(url))
+        path = self.path_of(str(url))
         return PassingCopy(path, len(body), time.time_ns(), int(checksum[:15], 16), 0, body)
 
     def _write_down(self, url: RemoteUrl, record: CopyRecord, generation: Generation) -> None:

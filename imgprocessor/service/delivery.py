@@ -291,11 +291,11 @@ class Delivery:
             OSError: something cannot be removed.
         """
         home = self._home(name)
-        group = home.group(name)
+        path = home.path_of(name)
         return self._forget(
             partial(home.forget, name),
-            partial(self._masters.purge, group),
-            partial(self._renditions.purge, group),
+            partial(self._masters.purge, path),
+            partial(self._renditions.purge, path),
         )
 
     def purge_imagekey(self, key: str) -> int:
@@ -307,8 +307,8 @@ class Delivery:
             NotFound, OSError: as `purge` does.
         """
         name = name_in(key)
-        group = self._home(name).group(name)
-        return self._forget(partial(self._renditions.purge_imagekey, group, key))
+        path = self._home(name).path_of(name)
+        return self._forget(partial(self._renditions.purge_imagekey, path, key))
 
     def purge_all(self) -> int:
         """Forget all that was ever made; return how many files that were.

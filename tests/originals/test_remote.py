@@ -117,7 +117,7 @@ def test_an_original_is_fetched_once_for_all_processes(host: Host) -> None:
     assert host.asked == 1
     assert found[0] == found[1] == found[2]
     assert read(one, found[0]) == read(other, found[0]) == b"picture"
-    assert found[0].group == one.group(URL)
+    assert found[0].path == one.path_of(URL)
 
 
 def test_what_is_kept_is_a_plain_file_that_any_process_can_open(host: Host) -> None:
@@ -168,7 +168,7 @@ def test_the_same_bytes_once_more_are_the_same_version(host: Host) -> None:
     host.late = 202
     other = remote.find(URL)
     assert other.version != first.version
-    assert other.group == first.group
+    assert other.path == first.path
     assert read(remote, other) == b"other"
 
 

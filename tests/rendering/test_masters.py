@@ -210,7 +210,7 @@ def test_purged_masters_are_made_anew(root: Path, tmp_path: Path) -> None:
     original = make_one(masters, root).original
     masters.finish()
 
-    assert masters.purge(original.group) > 3
+    assert masters.purge(original.path) > 3
     assert make_one(masters, root).source == "original"
 
 

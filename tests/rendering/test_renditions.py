@@ -70,6 +70,6 @@ def test_a_purge_takes_all_versions_of_one_original(
         renditions.put(kept_originals.find("a"), "key", RENDITION)
     renditions.put(kept_originals.find("b"), "key", RENDITION)
 
-    assert renditions.purge(kept_originals.group("a")) == 3
+    assert renditions.purge(kept_originals.path_of("a")) == 3
     assert renditions.get(kept_originals.find("a"), "key") is None
     assert renditions.get(kept_originals.find("b"), "key") == RENDITION
