@@ -37,7 +37,6 @@ CEILING = 78
 SMALLEST_BYTES = 1000
 
 PLAN = Plan(
-    spelled_name="",
     box=None,
     fit=None,
     density=None,

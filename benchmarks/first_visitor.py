@@ -59,7 +59,7 @@ def main() -> int:
         for width in WIDTHS:
             directs, firsts = [], []
             for name in names:
-                direct, first = _times(originals, masters, name, _plan(name, width))
+                direct, first = _times(originals, masters, name, _plan(width))
                 directs.append(direct)
                 firsts.append(first)
             taken, waited = statistics.mean(directs), statistics.mean(firsts)
@@ -67,9 +67,8 @@ def main() -> int:
     return 0
 
 
-def _plan(name: str, width: int) -> Plan:
+def _plan(width: int) -> Plan:
     return Plan(
-        spelled_name=name,
         box=Box(width, None),
         fit=Fit.INSIDE,
         density=Decimal(1),

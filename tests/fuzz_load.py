@@ -49,7 +49,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def plan(box: Box, fit: Fit, formats: tuple[Format, ...], cell: Cell, background: str) -> Plan:
     """Return a plan of small pictures, so that most of the time goes to loading."""
     return Plan(
-        spelled_name="a",
         box=box,
         fit=fit,
         density=Decimal(1),

@@ -34,11 +34,13 @@ NONE = "-"
 """What stands for a field that cannot matter."""
 
 
-def imagekey(plan: Plan) -> str:
-    """Return the canonical name of the answer that this plan describes."""
+def imagekey(spelled_name: str, plan: Plan) -> str:
+    """Return the canonical name of the answer that a plan describes, for an original whose name is
+    spelled so in the URL.
+    """
     return "_".join(
         (
-            plan.spelled_name,
+            spelled_name,
             NONE if plan.box is None else str(plan.box),
             NONE if plan.fit is None else plan.fit.value,
             NONE if plan.density is None else f"{plan.density}x",

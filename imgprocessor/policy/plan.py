@@ -20,8 +20,6 @@ class Plan:
     requests that differ only in what cannot matter share a plan.
     """
 
-    spelled_name: str
-    """The original's name as it is spelled in the URL; printable ASCII."""
     box: Box | None
     """The size asked for, in CSS pixels; None when the cell says how wide."""
     fit: Fit | None
@@ -87,7 +85,6 @@ def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, enc
     allowed = math.inf if cell.budget_bytes is None else cell.budget_bytes
     lowers_budget = query.max_bytes is not None and query.max_bytes < allowed
     return Plan(
-        spelled_name=query.spelled_name,
         box=query.box,
         fit=_effective_fit(query),
         density=_honoured_density(query.box, decision, pixels.max_output_side_pixels),

@@ -74,6 +74,11 @@ class ImageQuery:
     max_bytes: int | None = None
     format: Format | None = None
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the original is on another host."""
+        return is_url(self.name)
+
 
 @dataclass(frozen=True)
 class ParsedQuery:
@@ -169,7 +174,7 @@ def forbidden(query: ImageQuery, hosts: Sequence[str]) -> Callable[[], ImageErro
     """Return what makes the error where an original is on a host that is not among these; None
     where it may be fetched, or is no remote original.
     """
-    if not is_url(query.name):
+    if not query.is_remote:
         return None
     if not hosts:
         wrong = "url: this server takes no originals from elsewhere ([remote] hosts)"

@@ -72,11 +72,6 @@ class Understood:
     hints: Hints
     outcome: Planned | Refusal
 
-    @property
-    def name(self) -> str:
-        """The original's, as a path under the root, or its URL."""
-        return self.parsed.query.name
-
     def require(self) -> Planned:
         """Return what is planned.
 
@@ -158,19 +153,19 @@ class Delivery:
         Raises:
             ImageError: as `Understood.require` and `Originals.find` do.
         """
-        timings, began = Timings(), self.generation()
+        timings, began, query = Timings(), self.generation(), request.parsed.query
         with timings.timed("find"):
             planned = request.require()
-            originals = self._home(request.name)
-            original = originals.find(request.name)
+            originals = self._home(is_remote=query.is_remote)
+            original = originals.find(query.name)
         return Found(planned, originals, original, timings, began)
 
-    def _home(self, name: str) -> Originals:
+    def _home(self, *, is_remote: bool) -> Originals:
         """Return where an original lives."""
-        if not is_url(name):
+        if not is_remote:
             return self._originals
         if self._remote is None:
-            raise NotFound(f"{name}: there are no remote originals here")
+            raise NotFound("there are no remote originals here")
         return self._remote
 
     def generation(self) -> Generation:
@@ -203,7 +198,7 @@ class Delivery:
         """Decide what this client gets, and what it is called."""
         decision = negotiate(query, hints, self._policy)
         plan = make_plan(query, decision, self._pixels, SHAPED_BY)
-        key = imagekey(plan)
+        key = imagekey(query.spelled_name, plan)
         return Planned(decision, plan, key, self.vary(query), tags(query.name, key))
 
     def permitted_part(self, query: ImageQuery) -> ImageQuery:
@@ -290,7 +285,7 @@ class Delivery:
             NotFound: the name leads outside the folder of originals.
             OSError: something cannot be removed.
         """
-        home = self._home(name)
+        home = self._home(is_remote=is_url(name))
         path = home.path_of(name)
         return self._forget(
             partial(home.forget, name),
@@ -307,7 +302,7 @@ class Delivery:
             NotFound, OSError: as `purge` does.
         """
         name = name_in(key)
-        path = self._home(name).path_of(name)
+        path = self._home(is_remote=is_url(name)).path_of(name)
         return self._forget(partial(self._renditions.purge_imagekey, path, key))
 
     def purge_all(self) -> int:

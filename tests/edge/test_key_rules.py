@@ -98,7 +98,7 @@ def answered(
     if not_offered(query, policy) or forbidden(query, hosts):
         return None
     plan = make_plan(query, negotiate(query, read_hints(headers), policy), pixels, encoders)
-    return imagekey(plan), vary(uses(query, policy))
+    return imagekey(query.spelled_name, plan), vary(uses(query, policy))
 
 
 @pytest.mark.parametrize("hosts", [(), URL_HOSTS], ids=["at home", "elsewhere"])

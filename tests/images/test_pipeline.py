@@ -22,7 +22,6 @@ from imgprocessor.policy.table import Cell
 from imgprocessor.timing import Timings
 
 FULL = Plan(
-    spelled_name="a",
     box=None,
     fit=None,
     density=None,

@@ -23,7 +23,6 @@ from imgprocessor.request.parameters import parse_query
 
 MAX_SIDE = 4096
 FULL = Plan(
-    spelled_name="nasa.jpeg",
     box=Box(340, 400),
     fit=Fit.INSIDE,
     density=Decimal(1),
@@ -46,10 +45,17 @@ FULL = Plan(
 """A plan with every field set, so that each can be changed."""
 
 
-def _plan(policy: Policy, parameters: dict[str, str], headers: dict[str, str]) -> Plan:
+def _planned(
+    policy: Policy, parameters: dict[str, str], headers: dict[str, str]
+) -> tuple[str, Plan]:
+    """Return how the name is spelled, and the plan."""
     query = parse_query(strategies.query_string(parameters), MAX_SIDE)
     decision = negotiate(query, read_hints(headers), policy)
-    return make_plan(query, decision, PixelsSettings(), "Pillow 1")
+    return query.spelled_name, make_plan(query, decision, PixelsSettings(), "Pillow 1")
+
+
+def _key(plan: Plan) -> str:
+    return imagekey("nasa.jpeg", plan)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def _plan(policy: Policy, parameters: dict[str, str], headers: dict[str, str]) -
     ],
 )
 def test_a_key_is_the_name_and_eight_fields(changes: dict[str, Any], expected: str) -> None:
-    key = imagekey(dataclasses.replace(FULL, **changes))
+    key = _key(dataclasses.replace(FULL, **changes))
 
     assert re.fullmatch(re.escape(expected) + "_[0-9a-f]{8}", key)
     assert len(FIELDS) == len(key.split("_"))
@@ -108,13 +114,17 @@ def _others(old: Any) -> list[Any]:
     [pytest.param(path, plan, id=path) for path, plan in _one_field_changed(FULL)],
 )
 def test_changing_one_field_of_a_plan_changes_the_key(path: str, changed: Plan) -> None:
-    assert imagekey(FULL) != imagekey(changed), path
+    assert _key(FULL) != _key(changed), path
+
+
+def test_another_name_is_another_key() -> None:
+    assert imagekey("nasa.jpeg", FULL) != imagekey("nasa.jpegx", FULL)
 
 
 def test_a_none_in_any_field_that_allows_it_changes_the_key() -> None:
     for name in ("box", "fit", "density", "screen", "quality_limit", "bytes_limit"):
         nothing: dict[str, Any] = {name: None}
-        assert imagekey(FULL) != imagekey(dataclasses.replace(FULL, **nothing))
+        assert _key(FULL) != _key(dataclasses.replace(FULL, **nothing))
 
 
 @given(strategies.parameters, strategies.headers, strategies.parameters, strategies.headers)
@@ -125,16 +135,16 @@ def test_keys_are_equal_exactly_when_plans_are(
     other: dict[str, str],
     other_headers: dict[str, str],
 ) -> None:
-    one_plan, other_plan = _plan(policy, one, one_headers), _plan(policy, other, other_headers)
+    first, second = _planned(policy, one, one_headers), _planned(policy, other, other_headers)
 
-    assert (one_plan == other_plan) == (imagekey(one_plan) == imagekey(other_plan))
+    assert (first == second) == (imagekey(*first) == imagekey(*second))
 
 
 @given(strategies.parameters, strategies.headers, st.randoms())
 def test_what_cannot_matter_is_not_in_the_key(
     policy: Policy, parameters: dict[str, str], headers: dict[str, str], random: Any
 ) -> None:
-    key = imagekey(_plan(policy, parameters, headers))
+    key = imagekey(*_planned(policy, parameters, headers))
     same = list(parameters.items())
     random.shuffle(same)
     written = {name: text.upper() if name == "bandwidth" else text for name, text in same}
@@ -145,17 +155,18 @@ def test_what_cannot_matter_is_not_in_the_key(
     else:
         written["screen"] = "tablet"  # with a box, the screen does
 
-    assert key == imagekey(_plan(policy, written, {**headers, "cookie": "x", "user-agent": "y"}))
+    headers = {**headers, "cookie": "x", "user-agent": "y"}
+    assert key == imagekey(*_planned(policy, written, headers))
 
 
 @given(strategies.parameters, strategies.headers)
 def test_a_key_is_fit_for_a_header_and_tells_its_fields_apart(
     policy: Policy, parameters: dict[str, str], headers: dict[str, str]
 ) -> None:
-    plan = _plan(policy, parameters, headers)
-    name, *others = imagekey(plan).rsplit("_", len(FIELDS) - 1)
+    spelled_name, plan = _planned(policy, parameters, headers)
+    name, *others = imagekey(spelled_name, plan).rsplit("_", len(FIELDS) - 1)
 
-    assert plan.spelled_name == name
+    assert spelled_name == name
     assert all(re.fullmatch(r"[a-z0-9.+-]+", field) for field in others)
 
 
@@ -165,7 +176,7 @@ def test_whatever_headers_a_client_invents_the_keys_of_a_url_are_few(policy: Pol
         for width in range(100, 3000, 50):
             headers = {"rtt": str(rtt), "viewport-width": str(width), "dpr": str(width / 100)}
             headers["accept"] = f"image/avif;q=0.{rtt % 10}, image/webp;q=0.{width}, image/x{rtt}"
-            keys.add(imagekey(_plan(policy, {"name": "a"}, headers)))
+            keys.add(imagekey(*_planned(policy, {"name": "a"}, headers)))
 
     sets_of_formats = 2 ** (len(policy.formats) - 1)
     assert len(keys) <= len(policy.bandwidths) * len(policy.screens) * sets_of_formats
@@ -174,7 +185,7 @@ def test_whatever_headers_a_client_invents_the_keys_of_a_url_are_few(policy: Pol
 def test_a_change_of_one_cell_leaves_the_keys_of_the_others_alone() -> None:
     def keys(text: str) -> list[str]:
         changed = dataclasses.replace(FULL, cell=Cell(int(text)))
-        return [imagekey(FULL), imagekey(changed)]
+        return [_key(FULL), _key(changed)]
 
     assert keys("60")[0] == keys("61")[0]
     assert keys("60")[1] != keys("61")[1]

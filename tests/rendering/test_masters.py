@@ -31,7 +31,6 @@ from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
 
 PLAN = Plan(
-    spelled_name="a",
     box=Box(300, None),
     fit=Fit.INSIDE,
     density=Decimal(1),
