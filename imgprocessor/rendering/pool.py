@@ -42,15 +42,7 @@ class WorkerPool:
         wait_seconds: float,
         answer_seconds: float,
     ) -> None:
-        """Use the workers of a run folder.
-
-        Args:
-            run_folder: where their socket is.
-            admission: what limits how many jobs wait for them.
-            quarantine: what remembers the originals they died over.
-            wait_seconds: how long a job waits for one to begin with it.
-            answer_seconds: how long one may take over a job.
-        """
+        """Use the workers of a run folder: wait so long until one is free, and so long for it."""
         self._socket = str(run_folder / SOCKET)
         self._admission = admission
         self._quarantine = quarantine

@@ -116,8 +116,6 @@ class CappedFolder:
         with self._background:
             pass
 
-    # Adding
-
     def _add(
         self,
         group: str,
@@ -186,10 +184,8 @@ class CappedFolder:
 
     def _publish(self, incoming: Path, path: Path, generation: Generation | None) -> bool:
         """Put a file in its place, unless a purge came after the generation; return whether."""
-        if generation is None:
-            self._replace(incoming, path)
-            return True
-        with generation.held() as is_current:
+        purges = generation.held() if generation is not None else contextlib.nullcontext(True)
+        with purges as is_current:
             if is_current:
                 self._replace(incoming, path)
         return is_current
@@ -206,8 +202,6 @@ class CappedFolder:
             move(incoming, path)
             with contextlib.suppress(OSError):
                 self._totals.subtract(cost)
-
-    # Evicting
 
     def _collect(self, room_bytes: int) -> None:
         self._make_folders()
@@ -272,8 +266,6 @@ class CappedFolder:
         finally:
             self._background.release()
 
-    # Purging
-
     def _purge(self, files: Iterable[File]) -> int:
         removed: list[int] = []
         failed: OSError | None = None
@@ -293,8 +285,6 @@ class CappedFolder:
         if failed is not None:
             raise failed
         return len(removed)
-
-    # Files and folders
 
     def _all(self) -> Iterator[File]:
         return itertools.chain.from_iterable(self._groups())
