@@ -103,9 +103,8 @@ def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
     folder = ROOT / "originals"
     if options.originals is None and settings.originals.root == folder:
         folder.mkdir(exist_ok=True)
-        wanted = {sample.name for sample in SAMPLES}
         there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-        if there < wanted:
+        if there < SAMPLES.keys():
             print("making sample originals ...", flush=True)
             # A process of its own, because painting takes memory that is never needed again.
             subprocess.run([sys.executable, ROOT / "tasks" / "samples.py", folder], check=True)
@@ -339,7 +338,7 @@ def _await_first_answer(
             raise CannotServe(f"Apache did not answer; see {log}")
         time.sleep(0.05)
     page = "/?" + "&".join(f"name={quote(name)}" for name in names)
-    sampled = names[0] == SAMPLES[0].name
+    sampled = names[0] == next(iter(SAMPLES))
     print(f"  {base}{'/' if sampled else page}")
     print(f"  {first}&width=340&height=400")
     print(f"  {first}&bandwidth=2g&screen=phone")
@@ -349,8 +348,8 @@ def _await_first_answer(
 
 def _names(originals: Path) -> Sequence[str]:
     """Return names worth opening: the samples, or what else there is."""
-    if (originals / SAMPLES[0].name).exists():
-        return [sample.name for sample in SAMPLES]
+    if (originals / next(iter(SAMPLES))).exists():
+        return [*SAMPLES]
     names = sorted(path.name for path in originals.iterdir() if path.is_file())
     return [name for name in names if not name.startswith(".")][:12] or ["none.jpeg"]
 
