@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -299,19 +299,27 @@ def _pss(pid: int) -> int:
 @contextlib.contextmanager
 def watching(sessions: Collection[int]) -> Iterator[Memory]:
     """Sample the memory of all processes of some sessions, while the body runs."""
-    memory, stop = Memory(), threading.Event()
+    memory = Memory()
+    memory.take(sessions)
+    with repeating(lambda: memory.take(sessions), SAMPLE_SECONDS):
+        yield memory
 
-    def sample() -> None:
-        while not stop.is_set():
-            memory.take(sessions)
-            stop.wait(SAMPLE_SECONDS)
 
-    thread = threading.Thread(target=sample)
+@contextlib.contextmanager
+def repeating(act: Callable[[], object], pause_seconds: float) -> Iterator[None]:
+    """Act again and again in a thread of its own, with a pause before each, while the body runs."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(pause_seconds):
+            act()
+
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
-        yield memory
+        yield
     finally:
-        stop.set()
+        over.set()
         thread.join()
 
 

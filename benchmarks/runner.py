@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from pathlib import Path
 from load import LoadError, ask_each, processes_of
 from systems import CORES, Command, Place, System
 
-START_SECONDS = 60
-STOP_SECONDS = 10
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tasks"))
+
+from processes import START_SECONDS, STOP_SECONDS, listens, start
+
 _POLL_SECONDS = 0.05
 _OK = 200
 
@@ -55,14 +58,11 @@ def running(system: System, originals: Path, static: Path, first: str) -> Iterat
 
 
 def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
-    # Should this process be killed, the kernel tells them to end (--pdeathsig).
-    return subprocess.Popen(
-        ["/usr/bin/setpriv", "--pdeathsig", "TERM", *command.words],
+    return start(
+        command.words,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        start_new_session=True,
         env={**os.environ, **command.environment},
     )
 
@@ -82,7 +82,7 @@ def _await_first_answer(
         if any(process.poll() is not None for process, _ in processes):
             said = "that it ends"
             break
-        silent = {port for port in silent if not _listens(port)}
+        silent = {port for port in silent if not listens(port)}
         if not silent:
             with contextlib.suppress(OSError, LoadError):
                 (answer,) = ask_each(place.port, [path], connections=1).answers
@@ -93,11 +93,6 @@ def _await_first_answer(
     printed = (place.state / "output.log").read_text(errors="replace").strip()
     last = printed.splitlines()[-1] if printed else "and printed nothing"
     raise LoadError(f"it did not start: it said {said}; {last}")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _sessions(processes: list[tuple[subprocess.Popen[bytes], Command]]) -> frozenset[int]:

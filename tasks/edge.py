@@ -3,20 +3,19 @@
 import argparse
 import contextlib
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from serve import CannotServe, Stop, free_port, port, settings_of
+from processes import CannotServe, Command, free_port, nginx_command, running, varnish_command
+from serve import Stop, port, settings_of
 
 from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import Settings
@@ -26,33 +25,14 @@ from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import DEFAULT_CONF
 
 ROOT = Path(__file__).resolve().parent.parent
-VARNISHD = Path("/usr/sbin/varnishd")
 VARNISHSTAT = Path("/usr/bin/varnishstat")
-NGINX = Path("/usr/sbin/nginx")
-DAEMON_USER = "www-data"
 
-START_SECONDS = 60
+STOP_SECONDS = 60
+"""How long the application may take to end what it has begun."""
 TELL_SECONDS = 1.0
 
 COUNTERS = {"hit": ("cache_hit",), "miss": ("cache_miss",), "pass": ("s_pass",)}
 """What varnishstat calls them."""
-
-NGINX_CONF = """\
-pid {state}/nginx.pid;
-error_log {logs}/nginx-error.log warn;
-daemon off;
-pcre_jit on;
-worker_processes auto;
-{user}
-events {{}}
-http {{
-    log_format outcome "$upstream_cache_status";
-    access_log {state}/outcomes outcome;
-    client_body_temp_path {state}/body;
-    proxy_temp_path {state}/proxy;
-    include {state}/edge.conf;
-}}
-"""
 
 
 def main() -> int:
@@ -83,9 +63,8 @@ def _serve(options: argparse.Namespace) -> int:
         conf.write_text(describe_settings(settings), encoding="utf-8")
         application_port, said = stack.enter_context(_application(conf))
         backend = Backend("127.0.0.1", application_port)
-        start = _varnish if options.cache == "varnish" else _nginx
-        command = start(state, settings, port, backend)
-        with _running(command, port, stopped) as cache:
+        command = _command(state, settings, options.cache, port, backend)
+        with running(command, port, state / "output.log", lambda: stopped) as cache:
             for line in said:
                 print(line.replace(f":{application_port}", f":{port}"))
             print(f"(the application itself is on http://localhost:{application_port})")
@@ -123,68 +102,19 @@ def _application(conf: Path) -> Iterator[tuple[int, list[str]]]:
             raise CannotServe("the application did not start")
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(START_SECONDS)
+            process.wait(STOP_SECONDS)
 
 
-def _varnish(state: Path, settings: Settings, port: int, backend: Backend) -> list[str | Path]:
-    if not VARNISHD.exists():
-        raise CannotServe(f"{VARNISHD} is not there: apt-get install varnish varnish-modules")
-    vcl = state / "edge.vcl"
-    vcl.write_text(
-        edge_configuration("varnish", settings, Site(backends=[backend])), encoding="utf-8"
-    )
-    command: list[str | Path] = [VARNISHD, "-F", "-n", state / "varnish", "-f", vcl]
-    return [*command, "-a", f"127.0.0.1:{port}", "-s", "malloc,256m", "-T", "none"]
-
-
-def _nginx(state: Path, settings: Settings, port: int, backend: Backend) -> list[str | Path]:
-    if not NGINX.exists():
-        raise CannotServe(f"{NGINX} is not there: apt-get install nginx")
-    site = Site(backends=[backend], listen=f"127.0.0.1:{port}", folder=str(state / "cache"))
+def _command(state: Path, settings: Settings, cache: str, port: int, backend: Backend) -> Command:
+    """Write the cache's configuration; return what starts it."""
+    site = Site(backends=[backend])
+    if cache == "varnish":
+        vcl = edge_configuration("varnish", settings, site)
+        return varnish_command(state, vcl, port, "-s", "malloc,256m")
+    site = replace(site, listen=f"127.0.0.1:{port}", folder=str(state / "cache"))
     text = edge_configuration("nginx", settings, site)
-    (state / "edge.conf").write_text(text, encoding="utf-8")
-    logs = settings.log.file.parent
-    user = f"user {DAEMON_USER};" if os.geteuid() == 0 else ""
-    text = NGINX_CONF.format(state=state, logs=logs, user=user)
-    (state / "nginx.conf").write_text(text, encoding="utf-8")
-    return [NGINX, "-p", state, "-c", state / "nginx.conf"]
-
-
-@contextlib.contextmanager
-def _running(
-    command: Sequence[str | Path], port: int, stopped: Stop
-) -> Iterator[subprocess.Popen[bytes]]:
-    # Varnish tells its story on standard error; it is shown where it ends.
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(
-            ["/usr/bin/setpriv", "--pdeathsig", "TERM", *command],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not stopped and not _listens(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    said.seek(0)
-                    text = said.read().decode(errors="replace")
-                    raise CannotServe(f"{command[0]} did not start:\n{text}")
-                time.sleep(0.05)
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    outcomes = f"{state}/outcomes outcome"
+    return nginx_command(state, text, settings.log.file.parent, access_log=outcomes)
 
 
 def _tell(state: Path, cache: str, process: subprocess.Popen[bytes], stopped: Stop) -> None:

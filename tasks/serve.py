@@ -4,9 +4,7 @@ import argparse
 import contextlib
 import os
 import pwd
-import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -14,12 +12,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
 
+from processes import DAEMON_USER, HTTPD, STOP_SECONDS, CannotServe, free_port, httpd_conf, start
 from samples import SAMPLES
 
 from imgprocessor.app import edge_configuration, make_delivery, make_purger
@@ -32,35 +30,16 @@ from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_policy, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-HTTPD = Path("/usr/sbin/apache2")
-MODULES = Path("/usr/lib/apache2/modules")
-DAEMON_USER = "www-data"
-"""Whom Apache runs as when root starts it: Debian's own choice."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there has a name that nobody can guess
 """Where files are not written to a disk."""
 
 START_SECONDS = 30
-STOP_SECONDS = 10
 
 # What a system Apache on Debian has enabled and the virtual host uses, and mod_headers.
-HTTPD_CONF = """\
-ServerRoot "{state}"
-DefaultRuntimeDir "{state}"
-PidFile "{state}/httpd.pid"
-ServerName localhost
-Listen 127.0.0.1:{port}
-{user}
-ErrorLog "{logs}/error.log"
-TypesConfig /etc/mime.types
-"""
 HTTPD_MODULES = (
     "mpm_event", "authz_core", "authz_host", "alias", "cache", "cache_disk", "dir", "headers",
     "mime", "reqtimeout", "rewrite", "setenvif",
 )  # fmt: skip
-
-
-class CannotServe(Exception):
-    """The server cannot be started; the message says why and what to do."""
 
 
 def main() -> int:
@@ -103,9 +82,8 @@ def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
     folder = ROOT / "originals"
     if options.originals is None and settings.originals.root == folder:
         folder.mkdir(exist_ok=True)
-        wanted = {sample.name for sample in SAMPLES}
         there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-        if there < wanted:
+        if there < SAMPLES.keys():
             print("making sample originals ...", flush=True)
             # A process of its own, because painting takes memory that is never needed again.
             subprocess.run([sys.executable, ROOT / "tasks" / "samples.py", folder], check=True)
@@ -117,18 +95,6 @@ def port(text: str) -> int:
         return port_number(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def free_port(port: int) -> int:
-    """Return the port if nobody listens there; for 0, one that the system chooses."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            chosen: int = probe.getsockname()[1]
-        except OSError as error:
-            raise CannotServe(f"port {port}: {error.strerror}; choose another by --port") from error
-    return chosen
 
 
 def _prepare_log(file: Path) -> Path:
@@ -144,12 +110,17 @@ def _prepare_log(file: Path) -> Path:
         with os.fdopen(descriptor, "ab"):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise CannotServe(f"{file}: the log must be a plain file")
-            if os.geteuid() == 0:
-                user = pwd.getpwnam(DAEMON_USER)
-                os.fchown(descriptor, user.pw_uid, user.pw_gid)
+            _give(descriptor)
     except OSError as error:
         raise CannotServe(f"{file}: {error.strerror}") from error
     return file.parent
+
+
+def _give(file: int | Path) -> None:
+    """Let the user that Apache runs as write to a file or a folder."""
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(DAEMON_USER)
+        os.chown(file, user.pw_uid, user.pw_gid)
 
 
 def _prepare_folders(settings: Settings) -> None:
@@ -175,9 +146,8 @@ def _prepare_folder(name: str, folder: Path) -> None:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            if os.geteuid() == 0 and not os.listdir(descriptor):  # noqa: PTH208 - not a path
-                user = pwd.getpwnam(DAEMON_USER)
-                os.fchown(descriptor, user.pw_uid, user.pw_gid)
+            if not os.listdir(descriptor):  # noqa: PTH208 - not a path
+                _give(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -186,10 +156,8 @@ def _prepare_folder(name: str, folder: Path) -> None:
 
 def _check_readable(settings: Settings) -> None:
     """Name the first folder or file that the daemons will not be able to read."""
-    readable: set[Path] = set()
-    named = (settings.purge.token_file, settings.signing.keys_file)
-    secrets = [Path(file) for file in named if file is not None]
-    for wanted in (
+    secrets = [*filter(None, (settings.purge.token_file, settings.signing.keys_file))]
+    needed = [
         ROOT / "imgprocessor.wsgi",
         ROOT / "imgprocessor" / "app.py",
         ROOT / ".venv" / "bin" / "python",
@@ -197,22 +165,24 @@ def _check_readable(settings: Settings) -> None:
         settings.policy.file,
         settings.originals.root,
         settings.log.file,
-        *map(Path, _written(settings).values()),
+        *_written(settings).values(),
         *secrets,
-    ):
-        for path in (*reversed(wanted.parents), wanted):
+    ]
+    readable: set[Path] = set()
+    for file in needed:
+        for path in (*reversed(file.parents), file):
             if path not in readable and not _daemon_may_read(path):
-                kind = "folder" if path.is_dir() else "file"
-                if path in secrets:
-                    right = f"give it to them (chown {_daemon_user()})"
-                else:
-                    right = "open it (chmod o+rX), or put the project elsewhere"
-                thus = "" if path == wanted else f", and so not {wanted}"
-                raise CannotServe(
-                    f"the user {_daemon_user()}, whom Apache runs as, cannot read the {kind} "
-                    f"{path}{thus}; {right}"
-                )
+                raise CannotServe(_unreadable(path, file, secret=path in secrets))
             readable.add(path)
+
+
+def _unreadable(path: Path, needed: Path, *, secret: bool) -> str:
+    """Say that the daemons cannot read a file or folder, what for they need it, and what to do."""
+    user, kind = _daemon_user(), "folder" if path.is_dir() else "file"
+    thus = "" if path == needed else f", and so not {needed}"
+    open_it = "open it (chmod o+rX), or put the project elsewhere"
+    right = f"give it to them (chown {user})" if secret else open_it
+    return f"the user {user}, whom Apache runs as, cannot read the {kind} {path}{thus}; {right}"
 
 
 def _daemon_user() -> str:
@@ -240,33 +210,23 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
     ):
         state = Path(name)
         state.chmod(0o755)  # the daemons read their settings here
-        _give(Path(locks))
         (state / "cache").mkdir(mode=0o750)
         _give(state / "cache")
-        settings = replace(
-            settings,
-            purge=replace(
-                settings.purge,
-                proxy_cache_folders=(*settings.purge.proxy_cache_folders, state / "cache"),
-            ),
-        )
+        _give(Path(locks))
+        settings = _with_cache(settings, state / "cache")
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
-        conf = state / "httpd.conf"
-        text = _httpd_conf(state, Path(locks), port, settings, logs)
         if options.keys:
             keys = edge_configuration("apache", settings, Site())
             (state / "edge.conf").write_text(keys, encoding="utf-8")
+        text = _httpd_conf(state, Path(locks), port, settings, logs)
         if options.include is not None:
             text += f'Include "{options.include.resolve()}"\n'
+        conf = state / "httpd.conf"
         conf.write_text(text, encoding="utf-8")
-        # Its own session: Ctrl-C reaches this process alone, which then stops Apache in order.
-        # Should this process be killed, the kernel tells Apache to stop (--pdeathsig).
-        with subprocess.Popen(
-            ["/usr/bin/setpriv", "--pdeathsig", "TERM", HTTPD, "-f", conf, "-DFOREGROUND"],
-            start_new_session=True,
-        ) as apache:
+        with start([HTTPD, "-f", conf, "-DFOREGROUND"]) as apache:
             try:
-                _await_first_answer(apache, port, settings, stopped)
+                if _answered(apache, port, settings, stopped):
+                    _print_addresses(port, settings.originals.root)
                 while apache.poll() is None and not stopped:
                     time.sleep(0.1)
             finally:
@@ -274,16 +234,13 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
     return 0 if stopped else 1
 
 
-def _give(folder: Path) -> None:
-    """Let the user that Apache runs as write to a folder."""
-    if os.geteuid() == 0:
-        shutil.chown(folder, DAEMON_USER, DAEMON_USER)
+def _with_cache(settings: Settings, cache: Path) -> Settings:
+    """Return settings by which purges reach Apache's cache."""
+    folders = (*settings.purge.proxy_cache_folders, cache)
+    return replace(settings, purge=replace(settings.purge, proxy_cache_folders=folders))
 
 
 def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: Path) -> str:
-    user = f"User {DAEMON_USER}\nGroup {DAEMON_USER}" if os.geteuid() == 0 else ""
-    load = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in HTTPD_MODULES]
-    load.append(f'LoadModule wsgi_module "{ROOT}/.venv/mod_wsgi.so"')
     defines = {
         "IMG_ROOT": ROOT,
         "IMG_CONF": state,
@@ -299,8 +256,9 @@ def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: P
     }
     return "\n".join(
         (
-            *load,
-            HTTPD_CONF.format(state=state, port=port, logs=logs, user=user),
+            httpd_conf(state, port, logs, HTTPD_MODULES),
+            f'LoadModule wsgi_module "{ROOT}/.venv/mod_wsgi.so"',
+            "TypesConfig /etc/mime.types",
             *(f'Define {name} "{value}"' for name, value in defines.items()),
             f'Include "{ROOT}/apache/imgprocessor.conf"\n',
         )
@@ -324,33 +282,41 @@ class Stop:
         self.at_once = number == signal.SIGTERM
 
 
-def _await_first_answer(
+def _answered(
     apache: subprocess.Popen[bytes], port: int, settings: Settings, stopped: Stop
-) -> None:
-    base = f"http://localhost:{port}"
-    names = _names(settings.originals.root)
-    first = f"{base}/images/?name={quote(names[0])}"
+) -> bool:
+    """Wait for the first answer; whether it came before this process was told to stop."""
     deadline = time.monotonic() + START_SECONDS
+    first = _picture(port, _names(settings.originals.root)[0])
     while not _answers(first):
         if stopped:
-            return
+            return False
         if apache.poll() is not None or time.monotonic() > deadline:
             log = settings.log.file.parent / "error.log"
             raise CannotServe(f"Apache did not answer; see {log}")
         time.sleep(0.05)
-    page = "/?" + "&".join(f"name={quote(name)}" for name in names)
-    sampled = names[0] == SAMPLES[0].name
-    print(f"  {base}{'/' if sampled else page}")
-    print(f"  {first}&width=340&height=400")
-    print(f"  {first}&bandwidth=2g&screen=phone")
+    return True
+
+
+def _print_addresses(port: int, originals: Path) -> None:
+    """Print what may be opened in a browser, then that all is ready."""
+    base, names = f"http://localhost:{port}", _names(originals)
+    page = "/" if names == [*SAMPLES] else "/?" + "&".join(f"name={quote(n)}" for n in names)
+    print(f"  {base}{page}")
+    print(f"  {_picture(port, names[0])}&width=340&height=400")
+    print(f"  {_picture(port, names[0])}&bandwidth=2g&screen=phone")
     print(f"with {VERSIONS}")
     print(f"ready on {base}", flush=True)
 
 
-def _names(originals: Path) -> Sequence[str]:
+def _picture(port: int, name: str) -> str:
+    return f"http://localhost:{port}/images/?name={quote(name)}"
+
+
+def _names(originals: Path) -> list[str]:
     """Return names worth opening: the samples, or what else there is."""
-    if (originals / SAMPLES[0].name).exists():
-        return [sample.name for sample in SAMPLES]
+    if (originals / next(iter(SAMPLES))).exists():
+        return [*SAMPLES]
     names = sorted(path.name for path in originals.iterdir() if path.is_file())
     return [name for name in names if not name.startswith(".")][:12] or ["none.jpeg"]
 

@@ -1,25 +1,16 @@
 """Real caches for tests, with what `edge` writes, and something to put behind them."""
 
 import contextlib
-import os
 import re
-import signal
 import socket
 import socketserver
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from servers import free_port, open_up
-
-START_SECONDS = 30
-VARNISHD = Path("/usr/sbin/varnishd")
-NGINX = Path("/usr/sbin/nginx")
-APACHE = Path("/usr/sbin/apache2")
-APACHE_MODULES = Path("/usr/lib/apache2/modules")
+from processes import HTTPD, free_port, httpd_conf, nginx_command, running, varnish_command
+from servers import open_up
 
 NGINX_CACHE = "nginx-cache"
 
@@ -179,37 +170,22 @@ def for_strangers(vcl: str) -> str:
 @contextlib.contextmanager
 def varnish(folder: Path, vcl: str, port: int | None = None) -> Iterator[int]:
     """Run Varnish with a configuration; yield its port."""
-    port, file = port or free_port(), folder / "imgprocessor.vcl"
-    file.write_text(vcl)
+    port = port or free_port()
+    # A client's connection is kept while other tests run.
+    options = ("-s", "malloc,64m", "-p", "thread_pool_min=10", "-p", "timeout_idle=120")
+    command = varnish_command(folder, vcl, port, *options)
     open_up(folder)
-    command: list[str | Path] = [
-        VARNISHD,
-        "-F",
-        "-n",
-        folder / "varnish",
-        "-f",
-        file,
-        "-a",
-        f"127.0.0.1:{port}",
-    ]
-    command += ["-s", "malloc,64m", "-T", "none", "-p", "thread_pool_min=10"]
-    with _running(command, port, folder / "varnish.log"):
+    with running(command, port, folder / "varnish.log"):
         yield port
 
 
 @contextlib.contextmanager
 def nginx(folder: Path, write: Callable[[int, Path], str]) -> Iterator[int]:
     """Run nginx with a configuration, written for a port and a cache folder; yield the port."""
-    port, file = free_port(), folder / "nginx.conf"
-    (folder / "included.conf").write_text(write(port, folder / NGINX_CACHE))
-    file.write_text(
-        f"pid {folder}/nginx.pid;\nerror_log {folder}/nginx.log warn;\ndaemon off;\n"
-        f"pcre_jit on;\nworker_processes 1;\nevents {{}}\nhttp {{\naccess_log off;\n"
-        f"client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\n"
-        f"include {folder}/included.conf;\n}}\n"
-    )
+    port = free_port()
+    command = nginx_command(folder, write(port, folder / NGINX_CACHE), folder, workers="1")
     open_up(folder)
-    with _running([NGINX, "-p", folder, "-c", file], port, folder / "nginx.out"):
+    with running(command, port, folder / "nginx.out"):
         yield port
 
 
@@ -219,44 +195,10 @@ def apache(folder: Path, included: str, modules: Sequence[str] = ()) -> Iterator
     port, file = free_port(), folder / "httpd.conf"
     (folder / "included.conf").write_text(included)
     names = ("mpm_event", "authz_core", "alias", "headers", "rewrite", "cache", *modules)
-    load = [f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so" for name in names]
-    user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
     file.write_text(
-        "\n".join(load)
-        + f'\nServerRoot "{folder}"\nDefaultRuntimeDir "{folder}"\nPidFile "{folder}/httpd.pid"\n'
-        f"ServerName localhost\nListen 127.0.0.1:{port}\n{user}"
-        f'ErrorLog "{folder}/error.log"\n<VirtualHost *:{port}>\n'
+        f"{httpd_conf(folder, port, folder, names)}<VirtualHost *:{port}>\n"
         f'Include "{folder}/included.conf"\n</VirtualHost>\n'
     )
     open_up(folder)
-    with _running([APACHE, "-f", file, "-DFOREGROUND"], port, folder / "apache.out"):
+    with running([HTTPD, "-f", file, "-DFOREGROUND"], port, folder / "apache.out"):
         yield port
-
-
-@contextlib.contextmanager
-def _running(command: Sequence[str | Path], port: int, log: Path) -> Iterator[None]:
-    """Run a server in a session of its own, until it is no longer needed."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    with process:
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _listens(port):
-                assert process.poll() is None, log.read_text()[-3000:]
-                assert time.monotonic() < deadline, log.read_text()[-3000:]
-                time.sleep(0.05)
-            yield
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,6 +1,5 @@
 """The client and the table of `./run bench`: what would make a broken server look fast."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import images
 import pytest
-from conftest import ROOT
-
-sys.path.append(str(ROOT / "benchmarks"))
-
 from load import LoadError, ask_each, jpeg_size, unchunked
 from results import MEASURES, OURS, STATIC_NAME, Outcome, ratio_to_best
 

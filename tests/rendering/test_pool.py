@@ -13,6 +13,7 @@ from pathlib import Path
 import images
 import pytest
 import servers
+from load import repeating
 from servers import Answer, Server, await_true, has_open, serving
 
 pytestmark = pytest.mark.apache
@@ -36,23 +37,17 @@ def started(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Serving
 @contextlib.contextmanager
 def killing(server: Server, name: str) -> Iterator[list[int]]:
     """Kill each worker that opens an original, as a decoder's crash would; yield which."""
-    file, killed, over = server.originals / name, [], threading.Event()
+    file, killed = server.originals / name, list[int]()
 
     def kill() -> None:
-        while not over.wait(0.002):
-            for pid in server.workers():
-                if pid not in killed and has_open(pid, file):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
+        for pid in server.workers():
+            if pid not in killed and has_open(pid, file):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
+    with repeating(kill, 0.002):
         yield killed
-    finally:
-        over.set()
-        killer.join()
 
 
 def run_folder(server: Server) -> Path:

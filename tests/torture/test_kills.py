@@ -1,9 +1,8 @@
-"""Daemons and renderers are killed while visitors go on asking."""
+"""Daemons and workers are killed while visitors go on asking."""
 
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ from pathlib import Path
 
 import caches
 import pytest
+from load import repeating
 from measures import Measured
 from servers import Server, serving
-from visitors import NASA, Visitors
+from visitors import Visitors
 
 from imgprocessor.app import edge_configuration
 from imgprocessor.edge.writers import Backend, Site
@@ -29,7 +29,8 @@ VISITORS, REST_SECONDS = 6, 0.1
 @contextmanager
 def killer(server: Server, kind: str) -> Iterator[list[float]]:
     """Kill one of a kind every two seconds; yield how long each was missed."""
-    over, missed, chance = threading.Event(), [], random.Random(1)
+    missed: list[float] = []
+    chance = random.Random(1)
 
     def processes() -> list[int]:
         return server.daemons() if kind == "daemon" else server.workers()
@@ -37,27 +38,15 @@ def killer(server: Server, kind: str) -> Iterator[list[float]]:
     count = len(processes())
 
     def kill() -> None:
-        while not over.wait(EVERY_SECONDS):
-            victim = chance.choice(processes())
-            os.kill(victim, signal.SIGKILL)
-            began = time.monotonic()
-            while len(set(processes()) - {victim}) < count:
-                time.sleep(0.01)
-            missed.append(time.monotonic() - began)
+        victim = chance.choice(processes())
+        os.kill(victim, signal.SIGKILL)
+        began = time.monotonic()
+        while len(set(processes()) - {victim}) < count:
+            time.sleep(0.01)
+        missed.append(time.monotonic() - began)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
+    with repeating(kill, EVERY_SECONDS):
         yield missed
-    finally:
-        over.set()
-        thread.join()
-
-
-def path(number: int) -> str:
-    """One in three is new, and all pass Apache's own cache."""
-    width = 300 if number % 3 else 301 + number % 3700
-    return f"{NASA}&width={width}&x={number}"
 
 
 def test_daemons_killed_behind_varnish(tmp_path: Path, pictures: Path, measured: Measured) -> None:
@@ -66,7 +55,7 @@ def test_daemons_killed_behind_varnish(tmp_path: Path, pictures: Path, measured:
         settings = load_settings(server.logs.parent / "imgprocessor.ini")
         site = Site(backends=[Backend("127.0.0.1", server.port)])
         with caches.varnish(tmp_path, edge_configuration("varnish", settings, site)) as port:
-            with Visitors(port, VISITORS, REST_SECONDS, path) as visitors:
+            with Visitors(port, VISITORS, REST_SECONDS) as visitors:
                 with killer(server, "daemon") as missed:
                     time.sleep(SECONDS)
         claimed = (server.logs / "requests.log").read_text().count('"claimed"')
@@ -82,7 +71,7 @@ def test_daemons_killed_behind_varnish(tmp_path: Path, pictures: Path, measured:
 def test_daemons_killed_without_a_front(tmp_path: Path, pictures: Path, measured: Measured) -> None:
     """E1: at most those lose their answer whom the daemon was answering."""
     with serving(tmp_path / "server", pictures) as server:
-        with Visitors(server.port, VISITORS, REST_SECONDS, path) as visitors:
+        with Visitors(server.port, VISITORS, REST_SECONDS) as visitors:
             with killer(server, "daemon") as missed:
                 time.sleep(SECONDS / 2)
     failed = sum(number for status, number in visitors.statuses.items() if status != 200)
@@ -94,15 +83,15 @@ def test_daemons_killed_without_a_front(tmp_path: Path, pictures: Path, measured
     assert failed <= len(missed)
 
 
-def test_renderers_killed(tmp_path: Path, pictures: Path, measured: Measured) -> None:
-    """E1 for renderers: nobody notices, without any front."""
+def test_workers_killed(tmp_path: Path, pictures: Path, measured: Measured) -> None:
+    """E1 for workers: nobody notices, without any front."""
     with serving(tmp_path / "server", pictures) as server:
-        with Visitors(server.port, VISITORS, REST_SECONDS, path) as visitors:
-            with killer(server, "renderer") as missed:
+        with Visitors(server.port, VISITORS, REST_SECONDS) as visitors:
+            with killer(server, "worker") as missed:
                 time.sleep(SECONDS / 2)
     measured(
-        "E1, renderers",
-        f"{len(missed)} renderers killed in {SECONDS // 2} s,"
+        "E1, workers",
+        f"{len(missed)} workers killed in {SECONDS // 2} s,"
         f" {sum(visitors.statuses.values())} requests: {dict(visitors.statuses)};"
         f" replaced within {max(missed):.2f} s",
     )
