@@ -5,9 +5,8 @@ import json
 import os
 import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ import images
 import pytest
 import servers
 from caches import connection
-from servers import Server
+from servers import Server, await_true
 
 from imgprocessor.app import edge_configuration
 from imgprocessor.edge.writers import Backend, Site
@@ -123,10 +122,10 @@ def test_a_node_may_die_under_load_and_gets_its_pictures_back(cluster: Cluster) 
     visitor = threading.Thread(target=visit)
     visitor.start()
     try:
-        await_until(lambda: statuses.total() > len(NAMES))
+        await_true(lambda: statuses.total() > len(NAMES), 60)
         cluster.kill(victim)
         killed_after = statuses.total()
-        await_until(lambda: statuses.total() > killed_after + 4 * len(NAMES))
+        await_true(lambda: statuses.total() > killed_after + 4 * len(NAMES), 60)
         cluster.start(victim)
         width = 1000
 
@@ -136,15 +135,8 @@ def test_a_node_may_die_under_load_and_gets_its_pictures_back(cluster: Cluster) 
             ask_all(cluster.port, width)
             return cluster.homes(width) == homes
 
-        await_until(is_back)
+        await_true(is_back, 60)
     finally:
         over.set()
         visitor.join()
     assert statuses.keys() == {200}
-
-
-def await_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -331,9 +331,7 @@ def test_who_has_something_old_does_not_wait_for_who_fetches(host: Host) -> None
     host.replies["/a.jpg"] = b"wait"
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(one.find, URL)
-        until = time.monotonic() + 5
-        while host.asked < 2 and time.monotonic() < until:
-            time.sleep(0.01)
+        await_true(lambda: host.asked >= 2, 5)
         began = time.monotonic()
         assert other.find(URL) == first
         assert time.monotonic() - began < 0.3
