@@ -161,12 +161,12 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
         )
     )
     if pool is not None:
-        admission = {("free",): pool.free_places, ("taken",): pool.taken_places}
+        places = {("free",): pool.free_places, ("taken",): pool.taken_places}
         metrics.watch(
             Watched(
                 "imgprocessor_places",
                 "For jobs that are rendered or wait for that.",
-                lambda: {state: count() for state, count in admission.items()},
+                lambda: {state: count() for state, count in places.items()},
                 ("state",),
             )
         )

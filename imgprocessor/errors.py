@@ -115,7 +115,7 @@ class OriginalsUnavailable(ImageError):
 
 
 class Busy(ImageError):
-    """The same picture is being made already, and that takes too long to wait for."""
+    """An equal request makes the picture, or all workers are busy, for too long to wait."""
 
     code = "busy"
     status = 503

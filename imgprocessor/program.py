@@ -1,4 +1,4 @@
-"""Which program this is, told by its code, and where its files are."""
+"""A digest of the program's code, and where its data folders are."""
 
 import hashlib
 from pathlib import Path

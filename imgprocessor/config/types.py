@@ -1,4 +1,4 @@
-"""How a setting's text is read: one reader for each kind of value, and what makes a setting of it.
+"""Readers: each turns the text of a setting into its value.
 
 A reader raises a ValueError whose message says what would be right.
 """

@@ -1,1 +1,1 @@
-"""Configurations for caches in front."""
+"""Writes the configuration of caches in front: Varnish, nginx, Apache's own."""

@@ -1,6 +1,6 @@
-"""The requests that browsers usually make, told by few comparisons: a short way to some imagekeys.
+"""Imagekeys of the usual requests, worked out beforehand, so that Varnish skips most rules.
 
-`keyrules` tells every request's key, at the price of many texts matched and put together. Most
+`key_rules` tells every request's key, at the price of many texts matched and put together. Most
 requests are of few kinds; each kind's keys are worked out here beforehand, by following the same
 steps. What is odd in any way is none of these, and goes the long way.
 """

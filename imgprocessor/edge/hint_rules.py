@@ -1,4 +1,4 @@
-"""Hints as steps for caches: what `client` and `decision` make of query and headers."""
+"""Rules that find, in a cache, what `request.hints` and `policy.negotiation` make of headers."""
 
 from collections.abc import Iterator
 from decimal import Decimal

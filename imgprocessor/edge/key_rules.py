@@ -1,8 +1,8 @@
-"""The imagekey as steps that a cache can follow by itself, and `Vary` for browsers.
+"""All rules from a request to its imagekey, in order, and the `Vary` that caches send.
 
 Everything between a request and its imagekey is told here as texts matched and put together, worked
 out from one policy; `edge` only spells them in each cache's language. What the steps say is what
-`query`, `client`, `decision` and `plan` do; tests hold them together.
+`request` and `policy` do; tests hold them together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def key_steps(
     """Return the steps from a request to its imagekey and its `Vary`, in order.
 
     Originals come from these hosts, too. Where links must be signed, those that are not have no
-    key, and of the others a step says by what: `queryrules.PROOF`.
+    key, and of the others a step says by what: `query_rules.PROOF`.
     """
     return (
         *query_steps(policy, pixels, hosts, signed=signed),
@@ -67,8 +67,8 @@ def _limits_steps(policy: Policy) -> Iterator[Step]:
         (
             Rule("[|]png$", ""),
             *(
-                Rule(f"^(?:{'|'.join(admission)})[|]({whole_at_most(most - 1, 3)})[|]", r"q\1")
-                for most, admission in qualities.items()
+                Rule(f"^(?:{'|'.join(cells)})[|]({whole_at_most(most - 1, 3)})[|]", r"q\1")
+                for most, cells in qualities.items()
             ),
         ),
         when=("quality",),
@@ -79,11 +79,11 @@ def _limits_steps(policy: Policy) -> Iterator[Step]:
         "{row} {bandwidth}|{max_bytes}",
         tuple(
             Rule(
-                f"^(?:{'|'.join(admission)})[|]"
+                f"^(?:{'|'.join(cells)})[|]"
                 f"({'[0-9]+' if most is None else whole_at_most(most - 1, 12)})$",
                 r"b\1",
             )
-            for most, admission in budgets.items()
+            for most, cells in budgets.items()
         ),
         when=("max_bytes",),
         why="counts where it is lower than the cell's",
@@ -102,23 +102,23 @@ def _limits_steps(policy: Policy) -> Iterator[Step]:
 
 
 def _digest_step(policy: Policy, pixels: PixelsSettings, encoders: str) -> Step:
-    admission: dict[str, list[str]] = {}
+    cells: dict[str, list[str]] = {}
     names = [known.name for known in policy.bandwidths]
     # The likely ones first: caches try them in order.
     for (row, bandwidth), cell in sorted(
         policy.cells.items(), key=lambda item: -names.index(item[0][1])
     ):
-        admission.setdefault(shape_digest(cell, pixels, encoders), []).append(f"{row} {bandwidth}")
+        cells.setdefault(shape_digest(cell, pixels, encoders), []).append(f"{row} {bandwidth}")
     return Step(
         "digest",
         "{row} {bandwidth}",
-        tuple(Rule(f"^(?:{'|'.join(where)})$", known) for known, where in admission.items()),
+        tuple(Rule(f"^(?:{'|'.join(where)})$", known) for known, where in cells.items()),
         why="of the cell, the settings that touch pixels, and the encoders",
     )
 
 
 def _vary_steps(policy: Policy) -> Iterator[Step]:
-    """What `decision.uses` says, told by what the query string names."""
+    """What `negotiation.uses` says, told by what the query string names."""
     nothing = UsedHints(
         bandwidth=False,
         save_data=policy.save_data_bandwidth is not None,

@@ -1,4 +1,4 @@
-"""The query string as steps for caches: what `query` and `plan` make of it."""
+"""Rules that find, in a cache, what `request.parameters` and `policy.plan` make of a query."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Texts matched and put together: what every cache in front can do by itself.
+"""`Rule` and `Step`: texts matched and put together, as every cache can; `follow` does it here.
 
 Varnish, nginx and Apache have one thing in common: they match text by regular expressions.
 """

@@ -1,6 +1,6 @@
-"""Configurations for caches in front, written from the settings and the policy.
+"""Writes a cache's configuration: rules in the language of Varnish, nginx or Apache.
 
-Each cache has one template; what comes between a request and its imagekey is `keyrules`, spelled
+Each cache has one template; what comes between a request and its imagekey is `key_rules`, spelled
 here in each cache's language.
 """
 

@@ -1,4 +1,4 @@
-"""Pictures that came from elsewhere: kept as plain files, or good for one time."""
+"""Local copies of remote originals: files, or bytes for one request where none can be kept."""
 
 import contextlib
 import io

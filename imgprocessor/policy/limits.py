@@ -1,4 +1,4 @@
-"""The ladder of sizes, qualities and budgets that requests may name, where the policy has one.
+"""`[allowed]`: the ladder of sizes, qualities and budgets that a query may name.
 
 What is not on it is refused and not rounded: `force` and `cover` promise exactly the size that was
 asked for.

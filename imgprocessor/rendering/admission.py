@@ -1,4 +1,4 @@
-"""How many may wait for a renderer, over all processes: who finds no place is refused at once."""
+"""Admission control: how many jobs may run or wait for a worker; one too many is a 503 at once."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""Renditions made by processes of their own, so that no picture can take a daemon down.
+"""The daemons' side of the worker pool: hands a job over, and once more where a worker dies.
 
 All workers accept from one socket, so that the kernel hands a job to one that is idle, first come
 first served. A worker that dies over a job costs that job one more trial; an original over which

@@ -1,4 +1,4 @@
-"""What daemons and workers are both made of: disk caches, locks, masters, the run folder."""
+"""The parts that daemons and workers both have, and how much memory the C library keeps."""
 
 import contextlib
 import ctypes

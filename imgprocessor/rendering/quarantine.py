@@ -1,7 +1,7 @@
-"""Originals that did harm: remembered for some minutes, over all processes, and not opened.
+"""Originals that killed two workers, or were refused once opened: left closed for minutes.
 
-An original that killed a renderer is tried once more, and never a third time; one that was refused
-after it had been opened is not opened again to be refused again. Where a renderer died only after
+An original that killed a worker is tried once more, and never a third time; one that was refused
+after it had been opened is not opened again to be refused again. Where a worker died only after
 the original had been decoded, it is what was asked for that is not tried again: others may have
 other sizes. What is remembered belongs to one version of one file: a mended one is free at once.
 """
@@ -51,7 +51,7 @@ class Quarantine:
         """Refuse what is known to do harm: an original, or one of its renditions.
 
         Raises:
-            DeadlyOriginal: it killed a renderer twice.
+            DeadlyOriginal: it killed a worker twice.
             ImageError: what the original was refused for.
         """
         with contextlib.suppress(OSError, ValueError):
@@ -59,11 +59,11 @@ class Quarantine:
             if code in _VERDICTS:
                 raise _VERDICTS[code](f"{detail} (remembered)")
         if max(self._deaths(original, ""), self._deaths(original, plan)) >= _MAX_DEATHS:
-            wrong = f"{original.path} killed a renderer {_MAX_DEATHS} times; not opened"
+            wrong = f"{original.path} killed a worker {_MAX_DEATHS} times; not opened"
             raise DeadlyOriginal(wrong)
 
     def note_death(self, original: Original, plan: str = "") -> int:
-        """Remember that a renderer died over an original; with a plan, over what was to be made of
+        """Remember that a worker died over an original; with a plan, over what was to be made of
         it, after it had been decoded. Return how often one did.
         """
         with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ class Quarantine:
         return _MAX_DEATHS  # nothing can be remembered: it must not be tried for ever
 
     def forgive(self, original: Original, plan: str) -> None:
-        """Forget deaths: what a renderer died over was made by the next one, so that it was not the
+        """Forget deaths: what a worker died over was made by the next one, so that it was not the
         original that killed it.
         """
         with contextlib.suppress(OSError):

@@ -1,1 +1,1 @@
-"""The line from a request to a picture. Knows the parts, not the web."""
+"""Coordinates one request: parse, find, look up, render, keep. Does not know the web."""

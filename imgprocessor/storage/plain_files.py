@@ -1,4 +1,4 @@
-"""Plain files kept under a cap, each with entries that tell what is known of it, evicted together.
+"""Like `disk_cache`, but for bodies that are opened by path; a group is evicted as a whole.
 
 A plain file is its body and nothing else, so that it can be opened by its path. `get` is not for
 it: its checksum, and whatever else is known of it, is an entry of the same group.

@@ -1,4 +1,4 @@
-"""How many bytes are kept, and how often one was wrong: small files that all processes share.
+"""How many bytes a folder keeps, and how often an entry was damaged; shared by processes.
 
 What is counted as kept is never less than what is on the disk. It may be more, after a process was
 killed, until all is counted anew.

@@ -1,4 +1,4 @@
-"""How long a class of networks takes to bring so many bytes: a model, for the operator's eyes."""
+"""How long a class of networks takes for so many bytes: a model for `policy report`."""
 
 from dataclasses import dataclass
 
