@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from imgprocessor.app import edge_configuration
-from imgprocessor.cli.options import FILE, Files, Reader, with_files
+from imgprocessor.cli.options import FILE, Files, ManyValues, Reader, with_files
 from imgprocessor.config.types import read_address
 from imgprocessor.edge.writers import CACHES, Backend, Cache, Site
 from imgprocessor.errors import ConfigurationError
@@ -27,7 +27,7 @@ def _word(text: str) -> str:
     return text
 
 
-@click.command(help="Write the configuration of a cache in front.")
+@click.command(cls=ManyValues, help="Write the configuration of a cache in front.")
 @with_files(originals=False)
 @click.argument("cache", type=click.Choice(CACHES))
 @click.option("-o", "--output", type=FILE, help="Where to; otherwise it is printed.")

@@ -13,7 +13,8 @@ from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 
 Command = Callable[..., Any]
 
-FILE = click.Path(path_type=Path)
+# The code that opens a file says what is wrong with it; one that is written need not be readable.
+FILE = click.Path(readable=False, path_type=Path)
 
 
 class Reader(click.ParamType[Any]):
@@ -32,6 +33,24 @@ class Reader(click.ParamType[Any]):
             return self._read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class ManyValues(click.Command):
+    """A command whose repeatable options take several values at once, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `--backend A B` as `--backend A --backend B`."""
+        options = (option for option in self.params if isinstance(option, click.Option))
+        names = {name for option in options if option.multiple for name in option.opts}
+        words, end = [], args.index("--") if "--" in args else len(args)
+        option = before = ""
+        for word in args[:end]:
+            if word.startswith("-"):
+                option = word if word in names else ""
+            elif option and before != option:
+                words.append(option)
+            words.append(before := word)
+        return super().parse_args(ctx, words + args[end:])
 
 
 @dataclass(frozen=True)

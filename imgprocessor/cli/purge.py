@@ -5,11 +5,11 @@ import sys
 import click
 
 from imgprocessor.app import make_delivery, make_purger
-from imgprocessor.cli.options import Files, with_files
+from imgprocessor.cli.options import Files, ManyValues, with_files
 from imgprocessor.service.purge import PurgeRequest
 
 
-@click.command(help="Forget what was made, here and in all caches.")
+@click.command(cls=ManyValues, help="Forget what was made, here and in all caches.")
 @with_files()
 @click.argument("name", nargs=-1)
 @click.option("--imagekey", multiple=True, help="One rendition's; may be given several times.")
