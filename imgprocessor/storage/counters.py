@@ -83,7 +83,13 @@ class Counters:
         """Return the counts of all processes, of those that died as well, added up. What has no
         buckets is a counter.
         """
-        files = [str(path) for path in sorted(self._folder.glob("*.db")) if self._readable(path)]
+        files = []
+        for path in sorted(self._folder.glob("*.db")):
+            try:
+                _read(path)
+                files.append(str(path))
+            except _UNREADABLE as error:
+                self._complain(f"{path} is damaged; what it held is not counted: {error}")
         # It is not typed.
         metrics = list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
         for metric in metrics:
@@ -135,14 +141,6 @@ class Counters:
                 return _File(self._folder / f"histogram_{number}.db", lock)
         raise BlockingIOError(f"{_MAX_PROCESSES} processes count already")
 
-    def _readable(self, path: Path) -> bool:
-        try:
-            _read(path)
-        except _UNREADABLE as error:
-            self._complain(f"{path} is damaged; what it held is not counted: {error}")
-            return False
-        return True
-
 
 class _File:
     """One process's counts."""
@@ -154,16 +152,15 @@ class _File:
             OSError: there is no room for it, or it cannot be written.
         """
         self._path = path
-        try:
+        with contextlib.ExitStack() as held:
+            held.callback(lock.release)
             self._before = _prepared(path)
-            self._identity = _identity(path.stat())
+            self._status = path.stat()
             # It is not typed.
             self._counts = MmapedDict(str(path))  # type: ignore[no-untyped-call]
-        except BaseException:
-            lock.release()
-            raise
-        self.close = weakref.finalize(self, _close, self._counts, lock)
-        """Lets go of the file; what was counted stays in it."""
+            held.callback(self._counts.close)
+            self.close = weakref.finalize(self, held.pop_all().close)
+            """Lets go of the file; what was counted stays in it."""
         self._values = dict(self._before)
         self._left_bytes = FILE_BYTES - sum(map(_entry_bytes, self._before))
 
@@ -186,7 +183,7 @@ class _File:
     def is_current(self) -> bool:
         """Whether the path still leads to this file."""
         try:
-            return _identity(self._path.stat()) == self._identity
+            return os.path.samestat(self._path.stat(), self._status)
         except OSError:
             return False
 
@@ -195,10 +192,8 @@ def _prepared(path: Path) -> dict[str, float]:
     """Return the counts in a file, which then has all of its room; a torn one begins anew."""
     try:
         counts = _read(path)
-    except FileNotFoundError:
-        counts = {}
     except _UNREADABLE:
-        path.unlink()
+        path.unlink(missing_ok=True)
         counts = {}
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
@@ -233,12 +228,3 @@ def _read(path: Path) -> dict[str, float]:
 
 def _entry_bytes(key: str) -> int:
     return len(key.encode()) + _ENTRY_BYTES
-
-
-def _close(counts: MmapedDict, lock: Lock) -> None:
-    counts.close()  # type: ignore[no-untyped-call]
-    lock.release()
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

@@ -150,9 +150,9 @@ class Metrics(Collector):
     def _seconds(
         self, seconds: float, counted: Counted, *labels: str
     ) -> Iterator[tuple[str, float]]:
-        known = self._keys.get((counted, labels))
+        new = (counted, labels) not in self._keys
         keys = self._known(counted, labels)
-        if known is None:
+        if new:
             # Prometheus wants all of the buckets from the beginning.
             yield from ((key, 0) for key in keys)
         yield keys[-1], max(seconds, 0.0)
@@ -222,12 +222,8 @@ def watched_disk_caches(
         labels,
         grows=True,
     )
-    yield Watched(
-        "imgprocessor_store_max_bytes",
-        "No more is ever kept.",
-        lambda: {(name,): cap for name, cap in caps.items()},
-        labels,
-    )
+    most: dict[tuple[str, ...], float] = {(name,): cap for name, cap in caps.items()}
+    yield Watched("imgprocessor_store_max_bytes", "No more is ever kept.", lambda: most, labels)
 
 
 def watched_places(free: Callable[[], int], taken: Callable[[], int]) -> Watched:
@@ -240,9 +236,8 @@ def watched_places(free: Callable[[], int], taken: Callable[[], int]) -> Watched
     )
 
 
-def watched_build(version: str, pillow: str, policy: str) -> Watched:
-    """Return what runs here."""
-    about = (version, pillow, policy)
+def watched_build(*about: str) -> Watched:
+    """Return what runs here: the version, Pillow, and the policy."""
     labels = ("version", "pillow", "policy")
     return Watched("imgprocessor_build_info", "What runs here.", lambda: {about: 1}, labels)
 
