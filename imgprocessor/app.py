@@ -1,10 +1,7 @@
 """The one place where parts are made and joined."""
 
-import contextlib
 import os
 import threading
-from collections.abc import Callable
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -40,13 +37,17 @@ from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.purge import Purger
 from imgprocessor.service.readiness import Readiness
-from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.web.daemons import daemons, too_few
 from imgprocessor.web.log import RequestLog, utc_now
-from imgprocessor.web.metrics import Metrics, Watched
+from imgprocessor.web.metrics import (
+    Metrics,
+    watched_build,
+    watched_disk_caches,
+    watched_places,
+)
 from imgprocessor.web.operator import add_health, add_metrics, add_purge
 from imgprocessor.web.pictures import create_web
 
@@ -110,7 +111,7 @@ def make_web(
 
 
 def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = None) -> Metrics:
-    """Make the part that counts, what waits for the renderers included.
+    """Make the part that counts, what waits for the workers included.
 
     Raises:
         ConfigurationError: as `load_policy` does.
@@ -127,52 +128,12 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
     if settings.remote.hosts:
         caps["remote"] = settings.remote.max_kept_bytes
         disk_caches["remote"] = _remote_store(settings)
-
-    def of_each(ask: Callable[[DiskCache], int | None]) -> dict[tuple[str, ...], float]:
-        # A store whose disk fails must not hide the others.
-        known: dict[tuple[str, ...], float] = {}
-        for name, disk_cache in disk_caches.items():
-            with contextlib.suppress(OSError):
-                number = ask(disk_cache)
-                if number is not None:
-                    known[(name,)] = number
-        return known
-
-    metrics.watch(
-        Watched(
-            "imgprocessor_store_bytes", "Kept.", partial(of_each, DiskCache.kept_bytes), ("store",)
-        )
-    )
-    metrics.watch(
-        Watched(
-            "imgprocessor_damaged_entries_total",
-            "Kept ones that were found damaged, or could not be read.",
-            partial(of_each, lambda disk_cache: disk_cache.damages.read()),
-            ("store",),
-            grows=True,
-        )
-    )
-    metrics.watch(
-        Watched(
-            "imgprocessor_store_max_bytes",
-            "No more is ever kept.",
-            lambda: {(name,): cap for name, cap in caps.items()},
-            ("store",),
-        )
-    )
+    for watched in watched_disk_caches(disk_caches, caps):
+        metrics.watch(watched)
     if pool is not None:
-        places = {("free",): pool.free_places, ("taken",): pool.taken_places}
-        metrics.watch(
-            Watched(
-                "imgprocessor_places",
-                "For jobs that are rendered or wait for that.",
-                lambda: {state: count() for state, count in places.items()},
-                ("state",),
-            )
-        )
-    about = (metadata.version("imgprocessor"), PILLOW, answers_digest(settings, policy))
-    labels = ("version", "pillow", "policy")
-    metrics.watch(Watched("imgprocessor_build_info", "What runs here.", lambda: {about: 1}, labels))
+        metrics.watch(watched_places(pool.free_places, pool.taken_places))
+    digest = answers_digest(settings, policy)
+    metrics.watch(watched_build(metadata.version("imgprocessor"), PILLOW, digest))
     return metrics
 
 

@@ -3,21 +3,23 @@
 Nothing that a client writes becomes a label: cells are the policy's, all else is this program's.
 """
 
+import contextlib
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from imgprocessor.policy.table import SIZED, Policy
-from imgprocessor.storage.counters import Key, Tally
+from imgprocessor.storage.counters import Counters
+from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.web.log import Entry
 
 METRICS_PATH = "/images/-/metrics"
@@ -72,7 +74,7 @@ _HITS_AND_MISSES: Mapping[str, tuple[tuple[Counted, str], ...]] = {
 """By where a picture came from."""
 
 
-class Metrics:
+class Metrics(Collector):
     """Counts answers, and tells Prometheus."""
 
     def __init__(self, folder: Path, policy: Policy, complain: Callable[[str], None]) -> None:
@@ -85,16 +87,16 @@ class Metrics:
             (screen, bandwidth): f"{screen} {bandwidth}"
             for screen, bandwidth in product(screens, bandwidths)
         }
-        written_for = repr((COUNTED, _BOUNDS_SECONDS, screens, bandwidths))
+        written_for = repr(("one file", COUNTED, _BOUNDS_SECONDS, screens, bandwidths))
         word = hashlib.sha256(written_for.encode()).hexdigest()[:8]
-        self._tally = Tally(folder / word, complain)
-        self._tally.forget_others()
-        self._keys: dict[tuple[Counted, tuple[str, ...]], tuple[Key, ...]] = {}
+        self._counters = Counters(folder / word, complain)
+        self._counters.forget_others()
+        self._keys: dict[tuple[Counted, tuple[str, ...]], tuple[str, ...]] = {}
         self._watched: list[Watched] = [
             Watched(
                 "imgprocessor_processes",
                 "Processes that answer requests.",
-                lambda: {(): self._tally.processes()},
+                lambda: {(): self._counters.processes()},
             )
         ]
 
@@ -110,11 +112,11 @@ class Metrics:
             seconds: from the request to the answer.
             queue_seconds: how long it waited for a daemon before; None where nobody knows.
         """
-        self._tally.add(self._amounts(entry, seconds, queue_seconds))
+        self._counters.add(self._amounts(entry, seconds, queue_seconds))
 
     def _amounts(
         self, entry: Entry, seconds: float, queue_seconds: float | None
-    ) -> Iterator[tuple[Key, float]]:
+    ) -> Iterator[tuple[str, float]]:
         named = entry.get("format")
         picture_format = named if isinstance(named, str) else _NONE
         source = entry.get("source")
@@ -142,21 +144,21 @@ class Metrics:
         screen, bandwidth = entry.get("screen"), entry.get("bandwidth")
         return self._cells.get((str(screen or SIZED), str(bandwidth)), _NONE)
 
-    def _one(self, counted: Counted, *labels: str) -> Key:
+    def _one(self, counted: Counted, *labels: str) -> str:
         return self._known(counted, labels)[0]
 
     def _seconds(
         self, seconds: float, counted: Counted, *labels: str
-    ) -> Iterator[tuple[Key, float]]:
-        known = self._keys.get((counted, labels))
+    ) -> Iterator[tuple[str, float]]:
+        new = (counted, labels) not in self._keys
         keys = self._known(counted, labels)
-        if known is None:
+        if new:
             # Prometheus wants all of the buckets from the beginning.
             yield from ((key, 0) for key in keys)
         yield keys[-1], max(seconds, 0.0)
         yield keys[bisect_left(_BOUNDS_SECONDS, seconds)], 1
 
-    def _known(self, counted: Counted, labels: tuple[str, ...]) -> tuple[Key, ...]:
+    def _known(self, counted: Counted, labels: tuple[str, ...]) -> tuple[str, ...]:
         """Return the counts of a metric with these labels: of seconds, the buckets and the sum."""
         keys = self._keys.get((counted, labels))
         if keys is None:
@@ -165,9 +167,21 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Once([*self._tally.collect(), *_asked(self._watched)]))
-        return generate_latest(registry)
+        return generate_latest(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics."""
+        yield from self._counters.collect()
+        for watched in self._watched:
+            try:
+                numbers = watched.ask()
+            except OSError:
+                continue
+            kind = CounterMetricFamily if watched.grows else GaugeMetricFamily
+            family = kind(watched.name, watched.help, labels=watched.labels)
+            for labels, number in numbers.items():
+                family.add_metric(labels, number)
+            yield family
 
 
 @dataclass(frozen=True)
@@ -182,37 +196,63 @@ class Watched:
     grows: bool = False
 
 
-def _keys(counted: Counted, labels: tuple[str, ...]) -> Iterator[Key]:
-    pairs = tuple(zip(counted.labels, labels, strict=True))
+def watched_disk_caches(
+    disk_caches: Mapping[str, DiskCache], caps: Mapping[str, int]
+) -> Iterator[Watched]:
+    """Yield what there is to know of disk caches, by their names."""
+
+    def of_each(ask: Callable[[DiskCache], int | None]) -> dict[tuple[str, ...], float]:
+        # A disk cache whose disk fails must not hide the others.
+        known: dict[tuple[str, ...], float] = {}
+        for name, disk_cache in disk_caches.items():
+            with contextlib.suppress(OSError):
+                number = ask(disk_cache)
+                if number is not None:
+                    known[(name,)] = number
+        return known
+
+    labels = ("store",)
+    yield Watched(
+        "imgprocessor_store_bytes", "Kept.", lambda: of_each(DiskCache.kept_bytes), labels
+    )
+    yield Watched(
+        "imgprocessor_damaged_entries_total",
+        "Kept ones that were found damaged, or could not be read.",
+        lambda: of_each(lambda disk_cache: disk_cache.damages.read()),
+        labels,
+        grows=True,
+    )
+    most: dict[tuple[str, ...], float] = {(name,): cap for name, cap in caps.items()}
+    yield Watched("imgprocessor_store_max_bytes", "No more is ever kept.", lambda: most, labels)
+
+
+def watched_places(free: Callable[[], int], taken: Callable[[], int]) -> Watched:
+    """Return what there is to know of the worker pool."""
+    return Watched(
+        "imgprocessor_places",
+        "For jobs that are rendered or wait for that.",
+        lambda: {("free",): free(), ("taken",): taken()},
+        ("state",),
+    )
+
+
+def watched_build(*about: str) -> Watched:
+    """Return what runs here: the version, Pillow, and the policy."""
+    labels = ("version", "pillow", "policy")
+    return Watched("imgprocessor_build_info", "What runs here.", lambda: {about: 1}, labels)
+
+
+def _keys(counted: Counted, labels: tuple[str, ...]) -> Iterator[str]:
+    """Yield what the library calls the counts of a metric with these labels."""
+    names = [*counted.labels]
     if not counted.in_buckets:
         # The library's own files have a count's name without _total here.
-        yield "counter", counted.name.removesuffix("_total"), counted.name, pairs, counted.help
+        metric = counted.name.removesuffix("_total")
+        yield mmap_key(metric, counted.name, names, [*labels], counted.help)
         return
     for bound in _BOUNDS_SECONDS:
         # It is not typed.
-        bucket = (*pairs, ("le", floatToGoString(bound)))  # type: ignore[no-untyped-call]
-        yield "histogram", counted.name, f"{counted.name}_bucket", bucket, counted.help
-    yield "histogram", counted.name, f"{counted.name}_sum", pairs, counted.help
-
-
-def _asked(watched: Iterable[Watched]) -> Iterator[Metric]:
-    for one in watched:
-        try:
-            numbers = one.ask()
-        except OSError:
-            continue
-        kind = CounterMetricFamily if one.grows else GaugeMetricFamily
-        family = kind(one.name, one.help, labels=one.labels)
-        for labels, number in numbers.items():
-            family.add_metric(labels, number)
-        yield family
-
-
-class _Once(Collector):
-    """Metrics that were collected already."""
-
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
+        values = [*labels, floatToGoString(bound)]  # type: ignore[no-untyped-call]
+        sample = f"{counted.name}_bucket"
+        yield mmap_key(counted.name, sample, [*names, "le"], values, counted.help)
+    yield mmap_key(counted.name, f"{counted.name}_sum", names, [*labels], counted.help)

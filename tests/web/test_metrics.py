@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.parser import text_string_to_metric_families
 
 from imgprocessor.app import make_web
@@ -25,10 +26,10 @@ from imgprocessor.config.settings import MetricsSettings, Settings
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.storage import counters
-from imgprocessor.storage.counters import Key, Tally
-from imgprocessor.web.metrics import COUNTED, METRICS_PATH, Metrics, Watched
+from imgprocessor.storage.counters import Counters
+from imgprocessor.web.metrics import COUNTED, METRICS_PATH, Metrics, Watched, watched_places
 
-COUNT: Key = ("counter", "x", "x_total", (("a", "b"),), "Help.")
+COUNT = mmap_key("x", "x_total", ["a"], ["b"], "Help.")
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -149,7 +150,7 @@ def test_other_cells_are_counted_anew_and_the_old_counts_go(
         assert other.stdout is not None
         other.stdout.readline()
         Metrics(tmp_path, classic, _never)
-        (old,) = [path for path in tmp_path.iterdir() if (path / "counter_0.db").exists()]
+        (old,) = [path for path in tmp_path.iterdir() if (path / "histogram_0.db").exists()]
         other.communicate("\n")
 
     metrics = Metrics(tmp_path, classic, _never)
@@ -175,18 +176,27 @@ def test_numbers_of_the_moment_are_asked_for_when_prometheus_asks(metrics: Metri
     assert not [name for name, _ in samples if "gone" in name]
 
 
+def test_places_are_shown_by_their_state(metrics: Metrics) -> None:
+    metrics.watch(watched_places(lambda: 5, lambda: 2))
+    samples = _read(metrics)
+
+    assert total(samples, "imgprocessor_places", state="free") == 5
+    assert total(samples, "imgprocessor_places", state="taken") == 2
+
+
 # --- Processes that come and go ------------------------------------------------------------------
 
 CHILD = """
 import os, sys, time
 from pathlib import Path
-from imgprocessor.storage.counters import Tally
-key = ("counter", "x", "x_total", (("a", "b"),), "Help.")
-tally = Tally(Path(sys.argv[1]), print)
-tally.add([(key, 1)] * int(sys.argv[2]))
+from imgprocessor.storage.counters import Counters
+from prometheus_client.mmap_dict import mmap_key
+key = mmap_key("x", "x_total", ["a"], ["b"], "Help.")
+counts = Counters(Path(sys.argv[1]), print)
+counts.add([(key, 1)] * int(sys.argv[2]))
 print("counted", flush=True)
 while True:
-    tally.add([(key, 1)])
+    counts.add([(key, 1)])
     print("again", flush=True)
     time.sleep(0.001)
     if sys.argv[3] == "wait":
@@ -207,46 +217,46 @@ def _end(child: subprocess.Popen[str]) -> None:
     child.communicate()
 
 
-def _sum(tally: Tally) -> float:
-    return sum(sample.value for metric in tally.collect() for sample in metric.samples)
+def _sum(counts: Counters) -> float:
+    return sum(sample.value for metric in counts.collect() for sample in metric.samples)
 
 
 def test_counts_of_living_and_of_killed_processes_add_up(tmp_path: Path) -> None:
-    tally = Tally(tmp_path, _never)
-    tally.add([(COUNT, 5)])
+    counts = Counters(tmp_path, _never)
+    counts.add([(COUNT, 5)])
     children = [_counting(tmp_path, 10, "wait") for _ in range(3)]
-    assert tally.processes() == 4
+    assert counts.processes() == 4
     for child in children:
         _end(child)
 
-    assert (_sum(tally), tally.processes()) == (5 + 3 * 11, 1)
+    assert (_sum(counts), counts.processes()) == (5 + 3 * 11, 1)
 
 
 def test_who_comes_next_goes_on_in_the_file_of_who_died(tmp_path: Path) -> None:
     for _ in range(5):
         _end(_counting(tmp_path, 10, "wait"))
 
-    assert _sum(Tally(tmp_path, _never)) == 5 * 11
-    assert len(list(tmp_path.glob("counter_*.db"))) == 1
+    assert _sum(Counters(tmp_path, _never)) == 5 * 11
+    assert len(list(tmp_path.glob("histogram_*.db"))) == 1
 
 
 def test_a_process_killed_at_any_moment_leaves_a_file_that_can_be_read(tmp_path: Path) -> None:
-    tally, least = Tally(tmp_path, _never), 0.0
+    counts, least = Counters(tmp_path, _never), 0.0
     for number in range(10):
         child = _counting(tmp_path, 100, "go on")
         time.sleep(0.001 * number)
         _end(child)
         least += 101
-        assert _sum(tally) >= least
-        least = _sum(tally)
+        assert _sum(counts) >= least
+        least = _sum(counts)
 
 
 def test_threads_of_one_process_lose_nothing(tmp_path: Path) -> None:
-    tally = Tally(tmp_path, _never)
+    counts = Counters(tmp_path, _never)
 
     def count() -> None:
         for _ in range(2000):
-            tally.add([(COUNT, 1)])
+            counts.add([(COUNT, 1)])
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -254,21 +264,21 @@ def test_threads_of_one_process_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
 
-    assert _sum(tally) == 8000
+    assert _sum(counts) == 8000
 
 
 def test_a_child_counts_for_itself(tmp_path: Path) -> None:
-    tally = Tally(tmp_path, _never)
-    tally.add([(COUNT, 1)])
+    counts = Counters(tmp_path, _never)
+    counts.add([(COUNT, 1)])
     child = os.fork()
     if child == 0:
-        tally.add([(COUNT, 10)])
+        counts.add([(COUNT, 10)])
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    tally.add([(COUNT, 100)])
+    counts.add([(COUNT, 100)])
 
-    assert _sum(tally) == 111
-    assert len(list(tmp_path.glob("counter_*.db"))) == 2
+    assert _sum(counts) == 111
+    assert len(list(tmp_path.glob("histogram_*.db"))) == 2
 
 
 def test_a_folder_that_is_emptied_gets_its_counts_back(
@@ -276,7 +286,7 @@ def test_a_folder_that_is_emptied_gets_its_counts_back(
 ) -> None:
     monkeypatch.setattr(counters, "_LOOK_EVERY_SECONDS", 0.0)
     folder = tmp_path / "metrics"
-    counts = Tally(folder, _never)
+    counts = Counters(folder, _never)
     counts.add([(COUNT, 5)])
     for path in folder.iterdir():
         path.unlink()
@@ -293,23 +303,23 @@ def test_a_torn_file_costs_what_it_held_and_nothing_else(
     tmp_path: Path, content: bytes, *, at_work: bool
 ) -> None:
     said: list[str] = []
-    counts = Tally(tmp_path, said.append)
+    counts = Counters(tmp_path, said.append)
     if at_work:
         counts.add([(COUNT, 5)])
-    (tmp_path / "counter_7.db").write_bytes(content)
-    (tmp_path / "counter_0.db").touch()
+    (tmp_path / "histogram_7.db").write_bytes(content)
+    (tmp_path / "histogram_0.db").touch()
     if not at_work:
-        (tmp_path / "counter_0.db").write_bytes(content)
+        (tmp_path / "histogram_0.db").write_bytes(content)
         counts.add([(COUNT, 5)])
 
     assert _sum(counts) == 5
-    assert all("counter_7.db is damaged" in text for text in said)
+    assert all("histogram_7.db is damaged" in text for text in said)
 
 
 def test_where_nothing_can_be_written_nothing_fails(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "file").touch()
-    counts = Tally(tmp_path / "file" / "metrics", said.append)
+    counts = Counters(tmp_path / "file" / "metrics", said.append)
     counts.add([(COUNT, 1)])
 
     assert _sum(counts) == 0
@@ -320,11 +330,12 @@ def test_where_nothing_can_be_written_nothing_fails(tmp_path: Path) -> None:
 def test_a_full_disk_costs_counts_and_no_process(tmp_path: Path) -> None:
     """Without room asked for in advance, the kernel would kill the process (SIGBUS)."""
     script = f"""
-import sys; from pathlib import Path; from imgprocessor.storage.counters import Tally
+import sys; from pathlib import Path; from imgprocessor.storage.counters import Counters
+from prometheus_client.mmap_dict import mmap_key
 Path("{tmp_path}", "fill").write_bytes(bytes(900_000))
-tally = Tally(Path("{tmp_path}", "metrics"), print)
+counts = Counters(Path("{tmp_path}", "metrics"), print)
 for number in range(100):
-    tally.add([(("counter", "x", "x_total", (("a", str(number) * 50),), "Help."), 1)])
+    counts.add([(mmap_key("x", "x_total", ["a"], [str(number) * 50], "Help."), 1)])
 print("alive")
 """
     shell = f'mount -t tmpfs -o size=1m none {tmp_path} && exec {sys.executable} -c "$0"'
@@ -340,15 +351,27 @@ print("alive")
 
 def test_a_policy_of_any_size_takes_no_more_than_its_files(tmp_path: Path) -> None:
     said: list[str] = []
-    counts = Tally(tmp_path, said.append)
+    counts = Counters(tmp_path, said.append)
     counts.add(
-        (("counter", "x", "x_total", (("a", f"{number:060}"),), "Help."), 1)
-        for number in range(10_000)
+        (mmap_key("x", "x_total", ["a"], [f"{number:060}"], "Help."), 1) for number in range(10_000)
     )
 
-    assert (tmp_path / "counter_0.db").stat().st_size == counters.FILE_BYTES
-    assert 2000 < _sum(counts) < 10_000
+    assert (tmp_path / "histogram_0.db").stat().st_size == counters.FILE_BYTES
+    assert 4000 < _sum(counts) < 10_000
     assert "too many metrics" in said[0]
+
+
+def test_what_is_in_a_full_file_is_still_counted(tmp_path: Path) -> None:
+    said: list[str] = []
+    keys = [mmap_key("x", "x_total", ["a"], [f"{number:060}"], "Help.") for number in range(10_000)]
+    before = Counters(tmp_path, said.append)
+    before.add((key, 1) for key in keys)
+    kept, left_out = _sum(before), len(said)
+    del before
+    Counters(tmp_path, said.append).add((key, 1) for key in keys)
+
+    assert len(list(tmp_path.glob("*.db"))) == 1
+    assert (_sum(Counters(tmp_path, _never)), len(said)) == (2 * kept, 2 * left_out)
 
 
 # --- The application -----------------------------------------------------------------------------

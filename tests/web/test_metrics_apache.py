@@ -103,7 +103,7 @@ def test_counts_are_exact_over_all_daemons_and_survive_them(apache: Server) -> N
 
     folders = list((apache.logs.parent / "cache" / "metrics").iterdir())
     assert len(folders) == 1
-    assert len(list(folders[0].glob("counter_*.db"))) <= 2 * DAEMONS
+    assert len(list(folders[0].glob("histogram_*.db"))) <= 2 * DAEMONS
 
 
 def test_what_renderers_find_damaged_is_counted(apache: Server) -> None:
