@@ -18,7 +18,7 @@ import pytest
 import servers
 from conftest import ROOT
 from flask.testing import FlaskClient
-from test_metrics import parsed, total
+from prometheus_samples import parsed, total
 
 from imgprocessor import app
 from imgprocessor.app import make_delivery, make_web
