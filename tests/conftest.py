@@ -17,7 +17,7 @@ from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.service.delivery import Delivery, Found, Incoming
 
-pytest_plugins = ["measures", "visitors"]
+pytest_plugins = ["measures", "slow_network", "visitors"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +27,9 @@ skipped where they are not there."""
 
 WALLPAPERS = Path("/usr/share/backgrounds")
 """Photographs of Debian's lomiri-wallpapers-16.04 and -20.04, which ./run test installs."""
+
+EXAMPLES = int(os.environ.get("IMGPROCESSOR_FUZZ_EXAMPLES", "60"))
+"""Of each kind of made-up request and configuration; `./run fuzz` sets more."""
 
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no pictures in {CORPUS}")
 
