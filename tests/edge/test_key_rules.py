@@ -19,10 +19,12 @@ from imgprocessor.policy.parse import parse_policy
 from imgprocessor.request.parameters import parse
 from imgprocessor.request.signing import proof
 
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in POLICIES if name != "shipped"]
+
 
 @pytest.mark.parametrize("hosts", [(), URL_HOSTS], ids=["at home", "elsewhere"])
-@pytest.mark.parametrize("max_side", [4096, 1001])
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("max_side", [4096, pytest.param(1001, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["shipped", *OTHERS])
 def test_the_rules_form_the_applications_keys(
     name: str, max_side: int, hosts: tuple[str, ...]
 ) -> None:
