@@ -168,6 +168,7 @@ def _bytes_kept(settings: Settings) -> int:
     return sum(path.stat().st_blocks * 512 for path in settings.disk_cache.folder.rglob("*"))
 
 
+@pytest.mark.slow
 def test_names_of_nothing_do_not_grow_what_is_kept(
     settings: Settings, made: list[Delivery]
 ) -> None:
