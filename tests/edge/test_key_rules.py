@@ -60,6 +60,7 @@ def test_no_name_has_the_key_of_a_url() -> None:
             assert follow(steps, f"name={spelled}", {})[KEY] == "" or "//" not in unquote(spelled)
 
 
+@pytest.mark.slow
 def test_what_is_signed_has_the_same_keys_and_what_is_not_has_none() -> None:
     """What proves a link is found wherever the application finds it."""
     policy = parse_policy(POLICIES["a ladder"], "")

@@ -239,6 +239,7 @@ def _found_source(root: Path, cache: Path) -> str:
     return source
 
 
+@pytest.mark.slow
 def test_several_processes_decode_an_original_once(root: Path, tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         for number in range(3):

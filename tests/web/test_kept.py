@@ -267,6 +267,7 @@ SAME = [
 ]
 
 
+@pytest.mark.slow
 def test_every_process_makes_the_same_bytes_by_itself(settings: Settings, tmp_path: Path) -> None:
     """Nothing is shared but the originals: each process has a cache of its own, and none."""
     script = (
