@@ -119,6 +119,27 @@ class Connection:
     def _open(self) -> None:
         self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=30)
         self._stream = self._socket.makefile("rb")
+        self._has_answered = False
+
+    def _first_line(self, request: bytes) -> bytes:
+        """Send a request and return the first line of the answer.
+
+        Servers close a connection that is idle (Varnish after five seconds) without a word. The
+        client notices with the next request, and sends it again on a new connection (RFC 9112,
+        9.3.1), but only once, and only where nothing of an answer came.
+        """
+        line = b""
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            self._socket.sendall(request)
+            line = self._stream.readline()
+        if not line and self._has_answered:
+            self.close()
+            self._open()
+            return self._first_line(request)
+        if not line:
+            raise ConnectionResetError("The server closed a new connection without an answer.")
+        self._has_answered = True
+        return line
 
     def ask(
         self, target: str, headers: Sequence[tuple[str, str]] = (), method: str = "GET"
@@ -126,8 +147,8 @@ class Connection:
         """Return status, headers (names in lower case) and body."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
         lines += [f"{name}: {value}" for name, value in headers]
-        self._socket.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
-        status = int(self._stream.readline().split()[1])
+        first = self._first_line("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        status = int(first.split()[1])
         found: dict[str, str] = {}
         while line := self._stream.readline().strip().decode("latin-1"):
             name, _, value = line.partition(":")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import images
 import pytest
 from flask.testing import FlaskClient
@@ -17,7 +18,11 @@ from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.service.delivery import Delivery, Found, Incoming
 
-pytest_plugins = ["measures", "visitors"]
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("imgprocessor", deadline=None)
+hypothesis.settings.load_profile("imgprocessor")
+
+pytest_plugins = ["measures", "slow_network", "visitors"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +32,9 @@ skipped where they are not there."""
 
 WALLPAPERS = Path("/usr/share/backgrounds")
 """Photographs of Debian's lomiri-wallpapers-16.04 and -20.04, which ./run test installs."""
+
+EXAMPLES = int(os.environ.get("IMGPROCESSOR_FUZZ_EXAMPLES", "60"))
+"""Of each kind of made-up request and configuration; `./run fuzz` sets more."""
 
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no pictures in {CORPUS}")
 
@@ -94,3 +102,17 @@ def find(
     if isinstance(query_string, str):
         query_string = Incoming(query_string, headers)
     return delivery.find(delivery.understand(query_string))
+
+
+LONGEST = [
+    "service/test_purge.py", "edge/test_edge_signing.py", "edge/test_nginx.py",
+    "web/test_apache.py", "edge/test_writers.py", "edge/test_key_rules.py",
+    "storage/test_failing_disk.py", "rendering/test_masters.py", "originals/test_fetch.py",
+]  # fmt: skip
+"""Files that take longest, to begin with: none of them is to run alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the longest files first, all others in their order."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from servers import await_true
+
 from imgprocessor.storage.disk_cache import DiskCache
 
 
@@ -67,8 +69,7 @@ def kill_writers(folder: Path, rounds: int) -> tuple[int, int]:
         writers = [fork.Process(target=_write_for_ever, args=(folder,)) for _ in range(10)]
         for writer in writers:
             writer.start()
-        while disk_cache.get("g", "0") is None:
-            time.sleep(0.001)
+        await_true(lambda: disk_cache.get("g", "0") is not None)
         for writer in writers:
             time.sleep(random.Random(whole).random() / 50)
             writer.kill()

@@ -1,7 +1,7 @@
 """The load path under fire: files mutated by libFuzzer (atheris), opened, decoded and rendered.
 
-`./run fuzz` starts it for as long as it is told, `test_fuzz_load.py` for some seconds. It ends at
-the first file that raises anything but an ImageError, takes over five seconds or a gigabyte, or
+`./run fuzz` starts it for as long as it is told, `test_fuzz_load.py` for a thousand files. It ends
+at the first file that raises anything but an ImageError, takes over five seconds or a gigabyte, or
 ends the process, and leaves that file in the folder of findings. Coverage follows our own code and
 Pillow's Python; the decoders in C are fed, and not followed.
 """
@@ -167,6 +167,7 @@ def fuzz(options: argparse.Namespace) -> int:
     print(f"{count} files to begin with", flush=True)
     libfuzzer = [
         f"-max_total_time={options.seconds}",
+        f"-runs={options.files}",
         f"-timeout={MAX_SECONDS}",
         f"-rss_limit_mb={MAX_MEGABYTES}",
         f"-max_len={MAX_FILE_BYTES}",
@@ -206,6 +207,7 @@ def main(arguments: list[str]) -> int:
         return 0
     reader = argparse.ArgumentParser(prog="./run fuzz", description=__doc__)
     reader.add_argument("--seconds", type=int, default=600, help="how long (600)")
+    reader.add_argument("--files", type=int, default=-1, help="how many at most (no matter)")
     reader.add_argument("--seed", type=int, default=random.randrange(1, 2**31))
     reader.add_argument("--corpus", type=Path, default=Path("fuzz/corpus"), help="is added to")
     reader.add_argument("--findings", type=Path, default=Path("fuzz/findings"))

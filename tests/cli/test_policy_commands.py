@@ -223,6 +223,7 @@ def test_explain_tells_hints_of_zero(conf: Path, capsys: pytest.CaptureFixture[s
     assert re.search(r"hints: +downlink_mbps 0\nshows: +jpeg\n", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_report_scores_transparent_pictures_as_pages_show_them(
     conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

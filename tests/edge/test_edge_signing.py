@@ -14,11 +14,11 @@ import caches
 import images
 import pytest
 import servers
+from application_keys import POLICIES, answered, proven
 from caches import Headers, answer, connection
 from conftest import ROOT
 from generated import ODD_NAME, made_up
 from servers import Answer, Server, await_true, serving
-from test_key_rules import POLICIES, answered, proven
 
 from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import PolicySettings, Settings, SigningSettings

@@ -7,103 +7,24 @@ from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import pytest
-from conftest import ROOT
+from application_keys import ENCODERS, PIXELS, POLICIES, answered, proven
 from generated import ODD_NAME, ODD_URLS, URL_HOSTS, URLS, made_up
 
-from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.edge.key_rules import KEY, VARY, key_steps
 from imgprocessor.edge.query_rules import PROOF
 from imgprocessor.edge.rules import Step, follow
-from imgprocessor.errors import BadQuery, BadSignature
-from imgprocessor.policy.imagekey import imagekey
+from imgprocessor.errors import BadSignature
 from imgprocessor.policy.limits import Allowed
-from imgprocessor.policy.negotiation import negotiate, not_offered, uses
 from imgprocessor.policy.parse import parse_policy
-from imgprocessor.policy.plan import make_plan
-from imgprocessor.policy.table import Policy
-from imgprocessor.request.hints import read_hints, vary
-from imgprocessor.request.parameters import forbidden, parse, parse_query
+from imgprocessor.request.parameters import parse
 from imgprocessor.request.signing import proof
 
-ENCODERS = "encoders"
-PIXELS = PixelsSettings()
-SHIPPED = ROOT / "conf" / "policy.ini"
-SMALL = """
-[bandwidths]
-slow = rtt>=300.5
-default = any
-any =
-[screens]
-480 = 480
-rest = otherwise
-default = 480
-[sized]
-slow = q50
-any = s70
-[480]
-slow = 50% q40
-any = full q90
-[rest]
-slow = 50% q40 1kB
-any = full q90
-"""
-NARROW = SMALL.replace("any =\n", "any = otherwise downlink<=9.25\n").replace("s70", "q80 dpr1.5")
-LADDER = """
-[allowed]
-sizes = 7 160 320 640 1366 4096 9000
-qualities = 40 60 100
-budgets = 1kB 35kB
-"""
-POLICIES = {
-    "shipped": SHIPPED.read_text(),
-    "a ladder": SHIPPED.read_text() + LADDER,
-    "a ladder of sizes that are too long": SMALL + "[allowed]\nsizes = 5000\n",
-    "no Save-Data, no downlink, no densities, one format": SMALL,
-    "bounds with decimals, odd sizes": NARROW + "[formats]\noffer = webp png jpeg\n",
-}
-
-
-SIGNATURES = ("A" * 43, "_-9z" * 10 + "abc")
-PROOFS = (
-    *(("signature=@",) * 6),
-    *(("signature=@&expires=1900000000",) * 3),
-    *("", "signature=", "signature=@@", "signature=@&signature=@", "signature=@&signature"),
-    *("Signature=@", "signature=@%3D", "signature=@.", "signature=@&expires=", "expires=1"),
-    *("signature=@&expires=01", "signature=@&expires=1234567890123", "signature=@&expires=x"),
-    *("signature=@&expires", "signature=@&expires=1&expires=1", "signature=@&expired=1"),
-)
-
-
-def proven(query_string: str, chance: random.Random) -> str:
-    """Return a query string with what proves it, or something like it, somewhere."""
-    proofs = chance.choice(PROOFS).replace("@", chance.choice(SIGNATURES))
-    parts = query_string.split("&")
-    place = chance.choice([0, len(parts), len(parts), min(2, len(parts))])
-    return "&".join([*parts[:place], *proofs.split("&"), *parts[place:]])
-
-
-def answered(
-    query_string: str,
-    headers: dict[str, str],
-    policy: Policy,
-    pixels: PixelsSettings,
-    encoders: str = ENCODERS,
-    hosts: tuple[str, ...] = (),
-) -> tuple[str, str] | None:
-    """Return imagekey and Vary as the application forms them; None for a 400 or a 403."""
-    try:
-        query = parse_query(query_string, pixels.max_output_side_pixels)
-    except BadQuery:
-        return None
-    if not_offered(query, policy) or forbidden(query, hosts):
-        return None
-    plan = make_plan(query, negotiate(query, read_hints(headers), policy), pixels, encoders)
-    return imagekey(query.spelled_name, plan), vary(uses(query, policy))
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in POLICIES if name != "shipped"]
 
 
 @pytest.mark.parametrize("hosts", [(), URL_HOSTS], ids=["at home", "elsewhere"])
-@pytest.mark.parametrize("max_side", [4096, 1001])
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("max_side", [4096, pytest.param(1001, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["shipped", *OTHERS])
 def test_the_rules_form_the_applications_keys(
     name: str, max_side: int, hosts: tuple[str, ...]
 ) -> None:
@@ -139,6 +60,7 @@ def test_no_name_has_the_key_of_a_url() -> None:
             assert follow(steps, f"name={spelled}", {})[KEY] == "" or "//" not in unquote(spelled)
 
 
+@pytest.mark.slow
 def test_what_is_signed_has_the_same_keys_and_what_is_not_has_none() -> None:
     """What proves a link is found wherever the application finds it."""
     policy = parse_policy(POLICIES["a ladder"], "")

@@ -168,10 +168,7 @@ def test_long_requests_are_answered(edge: Edge) -> None:
 
 
 def test_equal_requests_become_one(edge: Edge) -> None:
-    asked_for = threading.Event()
-
     def slow(_: Asked) -> bytes:
-        asked_for.set()
         time.sleep(0.7)
         return answer(200, [LONG], b"one")
 

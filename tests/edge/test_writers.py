@@ -8,10 +8,10 @@ from pathlib import Path
 
 import caches
 import pytest
+from application_keys import POLICIES, answered
 from caches import Behind, Headers
 from conftest import ROOT
 from generated import ACCEPTS, ODD_NAME, URL_HOSTS, made_up
-from test_key_rules import POLICIES, answered
 
 from imgprocessor.__main__ import main
 from imgprocessor.app import edge_configuration

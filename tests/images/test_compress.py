@@ -5,10 +5,10 @@ from typing import Any
 
 import images
 import pytest
+from full_plan import FULL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_pipeline import FULL
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.formats import FORMATS, Format

@@ -22,6 +22,8 @@ from conftest import CORPUS, ROOT, needs_corpus
 from PIL import Image
 from servers import Server, serving
 
+pytestmark = pytest.mark.slow
+
 MOST_SECONDS = 2
 SERVED = {"JPEG", "PNG", "WEBP", "GIF"}
 ALLOWED_PLUGINS = {

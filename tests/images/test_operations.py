@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import images
 import pytest
+from full_plan import FULL
 from PIL import Image
-from test_pipeline import FULL
 
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.images.decode import Metadata

@@ -9,6 +9,7 @@ from typing import Any
 
 import images
 import pytest
+from full_plan import FULL
 from PIL import ExifTags, Image, ImageCms, MpoImagePlugin
 
 from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
@@ -21,19 +22,6 @@ from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 from imgprocessor.timing import Timings
 
-FULL = Plan(
-    box=None,
-    fit=None,
-    density=None,
-    bandwidth="4g",
-    screen="desktop",
-    formats=("jpeg",),
-    quality_limit=None,
-    bytes_limit=None,
-    cell=Cell(95, width_percent=100),
-    pixels=PixelsSettings(),
-    encoders="",
-)
 UPRIGHT = ["red", "green", "blue", "white"]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

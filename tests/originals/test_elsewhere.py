@@ -268,6 +268,7 @@ def _in_a_network_of_its_own() -> list[str]:
     return []
 
 
+@pytest.mark.slow
 def test_no_canary_ever_sees_a_connection() -> None:
     """C1: each kind of address that is not everybody's, on both ports, however it is spelled."""
     command = _in_a_network_of_its_own()

@@ -178,7 +178,13 @@ FAULTS: dict[str, tuple[Behave, type[ImageError], float]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        fault if seconds < 1 else pytest.param(fault, marks=pytest.mark.slow)
+        for fault, (_, _, seconds) in FAULTS.items()
+    ],
+)
 def test_a_host_that_does_what_it_should_not_costs_bounded_time(fault: str) -> None:
     behave, error, seconds = FAULTS[fault]
     settings = replace(SETTINGS, first_byte_seconds=1) if seconds == 1 else SETTINGS
@@ -190,6 +196,7 @@ def test_a_host_that_does_what_it_should_not_costs_bounded_time(fault: str) -> N
         assert len(there.requests) <= SETTINGS.max_redirects + 1
 
 
+@pytest.mark.slow
 def test_the_total_time_is_bounded_whatever_each_part_takes() -> None:
     """Each hop is within its own bounds, and a body that keeps the rate may be long."""
 
@@ -211,6 +218,7 @@ def test_the_total_time_is_bounded_whatever_each_part_takes() -> None:
         assert 1.9 < time.monotonic() - began < 2 + SLACK_SECONDS
 
 
+@pytest.mark.slow
 def test_a_body_that_keeps_the_rate_may_take_its_time() -> None:
     """Over the whole of it: most comes at first, so that a pause of some seconds does no harm."""
 
@@ -315,6 +323,7 @@ def test_a_name_that_changes_its_mind_is_asked_once_for_each_connection() -> Non
     assert wires.dialled == [(PUBLIC, 80)] * 400
 
 
+@pytest.mark.slow
 def test_addresses_are_tried_one_after_the_other_within_the_time_for_one() -> None:
     settings = replace(SETTINGS, connect_seconds=3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:

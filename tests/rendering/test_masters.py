@@ -103,6 +103,9 @@ class Made:
     body: bytes
 
 
+QUICK = {"alpha", "grey"}
+
+
 def make_one(masters: Masters, root: Path, plan: Plan = PLAN) -> Made:
     originals = Originals(root, LIMITS)
     with masters.found(originals.find("a"), originals, plan, Timings()) as found:
@@ -110,7 +113,10 @@ def make_one(masters: Masters, root: Path, plan: Plan = PLAN) -> Made:
         return Made(found.source, found.original, found.picture.metadata, body)
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "odd",
+    [odd if odd in QUICK else pytest.param(odd, marks=pytest.mark.slow) for odd in ODD],
+)
 def test_the_bytes_are_the_same_from_a_master(odd: str, root: Path, tmp_path: Path) -> None:
     (root / "a").write_bytes(ODD[odd]())
     nothing = make(tmp_path / "nothing", max_bytes=0)
@@ -233,6 +239,7 @@ def _found_source(root: Path, cache: Path) -> str:
     return source
 
 
+@pytest.mark.slow
 def test_several_processes_decode_an_original_once(root: Path, tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         for number in range(3):

@@ -137,6 +137,7 @@ def test_long_requests_are_understood_and_not_remembered(delivery: Delivery) -> 
     assert delivery._remembered.cache_info().currsize == 1  # noqa: SLF001 - as above
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -423,6 +423,7 @@ def _write_many(folder: Path, seed: int, entries: int, size: int, cap: int) -> N
         time.sleep(0.002)  # to render takes longer; without, the reader is no match for four
 
 
+@pytest.mark.slow
 def test_four_writers_never_exceed_the_cap_and_what_is_hot_stays(tmp_path: Path) -> None:
     """Ten times the cap is written while readers use a tenth of it."""
     folder, cap, size = tmp_path / "store", 20_000_000, 40_000
@@ -454,6 +455,7 @@ def test_four_writers_never_exceed_the_cap_and_what_is_hot_stays(tmp_path: Path)
     assert bytes_on_disk(folder) > cap / 2
 
 
+@pytest.mark.slow
 def test_a_killed_writer_never_leaves_half_an_entry(tmp_path: Path) -> None:
     """A hundred; `torture/test_cap.py` kills a thousand."""
     whole, caught = kill_writers(tmp_path / "store", 10)

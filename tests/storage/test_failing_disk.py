@@ -12,7 +12,10 @@ import pytest
 from conftest import ROOT
 from failing_disk import KEYS, PRELOAD, ROUNDS, WIDTHS
 
-pytestmark = pytest.mark.skipif(not PRELOAD.exists(), reason="there is no libfiu0")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PRELOAD.exists(), reason="there is no libfiu0"),
+]
 
 # Not there: what libfiu has no point for (fallocate, utime, stat, mkdir, and Python's way to read a
 # folder), fsync, which nothing here calls, and close, which libfiu fails without closing anything.

@@ -9,7 +9,7 @@ import pytest
 import servers
 from measures import Measured
 from servers import Server, serving
-from test_overload import ACCEPT, QUERY, Wrk
+from wrk import ACCEPT, QUERY, Wrk
 
 pytestmark = pytest.mark.apache
 

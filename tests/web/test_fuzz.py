@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Any
 import images
 import pytest
 import strategies
-from conftest import ROOT
+from conftest import EXAMPLES, ROOT
 from flask import Flask
 from hypothesis import HealthCheck, event, example, given
 from hypothesis import settings as hypothesis_settings
@@ -196,7 +195,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND
 
 bounded = hypothesis_settings(
     deadline=None,
-    max_examples=int(os.environ.get("IMGPROCESSOR_FUZZ_EXAMPLES", "300")),
+    max_examples=EXAMPLES,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -441,7 +440,7 @@ def test_settings_are_read_or_refused_in_one_line(text: str) -> None:
         assert is_one_clear_line(str(error), "conf/x.ini"), repr(str(error))
 
 
-@hypothesis_settings(bounded, max_examples=100)
+@hypothesis_settings(bounded, max_examples=EXAMPLES // 3)
 @given(
     st.sampled_from(["policy.ini", "imgprocessor.ini"]),
     mutated(TEXTS["policy"]) | mutated(TEXTS["settings"]),

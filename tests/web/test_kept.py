@@ -18,7 +18,7 @@ import pytest
 import servers
 from conftest import ROOT
 from flask.testing import FlaskClient
-from test_metrics import parsed, total
+from prometheus_samples import parsed, total
 
 from imgprocessor import app
 from imgprocessor.app import make_delivery, make_web
@@ -168,6 +168,7 @@ def _bytes_kept(settings: Settings) -> int:
     return sum(path.stat().st_blocks * 512 for path in settings.disk_cache.folder.rglob("*"))
 
 
+@pytest.mark.slow
 def test_names_of_nothing_do_not_grow_what_is_kept(
     settings: Settings, made: list[Delivery]
 ) -> None:
@@ -266,6 +267,7 @@ SAME = [
 ]
 
 
+@pytest.mark.slow
 def test_every_process_makes_the_same_bytes_by_itself(settings: Settings, tmp_path: Path) -> None:
     """Nothing is shared but the originals: each process has a cache of its own, and none."""
     script = (

@@ -25,6 +25,7 @@ def _write_many(file: Path, writer: int) -> None:
         log.write({"writer": writer, "number": number, "padding": "x" * 1500})
 
 
+@pytest.mark.slow
 def test_lines_of_several_processes_never_mix(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     file = tmp_path / "log"

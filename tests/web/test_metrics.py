@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from prometheus_client.mmap_dict import mmap_key
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_samples import Samples, parsed, total
 
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import MetricsSettings, Settings
@@ -30,25 +30,6 @@ from imgprocessor.storage.counters import Counters
 from imgprocessor.web.metrics import COUNTED, METRICS_PATH, Metrics, Watched, watched_places
 
 COUNT = mmap_key("x", "x_total", ["a"], ["b"], "Help.")
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def parsed(text: str) -> Samples:
-    """Return what Prometheus would read."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def total(samples: Samples, name: str, **labels: str) -> float:
-    """Add up what has these labels, and perhaps others."""
-    wanted = set(labels.items())
-    return sum(
-        value for (known, pairs), value in samples.items() if known == name and wanted <= set(pairs)
-    )
 
 
 def _never(text: str) -> None:

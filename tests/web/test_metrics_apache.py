@@ -11,8 +11,8 @@ import images
 import pytest
 import servers
 from conftest import ROOT
+from prometheus_samples import Samples, parsed, total
 from servers import DAEMONS, Server, serving
-from test_metrics import Samples, parsed, total
 
 pytestmark = pytest.mark.apache
 
