@@ -215,36 +215,32 @@ class Delivery:
             rendition = self._renditions.get(found.original, found.planned.imagekey)
         return None if rendition is None else Answer(found, rendition, "store")
 
-    def answer(self, found: Found) -> Answer:
+    def answer(self, found: Found, *, takes_place: bool = True) -> Answer:
         """Return the answer that was made before; make and keep it otherwise, once for all equal
-        requests of this moment (single flight).
+        requests of this moment (single flight). Without `takes_place` it is made beside all jobs
+        that admission control lets in.
 
         Raises:
             Busy: another request is making it, and that takes too long.
-            ImageError: as `Renderer.require_place` and `Renderer.make` do.
+            ImageError: as `Renderer.require_place` and `Renderer.render` do.
         """
         kept = self.kept(found)
         if kept is not None:
             return kept
-        self._renderer.require_place()
+        if takes_place:
+            self._renderer.require_place()
         with self._alone(found):
-            return self.kept(found) or self.render_and_keep(found)
-
-    def render_and_keep(self, found: Found, *, takes_place: bool = True) -> Answer:
-        """Make the picture, and keep it for the next request.
-
-        Raises:
-            ImageError: as `Renderer.make` does.
-        """
-        answer = self.render(found, takes_place=takes_place)
-        with found.timings.timed("store"):
-            key = found.planned.imagekey
-            self._renditions.put(answer.found.original, key, answer.rendition, found.began)
+            kept = self.kept(found)
+            if kept is not None:
+                return kept
+            answer = self.render(found, takes_place=takes_place)
+            with found.timings.timed("store"):
+                key = found.planned.imagekey
+                self._renditions.put(answer.found.original, key, answer.rendition, found.began)
         return answer
 
     def render(self, found: Found, *, takes_place: bool = True) -> Answer:
-        """Make the picture, whether it was made before or not; without `takes_place` beside all
-        jobs that admission control lets in.
+        """Make the picture, whether it was made before or not; `takes_place` as in `answer`.
 
         Raises:
             ImageError: as `Renderer.make` does.

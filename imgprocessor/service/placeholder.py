@@ -111,9 +111,7 @@ class Placeholder:
     def _rendered(self, planned: Planned, *, may_wait: bool = True) -> StandIn:
         try:
             found = self._found(planned, may_wait=may_wait)
-            answer = self._delivery.kept(found)
-            if answer is None:
-                answer = self._delivery.render_and_keep(found, takes_place=False)
+            answer = self._delivery.answer(found, takes_place=False)
         except ImageError as error:
             return self._failed(planned, error)
         return StandIn(planned, answer.rendition, "")
