@@ -9,8 +9,8 @@ from collections import OrderedDict
 _SAME_AGAIN_SECONDS = 60.0
 _MAX_REMEMBERED = 100
 
-_VARYING = re.compile(r"/\S*|\d+")
-"""Paths and numbers: a disk that fails must not fill the log with every file's name."""
+_VARYING = re.compile(r"/(?:entries|incoming)/\S*|\d+")
+"""Names of entries, and numbers: a disk that fails must not fill the log with every file's name."""
 
 
 class _OnceAMinute(logging.Filter):
@@ -45,8 +45,8 @@ class _Stderr(logging.Handler):
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except OSError:
-            return  # the error log may lie on the very disk that fails
+        except (OSError, ValueError, AttributeError):
+            return  # it may lie on the very disk that fails, be closed, or none
 
 
 _ONCE = _OnceAMinute()
@@ -55,6 +55,7 @@ _ONCE = _OnceAMinute()
 def _made() -> logging.Logger:
     log = logging.getLogger("imgprocessor")
     log.propagate = False
+    log.setLevel(logging.WARNING)
     handler = _Stderr()
     handler.addFilter(_ONCE)
     log.handlers = [handler]

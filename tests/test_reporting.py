@@ -1,5 +1,7 @@
 """The error log: each kind of complaint once a minute, unexpected errors always."""
 
+import io
+
 import pytest
 
 from imgprocessor import reporting
@@ -12,15 +14,15 @@ def test_each_kind_of_complaint_is_said_once_a_minute(
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     for number in range(3):
-        complain(f"/cache/a/{number} cannot be read: Input/output error")
-        complain(f"/cache/a/{number} cannot be read: Permission denied")
+        complain(f"/cache/a/entries/{number} cannot be read: Input/output error")
+        complain(f"/cache/a/entries/{number} cannot be read: Permission denied")
     now += 61
-    complain("/cache/b/9 cannot be read: Permission denied")
+    complain("/cache/a/entries/9 cannot be read: Permission denied")
 
     assert capsys.readouterr().err.splitlines() == [
-        "imgprocessor: /cache/a/0 cannot be read: Input/output error",
-        "imgprocessor: /cache/a/0 cannot be read: Permission denied",
-        "imgprocessor: /cache/b/9 cannot be read: Permission denied",
+        "imgprocessor: /cache/a/entries/0 cannot be read: Input/output error",
+        "imgprocessor: /cache/a/entries/0 cannot be read: Permission denied",
+        "imgprocessor: /cache/a/entries/9 cannot be read: Permission denied",
     ]
 
 
@@ -52,5 +54,16 @@ def test_a_log_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatc
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sys.stderr", Full())
+
+    complain("nobody hears this")
+
+
+@pytest.mark.parametrize("stderr", [None, "closed"])
+def test_a_log_that_is_not_there_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, stderr: str | None
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr("sys.stderr", closed if stderr else None)
 
     complain("nobody hears this")

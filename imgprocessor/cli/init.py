@@ -1,6 +1,5 @@
 """`init`: a working set of files in an empty folder."""
 
-import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,20 +40,29 @@ def init(folder: Path) -> None:
 
 
 def _write(folder: Path) -> None:
-    for name in ("conf", "static"):
-        shutil.copytree(delivered(name), folder / name, ignore=shutil.ignore_patterns("__*"))
+    # Not all that lies in them: in a project's own conf/ there may be secrets.
+    for name, pattern in (("conf", "*.ini"), ("static", "*.*")):
+        (folder / name).mkdir(parents=True)
+        for file in delivered(name).glob(pattern):
+            _create(folder / name / file.name, file.read_bytes())
     for name in (*_EMPTY, "apache"):
         (folder / name).mkdir()
-    (folder / "imgprocessor.wsgi").write_text(WSGI, encoding="utf-8")
-    (folder / "apache" / "imgprocessor.conf").write_text(_virtual_host(folder), encoding="utf-8")
+    _create(folder / "imgprocessor.wsgi", WSGI.encode())
+    _create(folder / "apache" / "imgprocessor.conf", _virtual_host(folder).encode())
+
+
+def _create(file: Path, content: bytes) -> None:
+    """Write a new file, never through a link that was put in its place."""
+    with file.open("xb") as created:
+        created.write(content)
 
 
 def _virtual_host(folder: Path) -> str:
     """Return the virtual host with the folder's paths, and those of this very Python."""
     text = (delivered("apache") / "imgprocessor.conf").read_text(encoding="utf-8")
     for told, here in {
-        "Define IMG_ROOT /srv/imgprocessor": f"Define IMG_ROOT {folder}",
-        "Define IMG_CONF /srv/imgprocessor/conf": f"Define IMG_CONF {folder}/conf",
+        "Define IMG_ROOT /srv/imgprocessor": f'Define IMG_ROOT "{folder}"',
+        "Define IMG_CONF /srv/imgprocessor/conf": f'Define IMG_CONF "{folder}/conf"',
         "${IMG_ROOT}/.venv/mod_wsgi.so": str(_module()),
         "${IMG_ROOT}/.venv": sys.prefix,
     }.items():

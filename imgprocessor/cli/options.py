@@ -81,7 +81,12 @@ def with_files(*, originals: bool = True) -> Callable[[Command], Command]:
 
         options = [
             click.option(
-                "--conf", type=FILE, default=DEFAULT_CONF, help="The settings file.", metavar="FILE"
+                "--conf",
+                type=FILE,
+                default=DEFAULT_CONF,
+                envvar="IMGPROCESSOR_CONF",
+                help="The settings file.",
+                metavar="FILE",
             ),
             click.option(
                 "--policy", type=FILE, help="The policy, instead of the settings'.", metavar="FILE"

@@ -16,6 +16,7 @@ from imgprocessor.request.parameters import (
     MIN_BUDGET_BYTES,
     OLD_SPELLINGS,
     PARAMETERS,
+    PROOFS,
 )
 from imgprocessor.request.signing import EXPIRES, EXPIRES_PATTERN, SIGNATURE, SIGNATURE_PATTERN
 from imgprocessor.request.urls import CHARACTER, spelled_url
@@ -24,8 +25,6 @@ _REFUSED = "!"
 """What a step says of a value that is answered with a 400."""
 
 _ALL = Rule("^(.+)$", r"\1")
-
-PROOFS = (SIGNATURE, EXPIRES)
 
 SIDES = ("width", "height")
 """The steps that say that the request names a size, if one of them does."""

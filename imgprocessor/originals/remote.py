@@ -318,12 +318,13 @@ class _Failures:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._until: OrderedDict[str, tuple[float, ImageError]] = OrderedDict()
+        # No error itself: its traceback would keep what was received of a body.
+        self._until: OrderedDict[str, tuple[float, type[ImageError], str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def remember(self, what: str, error: ImageError) -> None:
         with self._lock:
-            self._until[what] = time.monotonic() + self._seconds, error
+            self._until[what] = time.monotonic() + self._seconds, type(error), str(error)
             self._until.move_to_end(what)
             while len(self._until) > _MAX_REMEMBERED:
                 self._until.popitem(last=False)
@@ -332,9 +333,9 @@ class _Failures:
         """Raise what was raised a moment ago."""
         for name in names:
             with self._lock:
-                until, error = self._until.get(name, (0.0, None))
-            if error is not None and time.monotonic() < until:
-                raise type(error)(f"{error} (a moment ago)")
+                until, kind, text = self._until.get(name, (0.0, ImageError, ""))
+            if time.monotonic() < until:
+                raise kind(f"{text} (a moment ago)")
 
     def forget(self, what: str) -> None:
         with self._lock:

@@ -50,7 +50,12 @@ PARAMETERS = (
     "max_bytes",
     "format",
 )
-"""Every parameter there is; others are ignored."""
+"""Every parameter there is; proofs are ignored."""
+
+PROOFS = ("signature", "expires")
+"""Parameters that prove a link: not of the picture. Where links need not be signed, they count for
+nothing.
+"""
 
 OLD_SPELLINGS = {"screensize": "screen", "fsize": "fit"}
 
@@ -88,8 +93,8 @@ class ParsedQuery:
     """Everything that could be read."""
     problems: tuple[str, ...]
     """What is wrong, and what would be right; empty where all is well."""
-    others: tuple[tuple[str, str], ...] = ()
-    """Parameters that are not of a picture, in order, as they are spelled."""
+    proofs: tuple[tuple[str, str], ...] = ()
+    """What proves the link, in order, as it is spelled."""
 
     def require(self) -> ImageQuery:
         """Return the query, where nothing is wrong with it.
@@ -113,9 +118,9 @@ def parse_query(query_string: str, max_side: int) -> ImageQuery:
 
 def parse(query_string: str, max_side: int) -> ParsedQuery:
     """Parse a query string as it came (still percent-encoded). Never fails."""
-    values, problems, others = _split(query_string)
+    values, problems, proofs = _split(query_string)
     query = _read(values, problems, max_side)
-    return ParsedQuery(query, tuple(problems), tuple(others))
+    return ParsedQuery(query, tuple(dict.fromkeys(problems)), tuple(proofs))
 
 
 def parse_number(text: str) -> Decimal | None:
@@ -226,15 +231,16 @@ def _read(values: dict[str, str], problems: list[str], max_side: int) -> ImageQu
 
 
 def _split(query_string: str) -> tuple[dict[str, str], list[str], list[tuple[str, str]]]:
-    """Return known parameters as they are spelled, what was given twice, and other parameters."""
+    """Return parameters as they are spelled, what was given twice, and what proves the link."""
     values: dict[str, str] = {}
     problems: list[str] = []
-    others: list[tuple[str, str]] = []
+    proofs: list[tuple[str, str]] = []
     for part in query_string.split("&"):
         word, _, value = part.partition("=")
         parameter = OLD_SPELLINGS.get(word, word)
         if parameter not in PARAMETERS:
-            others.append((word, value))
+            if word in PROOFS:
+                proofs.append((word, value))
             continue
         if word == "fsize":
             # The ancestor's: exactly 1 forces, anything else is as if not given.
@@ -243,7 +249,7 @@ def _split(query_string: str) -> tuple[dict[str, str], list[str], list[tuple[str
             old = "" if word == parameter else f" ({word} is its old spelling)"
             problems.append(f"{parameter}: given twice{old}")
         values[parameter] = value
-    return values, problems, others
+    return values, problems, proofs
 
 
 def _read_name(spelled: str) -> str:
@@ -307,7 +313,7 @@ def _read_fit(spelled: str) -> Fit:
 
 
 def _read_class(spelled: str) -> str:
-    # A form's script writes the asterisk as it is, others escape it; nothing else needs escaping.
+    # A form's script writes the asterisk as it is, proofs escape it; nothing else needs escaping.
     return re.sub("^%2[aA]$", "*", lower_ascii(spelled))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from imgprocessor.errors import BadSignature
 from imgprocessor.geometry import Fit
-from imgprocessor.request.parameters import ImageQuery, ParsedQuery, parse_query, spell
+from imgprocessor.request.parameters import PROOFS, ImageQuery, ParsedQuery, parse_query, spell
 from imgprocessor.request.urls import is_url
 
 SIGNED = ("name", "url", "width", "height", "fit", "quality", "max_bytes", "format")
@@ -20,8 +20,7 @@ SIGNED = ("name", "url", "width", "height", "fit", "quality", "max_bytes", "form
 FREE = ("bandwidth", "screen", "dpr")
 """The parameters that scripts fill in."""
 
-SIGNATURE, EXPIRES = "signature", "expires"
-"""The parameters that prove it. Where links need not be signed, they are ignored."""
+SIGNATURE, EXPIRES = PROOFS
 
 SIGNATURE_PATTERN = "[A-Za-z0-9_-]{43}"
 """Base64url without padding (RFC 4648, 5) of 256 bits."""
@@ -135,10 +134,9 @@ def _signature(signed: str, key: str) -> str:
 
 def _read_proof(parsed: ParsedQuery) -> tuple[str, int | None]:
     """Return signature and expiry as they are spelled; each has one spelling."""
-    proofs = [other for other in parsed.others if other[0] in {SIGNATURE, EXPIRES}]
-    values = dict(proofs)
+    values = dict(parsed.proofs)
     signature, expires = values.get(SIGNATURE, ""), values.get(EXPIRES)
-    if len(values) < len(proofs):
+    if len(values) < len(parsed.proofs):
         raise BadSignature("signature or expires is given twice")
     if not re.fullmatch(SIGNATURE_PATTERN, signature):
         raise BadSignature("no signature, or it is not spelled as one")

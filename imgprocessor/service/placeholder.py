@@ -9,11 +9,13 @@ from pathlib import Path
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import PLAINEST
+from imgprocessor.geometry import Box
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.folder import Originals
 from imgprocessor.policy.imagekey import EVERY_TAG, original_tag
+from imgprocessor.request.hints import Hints
 from imgprocessor.request.parameters import ImageQuery, spell
-from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned, Understood
+from imgprocessor.service.delivery import Delivery, Found, Planned, Understood
 from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
 
@@ -47,6 +49,7 @@ class Placeholder:
         self._delivery = delivery
         self._locks = locks
         self._plain: StandIn | None = None
+        self._plain_version = ""
 
     def plain(self) -> StandIn:
         """Return the placeholder at one small size. Once it was rendered it costs nothing; no
@@ -56,11 +59,11 @@ class Placeholder:
 
     def prepare(self, *, may_wait: bool = True) -> StandIn:
         """Render the plain one before it is needed."""
-        request = Incoming(f"name={spell(self._file.name)}&width={_PLAIN_WIDTH}", {})
-        planned = self._planned(self._delivery.understand(request), may_choose=True)
-        stand_in = self._rendered(planned, may_wait=may_wait)
+        asked = ImageQuery("", "", box=Box(_PLAIN_WIDTH, None))
+        planned = self._planned(asked, Hints(), may_choose=True)
+        stand_in, version = self._rendered(planned, may_wait=may_wait)
         if stand_in.rendition is not None:
-            self._plain = stand_in
+            self._plain, self._plain_version = stand_in, version
         return stand_in
 
     def stand_in(
@@ -74,24 +77,27 @@ class Placeholder:
         that the policy does not allow. Of a request that makes no sense, what does make sense
         counts. Never raises for a placeholder that is missing or broken.
         """
-        planned = self._planned(request, may_choose=may_choose)
+        planned = self._planned(request.parsed.query, request.hints, may_choose=may_choose)
         if not with_pixels:
             return StandIn(planned, None, "")
         try:
-            kept = self._delivery.kept(self._found(planned))
+            found = self._found(planned)
         except ImageError as error:
             return self._failed(planned, error)
+        kept = self._delivery.kept(found)
         if kept is not None:
             return StandIn(planned, kept.rendition, "")
         with self._alone() as mine:
             if mine:
-                return self._rendered(planned)
+                if self._plain_version != found.original.version:
+                    self.prepare()  # the file is another one, or nothing could be rendered so far
+                return self._rendered(planned)[0]
         plain = self.plain()
         # Another picture, but the same URL: caches tell it apart and forget it as that.
         return replace(plain, planned=replace(plain.planned, vary=planned.vary, tags=planned.tags))
 
-    def _planned(self, request: Understood, *, may_choose: bool) -> Planned:
-        asked = self._delivery.permitted_part(request.parsed.query)
+    def _planned(self, asked: ImageQuery, hints: Hints, *, may_choose: bool) -> Planned:
+        asked = self._delivery.permitted_part(asked)
         if not may_choose:
             asked = _visitors_part(asked)
         query = replace(
@@ -102,19 +108,20 @@ class Placeholder:
             format=PLAINEST,
         )
         return replace(
-            self._delivery.plan(query, request.hints),
+            self._delivery.plan(query, hints),
             # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
             vary=self._delivery.vary(asked),
             tags=f"{original_tag(asked.name)} {EVERY_TAG}",
         )
 
-    def _rendered(self, planned: Planned, *, may_wait: bool = True) -> StandIn:
+    def _rendered(self, planned: Planned, *, may_wait: bool = True) -> tuple[StandIn, str]:
+        """Return the placeholder, and the version of its file."""
         try:
             found = self._found(planned, may_wait=may_wait)
             answer = self._delivery.answer(found, takes_place=False)
         except ImageError as error:
-            return self._failed(planned, error)
-        return StandIn(planned, answer.rendition, "")
+            return self._failed(planned, error), ""
+        return StandIn(planned, answer.rendition, ""), answer.found.original.version
 
     def _found(self, planned: Planned, *, may_wait: bool = True) -> Found:
         timings = Timings() if may_wait else Timings(wait=math.inf)

@@ -10,7 +10,7 @@ from conftest import ROOT
 from imgprocessor import app
 from imgprocessor.__main__ import main
 from imgprocessor.app import make_web
-from imgprocessor.cli.init import WSGI
+from imgprocessor.cli.init import WSGI, _create
 from imgprocessor.config.settings import Settings
 from imgprocessor.load import DEFAULT_CONF, load_settings
 
@@ -35,8 +35,8 @@ def test_the_virtual_host_has_the_folders_paths(tmp_path: Path) -> None:
 
     text = (folder / "apache" / "imgprocessor.conf").read_text()
 
-    assert f"Define IMG_ROOT {folder}\n" in text
-    assert f"Define IMG_CONF {folder}/conf\n" in text
+    assert f'Define IMG_ROOT "{folder}"\n' in text
+    assert f'Define IMG_CONF "{folder}/conf"\n' in text
     assert "/srv/imgprocessor" not in text
     assert '"${IMG_ROOT}/.venv' not in text
 
@@ -81,3 +81,28 @@ def test_the_application_is_made_without_arguments(
             app.create_app()
         assert made[-1].originals.root == root
     assert DEFAULT_CONF == ROOT / "conf" / "imgprocessor.ini"
+
+
+def test_only_what_is_delivered_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project's own conf/ may have secrets, and keys for another site's caches."""
+    there = tmp_path / "there"
+    for name in ("conf", "static", "apache"):
+        (there / name).mkdir(parents=True)
+    (there / "conf" / "policy.ini").write_text("")
+    (there / "conf" / "signing.keys").write_text("secret")
+    (there / "conf" / "edge.conf").write_text("")
+    (there / "apache" / "imgprocessor.conf").write_text("")
+    monkeypatch.setattr("imgprocessor.cli.init.delivered", lambda name: there / name)
+
+    assert main(["init", str(tmp_path / "site")]) == 0
+    assert [path.name for path in (tmp_path / "site" / "conf").iterdir()] == ["policy.ini"]
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "link").symlink_to(victim)
+
+    with pytest.raises(FileExistsError):
+        _create(tmp_path / "link", b"overwritten")
+    assert victim.read_text() == "mine"

@@ -197,3 +197,17 @@ def test_any_name_that_is_understood_is_the_name_that_was_quoted(name: str) -> N
     assert name == query.name
     # Whoever decodes the spelling again finds the same name: no two names share one.
     assert name == parse_query(f"name={query.spelled_name}", MAX_SIDE).name
+
+
+def test_a_problem_is_told_once() -> None:
+    parsed = parse("name=a" + "&fit=inside" * 100, MAX_SIDE)
+
+    assert parsed.problems == ("fit: given twice",)
+
+
+def test_parameters_that_nobody_knows_take_no_memory() -> None:
+    """What is understood is remembered for many requests."""
+    known = parse("name=a&signature=s&expires=1", MAX_SIDE)
+
+    assert parse("&".join(["name=a", "ab", "cd=1"] * 1), MAX_SIDE).proofs == ()
+    assert known.proofs == (("signature", "s"), ("expires", "1"))

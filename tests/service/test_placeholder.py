@@ -9,6 +9,7 @@ import pytest
 
 from imgprocessor.app import make_delivery
 from imgprocessor.config.settings import OriginalsSettings, Settings
+from imgprocessor.errors import Busy
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.process import make_masters
@@ -134,4 +135,55 @@ def test_what_was_rendered_is_sent_while_another_is(settings: Settings) -> None:
     with delivery._locks.held("placeholder", 0) as mine:  # noqa: SLF001 - as another process does
         assert mine
         assert placeholder.stand_in(asked) == before
-    assert len(slow.jobs) == 1
+    assert len(slow.jobs) == 2  # with the plain one
+
+
+class Absent(DirectRenderer):
+    """Renders once it is there."""
+
+    is_there = False
+
+    def render(self, job: Job) -> Rendered:
+        """Render, or be busy."""
+        if not self.is_there:
+            raise Busy
+        return super().render(job)
+
+
+def _meanwhile(placeholder: Placeholder, delivery: Delivery, width: int) -> StandIn:
+    """Return what a failure gets while another placeholder is rendered."""
+    with delivery._locks.held("placeholder", 0) as mine:  # noqa: SLF001 - as another process does
+        assert mine
+        asked = delivery.understand(Incoming(f"name=none.jpg&width={width}", {}))
+        return placeholder.stand_in(asked)
+
+
+def test_the_plain_one_is_there_as_soon_as_anything_could_be_rendered(settings: Settings) -> None:
+    absent = Absent(make_masters(settings, keeps=False))
+    delivery = make_delivery(settings, keeps=True, renderer=absent)
+    placeholder = _placeholder(settings.placeholder.file, delivery)
+    placeholder.prepare()
+    assert _meanwhile(placeholder, delivery, 201).rendition is None
+
+    absent.is_there = True
+    assert placeholder.stand_in(delivery.understand(Incoming("name=none.jpg", {}))).rendition
+    absent.is_there = False
+
+    assert _meanwhile(placeholder, delivery, 202).rendition is not None
+
+
+def test_the_plain_one_is_the_file_of_today(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "404.png"
+    images.save(file, images.texture((400, 300)), "PNG")
+    delivery = make_delivery(settings, keeps=True)
+    placeholder = _placeholder(file, delivery)
+    placeholder.prepare()
+    before = _meanwhile(placeholder, delivery, 201).rendition
+
+    images.save(file, images.texture((300, 300)), "PNG")
+    placeholder.stand_in(delivery.understand(Incoming("name=none.jpg&width=203", {})))
+    after = _meanwhile(placeholder, delivery, 202).rendition
+
+    assert before is not None
+    assert after is not None
+    assert (before.size.height, after.size.height) == (240, 300)
