@@ -192,8 +192,7 @@ def for_strangers(vcl: str) -> str:
 def varnish(folder: Path, vcl: str, port: int | None = None) -> Iterator[int]:
     """Run Varnish with a configuration; yield its port."""
     port = port or free_port()
-    # A client's connection is kept while other tests run.
-    options = ("-s", "malloc,64m", "-p", "thread_pool_min=10", "-p", "timeout_idle=120")
+    options = ("-s", "malloc,64m", "-p", "thread_pool_min=10")
     command = varnish_command(folder, vcl, port, *options)
     open_up(folder)
     with running(command, port, folder / "varnish.log"):

@@ -105,9 +105,9 @@ def find(
 
 
 LONGEST = [
-    "service/test_purge.py", "edge/test_edge_signing.py", "edge/test_nginx.py",
-    "web/test_apache.py", "edge/test_writers.py", "edge/test_key_rules.py",
-    "storage/test_failing_disk.py", "rendering/test_masters.py", "originals/test_fetch.py",
+    "web/test_apache.py", "edge/test_edge_signing.py", "edge/test_key_rules.py",
+    "rendering/test_masters.py", "edge/test_writers.py", "images/test_hostile.py",
+    "storage/test_failing_disk.py", "service/test_purge.py", "originals/test_fetch.py",
 ]  # fmt: skip
 """Files that take longest, to begin with: none of them is to run alone at the end."""
 
