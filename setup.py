@@ -11,8 +11,9 @@ from setuptools import find_packages, setup
 
 VERSION = re.search(r'__version__ = "(.+)"', Path("imgprocessor/__init__.py").read_text())[1]
 
-# Folders that lie beside the package in the project, and in it where it is installed.
-DELIVERED = {f"imgprocessor.{folder}": folder for folder in ("apache", "conf", "static")}
+# Folders that lie beside the package in the project, and in it where it is installed: in a folder
+# of their own, because the settings name `../originals`, and there is a package of that name.
+DELIVERED = {f"imgprocessor.delivered.{folder}": folder for folder in ("apache", "conf", "static")}
 
 # Debian 12's own libavif is too old for Pillow's AVIF.
 AVIF = "pillow-avif-plugin>=1.6,<2"
@@ -32,9 +33,9 @@ setup(
         "imgprocessor.images": ["*.json"],
         "imgprocessor.edge": ["templates/*.jinja"],
         "imgprocessor.cli.policy": ["*.jinja"],
-        "imgprocessor.apache": ["*.conf", "*.service"],
-        "imgprocessor.conf": ["*.ini"],
-        "imgprocessor.static": ["*"],
+        "imgprocessor.delivered.apache": ["*.conf", "*.service"],
+        "imgprocessor.delivered.conf": ["*.ini"],
+        "imgprocessor.delivered.static": ["*"],
     },
     entry_points={"console_scripts": ["imgprocessor = imgprocessor.__main__:main"]},
     install_requires=[

@@ -25,5 +25,5 @@ def delivered(folder: str) -> Path:
     """Return where `apache`, `conf` or `static` is: in the package where it is installed, beside it
     in the project.
     """
-    inside = _ROOT / folder
+    inside = _ROOT / "delivered" / folder
     return inside if inside.is_dir() else _ROOT.parent / folder
