@@ -621,7 +621,7 @@ def test_a_repeat_is_logged_with_where_it_came_from(
 def test_who_waited_too_long_is_asked_to_try_again(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def busy(*_: object, **_: bool) -> None:
+    def busy(*_: object, **__: bool) -> None:
         raise Busy
 
     monkeypatch.setattr(Delivery, "answer", busy)
