@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 NUMBER = r"[0-9]{1,5}(?:[.][0-9]{1,3})?"
-"""What `query.parse_number` reads."""
+"""What `parameters.parse_number` reads."""
 
 _WHOLE_DIGITS = 5
 _DECIMALS = 3

@@ -1,7 +1,7 @@
 """One picture fetched from another host, with everything about that bounded.
 
 httpcore speaks HTTP and nothing else: it knows no proxies from the environment, no cookies, no
-credentials, follows no redirects and decompresses nothing. `connection` opens its connections.
+credentials, follows no redirects and decompresses nothing. `transport` opens its connections.
 """
 
 import ssl

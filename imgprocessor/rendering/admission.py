@@ -9,7 +9,7 @@ from imgprocessor.storage.locks import Lock, Locks
 
 _LOOK_AGAIN_SECONDS = 0.05
 """Where there was no place there is none for a moment: who is refused must cost next to nothing.
-Renderers go on meanwhile, where jobs of so long wait for them. Whoever gives a place back looks no
+Workers go on meanwhile, where jobs of so long wait for them. Whoever gives a place back looks no
 sooner than others do, or one process would keep them all.
 """
 

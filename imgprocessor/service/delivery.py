@@ -243,7 +243,7 @@ class Delivery:
         """Make the picture, whether it was made before or not; `takes_place` as in `answer`.
 
         Raises:
-            ImageError: as `Renderer.make` does.
+            ImageError: as `Renderer.render` does.
         """
         job = Job(
             found.original,

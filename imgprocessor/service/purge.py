@@ -111,7 +111,7 @@ class Purger:
         """Forget; with `local` on this node alone.
 
         Raises:
-            BadQuery: as `Wanted.check` does.
+            BadQuery: as `PurgeRequest.check` does.
         """
         wanted.check()
         purged = PurgeReport()
