@@ -250,6 +250,7 @@ def test_report_does_no_work_that_it_could_not_write_down(
     assert "no/x.html: there is no such folder to write to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_report_is_one_page_with_every_cell_and_the_pictures(
     conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

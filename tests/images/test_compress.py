@@ -64,6 +64,7 @@ def _weight_of_the_next_step(image: Image.Image, done: Compressed, ceiling: int)
     return None
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     kind=st.sampled_from(["texture", "noise", "flat", "grey", "transparent"]),

@@ -46,6 +46,7 @@ def test_photographs_of_every_orientation_are_upright() -> None:
             assert images.mean_difference(picture, upright[0]) < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("screen", ["phone", "desktop"])
 @pytest.mark.parametrize("bandwidth", ["2g", "4g"])
 def test_photographs_look_like_their_originals(screen: str, bandwidth: str) -> None:

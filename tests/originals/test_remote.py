@@ -172,6 +172,7 @@ def test_the_same_bytes_once_more_are_the_same_version(host: Host) -> None:
     assert read(remote, other) == b"other"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "error"),
     [
@@ -312,6 +313,7 @@ def test_of_equal_fetches_one_goes_out_over_processes(host: Host) -> None:
     assert len(versions) == 1
 
 
+@pytest.mark.slow
 def test_waiting_for_somebody_elses_fetch_ends(host: Host) -> None:
     host.replies["/a.jpg"] = b"wait"
     one, other = host.remote(), host.remote()
@@ -323,6 +325,7 @@ def test_waiting_for_somebody_elses_fetch_ends(host: Host) -> None:
     assert all(isinstance(error, (OriginTimeout, Busy)) for error in errors)
 
 
+@pytest.mark.slow
 def test_who_has_something_old_does_not_wait_for_who_fetches(host: Host) -> None:
     host.replies["/a.jpg"] = answer(b"picture", Cache_Control="max-age=100")
     one, other = host.remote(), host.remote()
@@ -338,6 +341,7 @@ def test_who_has_something_old_does_not_wait_for_who_fetches(host: Host) -> None
         assert slow.result() == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "urls", "most"),
     [
@@ -376,6 +380,7 @@ def test_few_are_fetched_at_once_and_nobody_waits_to_be_one(
     assert [code for _, code in took].count(OriginTimeout.code) == most
 
 
+@pytest.mark.slow
 def test_who_waits_for_somebody_else_who_fetches_the_same_is_one_of_the_few(host: Host) -> None:
     """Each keeps a thread: a slow URL that is asked for often must not take all there are."""
     host.replies["/a.jpg"] = b"wait"
@@ -522,6 +527,7 @@ def test_where_nothing_can_be_kept_it_is_still_shown(host: Host, broken: str) ->
     assert any("nobody counts" in text for text in host.complaints) == (broken == "no folder")
 
 
+@pytest.mark.slow
 def test_the_cap_is_never_exceeded_and_what_is_used_stays(host: Host) -> None:
     remote = host.remote(max_kept_bytes=4_000_000, max_host_fetches=16)
     used = "http://a.example/used"

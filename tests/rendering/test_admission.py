@@ -68,6 +68,7 @@ def test_where_there_was_no_place_one_looks_again_now_and_then(tmp_path: Path) -
     await_true(lambda: finds_one(admission), 1)
 
 
+@pytest.mark.slow
 def test_no_process_keeps_all_places(tmp_path: Path) -> None:
     """Though it gives them back one at a time, and would take each again at once."""
     busy = Admission(Locks(tmp_path / "locks"), 3)

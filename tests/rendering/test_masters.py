@@ -155,6 +155,7 @@ def test_any_shape_has_the_same_bytes_from_a_master(
     assert first.body == second.body
 
 
+@pytest.mark.slow
 def test_one_decoding_serves_all_smaller_renditions(root: Path, tmp_path: Path) -> None:
     (root / "a").write_bytes(ODD["large"]())
     masters = make(tmp_path)

@@ -445,6 +445,7 @@ def test_counting_can_be_switched_off(settings: Settings) -> None:
     assert not (settings.disk_cache.folder / "metrics").exists()
 
 
+@pytest.mark.slow
 def test_a_thousand_hostile_requests_make_no_labels(client: FlaskClient) -> None:
     client.get("/images/?name=nasa.jpeg&width=64")
     for number in range(1000):

@@ -188,6 +188,7 @@ def _asked(case: Case) -> tuple[Response, dict[str, str]]:
 bounded = hypothesis_settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("web")
 @hypothesis_settings(bounded, max_examples=EXAMPLES)
 @given(_pictures())
@@ -319,6 +320,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_originals_from_elsewhere_are_as_documented(
     small: Settings, tmp_path: Path, method: str
