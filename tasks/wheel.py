@@ -152,9 +152,14 @@ def _serve_by_apache(folder: Path, site: Path) -> None:
     virtual_host.write_text(text, encoding="utf-8")
     conf = state / "httpd.conf"
     begin = httpd_conf(state, port, state, HTTPD_MODULES)
-    conf.write_text(f'{begin}Include "{virtual_host}"\n', encoding="utf-8")
-    with running([HTTPD, "-f", conf, "-DFOREGROUND"], port, state / "output"):
-        _ask(f"http://localhost:{port}")
+    types = "TypesConfig /etc/mime.types"
+    conf.write_text(f'{begin}\n{types}\nInclude "{virtual_host}"\n', encoding="utf-8")
+    try:
+        with running([HTTPD, "-f", conf, "-DFOREGROUND"], port, state / "output"):
+            _ask(f"http://localhost:{port}")
+    finally:
+        for log in state.glob("*error.log"):
+            print(log.read_text(errors="replace")[-3000:], end="")
 
 
 def _ask(base: str) -> None:
