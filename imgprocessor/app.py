@@ -12,7 +12,7 @@ from imgprocessor.config.settings import OriginalsSettings, Settings
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
-from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_policy, load_settings
+from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Originals
 from imgprocessor.originals.remote import Remote
@@ -53,15 +53,13 @@ from imgprocessor.web.pictures import create_web
 
 
 def create_app(conf: Path | None = None, overrides: Overrides = Overrides()) -> Flask:
-    """Make the WSGI application from a settings file: by default the one that IMGPROCESSOR_CONF in
-    the environment names, else the delivered one.
+    """Make the WSGI application from a settings file, by default that of `default_conf`.
 
     Raises:
         ConfigurationError: the settings or the policy are wrong, in one clear line.
     """
     give_memory_back()
-    named = os.environ.get("IMGPROCESSOR_CONF")
-    settings = load_settings(conf or (Path(named) if named else DEFAULT_CONF), overrides)
+    settings = load_settings(conf or default_conf(), overrides)
     folder = run_folder(settings)
     web = make_web(settings, _pool(settings, folder))
     _warn_of_too_few_threads(settings)
@@ -111,11 +109,7 @@ def make_web(
 
 
 def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = None) -> Metrics:
-    """Make the part that counts, what waits for the workers included.
-
-    Raises:
-        ConfigurationError: as `load_policy` does.
-    """
+    """Make the part that counts, what waits for the workers included."""
     folder = settings.disk_cache.folder
     metrics = Metrics(folder / "metrics", policy, complain)
     caps = {

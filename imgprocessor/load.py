@@ -19,6 +19,14 @@ from imgprocessor.program import delivered
 DEFAULT_CONF = delivered("conf") / "imgprocessor.ini"
 
 
+def default_conf() -> Path:
+    """Return the settings file that counts where none is named: the one that IMGPROCESSOR_CONF in
+    the environment names, else the delivered one.
+    """
+    named = os.environ.get("IMGPROCESSOR_CONF")
+    return Path(named) if named else DEFAULT_CONF
+
+
 @dataclass(frozen=True)
 class Overrides:
     """What a command line may say instead of the settings file; relative to where it is typed."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from imgprocessor.config.settings import Settings
-from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.load import Overrides, default_conf, load_settings
 
 Command = Callable[..., Any]
 
@@ -83,8 +83,7 @@ def with_files(*, originals: bool = True) -> Callable[[Command], Command]:
             click.option(
                 "--conf",
                 type=FILE,
-                default=DEFAULT_CONF,
-                envvar="IMGPROCESSOR_CONF",
+                default=default_conf,
                 help="The settings file.",
                 metavar="FILE",
             ),
