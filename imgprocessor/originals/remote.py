@@ -217,11 +217,9 @@ class Remote(LocalCopies):
         with contextlib.ExitStack() as stack:
             # Before the wait for another request that fetches the same: each keeps a thread.
             stack.enter_context(self._slot("all", self._settings.max_fetches))
-            # Where nothing can be locked, it is better fetched twice than not at all.
-            with contextlib.suppress(OSError):
-                patience = 0 if usable else self._settings.total_seconds
-                if not stack.enter_context(self._locks.held(_turn(str(url)), patience)):
-                    raise OriginBusy(f"{url} is being fetched")
+            patience = 0 if usable else self._settings.total_seconds
+            if not stack.enter_context(self._locks.held_if_possible(_turn(str(url)), patience)):
+                raise OriginBusy(f"{url} is being fetched")
             now = self._copy(url)
             if now is not None and self._age(now) < now.record.fresh_seconds:
                 return now.original

@@ -203,10 +203,11 @@ class Masters:
         """Of originals that take much memory only one is decoded at a time, over all processes."""
         with contextlib.ExitStack() as stack:
             if memory_bytes > _MUCH_MEMORY_BYTES:
-                with contextlib.suppress(OSError), timings.timed("wait"):
-                    patience = timings.left_of(self._wait_seconds)
-                    if not stack.enter_context(self._locks.held("memory", patience)):
-                        raise Busy("another large original is being decoded")
+                patience = timings.left_of(self._wait_seconds)
+                with timings.timed("wait"):
+                    mine = stack.enter_context(self._locks.held_if_possible("memory", patience))
+                if not mine:
+                    raise Busy("another large original is being decoded")
             yield
 
     def _hand_over(self, job: _Pending) -> bool:

@@ -337,8 +337,8 @@ class Delivery:
         name = f"rendition {found.original.identity} {found.planned.imagekey}"
         patience = found.timings.left_of(self._single_flight_seconds)
         with contextlib.ExitStack() as stack:
-            # Where nothing can be locked, it is better made twice than not at all.
-            with contextlib.suppress(OSError), found.timings.timed("wait"):
-                if not stack.enter_context(self._locks.held(name, patience)):
-                    raise Busy
+            with found.timings.timed("wait"):
+                mine = stack.enter_context(self._locks.held_if_possible(name, patience))
+            if not mine:
+                raise Busy
             yield

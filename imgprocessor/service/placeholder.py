@@ -1,8 +1,6 @@
 """The picture sent instead, when something went wrong: at the size that was asked for."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,7 +85,7 @@ class Placeholder:
         kept = self._delivery.kept(found)
         if kept is not None:
             return StandIn(planned, kept.rendition, "")
-        with self._alone() as mine:
+        with self._locks.held_if_possible(_LOCK, 0) as mine:
             if mine:
                 if self._plain_version != found.original.version:
                     self.prepare()  # the file is another one, or nothing could be rendered so far
@@ -130,16 +128,6 @@ class Placeholder:
 
     def _failed(self, planned: Planned, error: ImageError) -> StandIn:
         return StandIn(planned, None, f"placeholder {self._file}: {error}")
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Yield whether no other placeholder is rendered now; none is until this is over."""
-        with contextlib.ExitStack() as stack:
-            mine = True
-            # Where nothing can be locked, it is better rendered twice than not at all.
-            with contextlib.suppress(OSError):
-                mine = stack.enter_context(self._locks.held(_LOCK, 0))
-            yield mine
 
 
 def _visitors_part(query: ImageQuery) -> ImageQuery:

@@ -96,6 +96,17 @@ class Locks:
             if lock is not None:
                 lock.release()
 
+    @contextlib.contextmanager
+    def held_if_possible(self, name: str, wait_seconds: float) -> Iterator[bool]:
+        """Hold a name's lock; yield whether it could be had, or nothing can be locked at all: then
+        the work inside is better done twice than not.
+        """
+        with contextlib.ExitStack() as stack:
+            mine = True
+            with contextlib.suppress(OSError):
+                mine = stack.enter_context(self.held(name, wait_seconds))
+            yield mine
+
     def _taken(self, lock: Callable[[int], bool]) -> Lock | None:
         """Open the file and lock it; None, and closed again, where that is not to be had."""
         descriptor = self._open()

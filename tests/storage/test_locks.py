@@ -174,3 +174,13 @@ def test_no_descriptors_are_left(locks: Locks) -> None:
             assert locks.acquire("a", 0) is None
 
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
+
+
+def test_where_nothing_can_be_locked_the_work_is_done_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("no folder")
+    nowhere, somewhere = Locks(tmp_path / "folder" / "locks"), Locks(tmp_path / "locks")
+
+    with nowhere.held_if_possible("a", 0) as mine, nowhere.held_if_possible("a", 0) as also:
+        assert (mine, also) == (True, True)
+    with somewhere.held_if_possible("a", 0) as mine, somewhere.held_if_possible("a", 0) as also:
+        assert (mine, also) == (True, False)
