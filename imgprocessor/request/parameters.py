@@ -239,7 +239,8 @@ def _split(query_string: str) -> tuple[dict[str, str], list[str], list[tuple[str
         word, _, value = part.partition("=")
         parameter = OLD_SPELLINGS.get(word, word)
         if parameter not in PARAMETERS:
-            if word in PROOFS:
+            # One more than there are names tells that one was given twice.
+            if word in PROOFS and len(proofs) <= len(PROOFS):
                 proofs.append((word, value))
             continue
         if word == "fsize":

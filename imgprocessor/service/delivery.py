@@ -33,7 +33,7 @@ AnswerSource = Literal["original", "master", "store"]
 
 _MAX_REMEMBERED = 2048
 _MAX_CHARACTERS = 1000
-"""Requests that are remembered, and how long they may be: four megabytes at most."""
+"""Requests that are remembered, and how long they may be: some six megabytes, all of them full."""
 
 
 @dataclass(frozen=True)

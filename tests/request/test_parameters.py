@@ -211,3 +211,4 @@ def test_parameters_that_nobody_knows_take_no_memory() -> None:
 
     assert parse("&".join(["name=a", "ab", "cd=1"] * 1), MAX_SIDE).proofs == ()
     assert known.proofs == (("signature", "s"), ("expires", "1"))
+    assert len(parse("name=a" + "&signature" * 100, MAX_SIDE).proofs) == 3
