@@ -121,7 +121,7 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
     }
     if settings.remote.hosts:
         caps["remote"] = settings.remote.max_kept_bytes
-        disk_caches["remote"] = _remote_store(settings)
+        disk_caches["remote"] = _local_copies(settings)
     for watched in watched_disk_caches(disk_caches, caps):
         metrics.watch(watched)
     if pool is not None:
@@ -248,14 +248,14 @@ def _remote(
     return Remote(
         remote,
         settings.originals,
-        disk_cache=_remote_store(settings, keeps=keeps),
+        disk_cache=_local_copies(settings, keeps=keeps),
         generations=generations,
         fetcher=fetcher or Fetcher(remote),
         complain=complain,
     )
 
 
-def _remote_store(settings: Settings, *, keeps: bool = True) -> PlainFiles:
+def _local_copies(settings: Settings, *, keeps: bool = True) -> PlainFiles:
     return PlainFiles(
         settings.remote.folder,
         max_bytes=settings.remote.max_kept_bytes if keeps else 0,
