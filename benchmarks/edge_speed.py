@@ -4,8 +4,8 @@
 
 starts Varnish twice, once with that configuration and once with none but a backend, which serves
 a static object. Both have the same 55 kB body in memory and are asked by wrk with what Chrome sends
-for a picture, in turn, each way that pages name pictures. Prints requests a second and the ratio,
-medians of the rounds.
+for a picture, in turn, each way that pages name pictures. Prints requests a second, their ratio,
+and the processor time of a hit, medians of the rounds.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from edge_varnish import varnish
+from edge_varnish import Varnish, varnish
 from rich.progress import track
 
 from imgprocessor.app import edge_configuration
@@ -66,11 +67,25 @@ REQUESTS = {
         "/images/?name=nasa.jpeg",
         HINTS | {"ECT": "3g", "RTT": "450", "Downlink": "0.5"},
     ),
+    "in the one spelling already": (
+        "/images/?name=nasa.jpeg&width=340&bandwidth=4g&dpr=3&formats=avif+webp+jpeg",
+        HINTS,
+    ),
+    "something unusual, hints": ("/images/?utm_source=x&width=340&name=nasa.jpeg", HINTS),
     "all in the URL, no hints": (
         "/images/?name=nasa.jpeg&screen=412&dpr=2.625&bandwidth=4g",
         {},
     ),
 }
+
+
+class Told(NamedTuple):
+    """What came of asking."""
+
+    rate: float
+    """Requests a second."""
+    hit_us: float
+    """Processor time of a hit, in microseconds."""
 
 
 def main() -> int:
@@ -79,25 +94,32 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     options = parser.parse_args()
-    rates: dict[str, list[tuple[float, float]]] = {case: [] for case in REQUESTS}
+    told: dict[str, list[tuple[Told, Told]]] = {case: [] for case in REQUESTS}
     with _both() as (ours, plain):
         turns = [case for _ in range(options.rounds) for case in REQUESTS]
         for case in track(turns, "Asking"):
             path, hints = REQUESTS[case]
             headers = BROWSER | hints
-            rates[case].append(
+            told[case].append(
                 (
-                    _rate(ours, path, headers, options.seconds),
-                    _rate(plain, STATIC, headers, options.seconds),
+                    _told(ours, path, headers, options.seconds),
+                    _told(plain, STATIC, headers, options.seconds),
                 )
             )
     print(
-        "| request | ours, a second | static object, a second | ours / static |\n|---|--:|--:|--:|"
+        "| request | ours, a second | static object, a second | ours / static"
+        " | ours, µs a hit | static, µs a hit |\n|---|--:|--:|--:|--:|--:|"
     )
-    for case, pairs in rates.items():
-        own, static = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratio = statistics.median(own / static for own, static in pairs)
-        print(f"| {case} | {own:.0f} | {static:.0f} | {ratio:.2f} |")
+    for case, pairs in told.items():
+        own, static = (
+            [statistics.median(each) for each in zip(*column, strict=True)]
+            for column in zip(*pairs, strict=True)
+        )
+        ratio = statistics.median(one.rate / other.rate for one, other in pairs)
+        print(
+            f"| {case} | {own[0]:.0f} | {static[0]:.0f} | {ratio:.2f}"
+            f" | {own[1]:.1f} | {static[1]:.1f} |"
+        )
     return 0
 
 
@@ -115,8 +137,8 @@ class _Behind(socketserver.StreamRequestHandler):
 
 
 @contextlib.contextmanager
-def _both() -> Iterator[tuple[int, int]]:
-    """Run both; yield their ports."""
+def _both() -> Iterator[tuple[Varnish, Varnish]]:
+    """Run both."""
     settings = load_settings(ROOT / "conf" / "imgprocessor.ini")
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
@@ -131,26 +153,29 @@ def _both() -> Iterator[tuple[int, int]]:
         )
         ours = stack.enter_context(varnish(generated))
         plain = stack.enter_context(varnish(PLAIN.format(port=port)))
-        yield ours.port, plain.port
+        yield ours, plain
 
 
-def _rate(port: int, path: str, headers: dict[str, str], seconds: int) -> float:
-    """Return requests a second, all of them hits.
+def _told(cache: Varnish, path: str, headers: dict[str, str], seconds: int) -> Told:
+    """Ask, and be answered by hits alone.
 
     Raises:
         RuntimeError: not every answer was the picture.
     """
-    url = f"http://127.0.0.1:{port}{path}"
+    url = f"http://127.0.0.1:{cache.port}{path}"
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
         if answer.read() != BODY:
             raise RuntimeError(f"{url}: not the body")
     command = [WRK, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *_named(headers)]
     command.append(url)
+    before = cache.processor_seconds()
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"^Requests/sec: +([0-9.]+)$", said, re.MULTILINE)
+    took = cache.processor_seconds() - before
+    counts = r"^ +([0-9]+) requests in .*^Requests/sec: +([0-9.]+)$"
+    found = re.search(counts, said, re.MULTILINE | re.DOTALL)
     if found is None or "Non-2xx" in said or "Socket errors" in said:
         raise RuntimeError(said)
-    return float(found[1])
+    return Told(float(found[2]), took / int(found[1]) * 1e6)
 
 
 def _named(headers: dict[str, str]) -> Sequence[str]:

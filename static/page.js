@@ -13,12 +13,12 @@ const SAMPLES = {
 };
 
 // What this page's own address may ask for besides names; every picture is asked for with it.
-const PASSED_ON = [
-  "bandwidth", "screen", "dpr", "width", "height", "fit", "quality", "max_bytes", "format",
-];
+const PASSED_ON = document.getElementById("choices").dataset.parameters.split(" ");
 
 // An imagekey's fields after the name, which alone may contain a "_".
-const KEY_FIELDS = ["box", "fit", "density", "bandwidth", "screen", "formats", "limits", "digest"];
+const KEY_FIELDS = [
+  "box", "fit", "operations", "density", "bandwidth", "screen", "formats", "limits", "digest",
+];
 
 // The smallest picture of each format that not every browser can show.
 const PROBES = {

@@ -1,17 +1,19 @@
-"""Imagekeys as the application forms them, and policies and proofs to form them of."""
+"""What the application makes of a request, and of the spelling that a cache gives it; policies and
+proofs to try it with.
+"""
 
 import random
 
 from conftest import ROOT
 
 from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.errors import BadQuery
 from imgprocessor.policy.imagekey import imagekey
-from imgprocessor.policy.negotiation import negotiate, not_offered, uses
+from imgprocessor.policy.negotiation import negotiate, permit, uses
 from imgprocessor.policy.plan import make_plan
 from imgprocessor.policy.table import Policy
 from imgprocessor.request.hints import read_hints, vary
-from imgprocessor.request.parameters import forbidden, parse_query
+from imgprocessor.request.query import forbidden, parse
+from imgprocessor.request.signing import canonical
 
 ENCODERS = "encoders"
 PIXELS = PixelsSettings()
@@ -79,11 +81,37 @@ def answered(
     hosts: tuple[str, ...] = (),
 ) -> tuple[str, str] | None:
     """Return imagekey and Vary as the application forms them; None for a 400 or a 403."""
-    try:
-        query = parse_query(query_string, pixels.max_output_side_pixels)
-    except BadQuery:
-        return None
-    if not_offered(query, policy) or forbidden(query, hosts):
+    parsed = parse(query_string, pixels.max_output_side_pixels)
+    query, refused = permit(parsed.query, policy)
+    if parsed.problems or refused or forbidden(query, hosts):
         return None
     plan = make_plan(query, negotiate(query, read_hints(headers), policy), pixels, encoders)
-    return imagekey(query.spelled_name, plan), vary(uses(query, policy))
+    return imagekey(query.original, plan), vary(uses(query, policy))
+
+
+def right_spelling(
+    query_string: str,
+    headers: dict[str, str],
+    spelled: str,
+    policy: Policy,
+    pixels: PixelsSettings,
+    hosts: tuple[str, ...] = (),
+    *,
+    signed: bool = False,
+) -> tuple[str, str] | None:
+    """Look whether the application takes one spelling for the same request, without its headers;
+    return the imagekey and the Vary of the request, None where it is refused.
+    """
+    wanted = answered(query_string, headers, policy, pixels, hosts=hosts)
+    found = answered(spelled, {}, policy, pixels, hosts=hosts)
+    if wanted is None:
+        assert found is None, (query_string, spelled)
+        return None
+    assert found == (wanted[0], ""), (query_string, headers, spelled)
+    if signed:
+        one, other = (
+            parse(text, pixels.max_output_side_pixels) for text in (query_string, spelled)
+        )
+        assert canonical(one.query) == canonical(other.query)
+        assert sorted(one.proofs) == sorted(other.proofs)
+    return wanted

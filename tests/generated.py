@@ -4,12 +4,15 @@ read by caches as by the application.
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import combinations
 
 from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import DENSITIES, Policy
 from imgprocessor.request.hints import HINT_HEADERS
+from imgprocessor.request.parameters import AUTHORS, OLD_NAMES, PARAMETERS
+from imgprocessor.request.values import Value
 
 PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
 ODD_NAMES = (
@@ -216,7 +219,7 @@ def _usual(chance: random.Random, policy: Policy) -> tuple[dict[str, str], dict[
     parameters = {"name": chance.choice(PLAIN_NAMES)}
     headers = {"accept": chance.choice(ACCEPTS[:3])}
     if chance.random() < 0.5:
-        widths = policy.allowed.sizes or (1, 64, 340, 1000, 1365, 1366, 4096)
+        widths = policy.allowed.of(PARAMETERS["width"]) or (1, 64, 340, 1000, 1365, 1366, 4096)
         parameters["width"] = str(chance.choice(widths))
     if chance.random() < 0.4:
         parameters |= {"screen": str(chance.choice([1, 412, 480, 481, 1024, 1920])), "dpr": density}
@@ -235,50 +238,52 @@ def _usual(chance: random.Random, policy: Policy) -> tuple[dict[str, str], dict[
 
 
 def values(policy: Policy, max_side: int) -> dict[str, list[str]]:
-    sides = [1, 7, 320, 640, max_side, max_side + 1]
-    for density in DENSITIES:
-        longest = int(max_side / density)
-        sides += [longest - 1, longest, longest + 1]
-    allowed = policy.allowed
-    sides += [side + more for side in allowed.sizes or () for more in (-1, 0, 0, 0, 1)]
-    odd = [
-        "",
-        "0",
-        "000",
-        "0640",
-        "000000640",
-        "0000000640",
-        "1e3",
-        "-1",
-        "+5",
-        "12.5",
-        "999999999",
-        "1%30",
-        "x",
-    ]
-    texts = [*(str(side) for side in sides), *odd]
-    qualities = {cell.quality for cell in policy.cells.values()} | {*(allowed.qualities or ())}
-    budgets = {cell.budget_bytes for cell in policy.cells.values() if cell.budget_bytes}
-    budgets |= {*(allowed.budgets or ())}
-    return {
-        "width": texts,
-        "height": texts,
-        "fit": ["inside", "cover", "force", "contain", "", "Cover", "cove", "covers"],
-        "fsize": ["1", "0", "", "01", "2"],
-        "bandwidth": _spelled([known.name for known in policy.bandwidths]),
-        "screen": [*_spelled([screen.name for screen in policy.screens]), *_sizes(policy)],
-        "screensize": [*_spelled([screen.name for screen in policy.screens]), *_sizes(policy)],
-        "dpr": _densities(),
-        "quality": [
-            *(str(quality + more) for quality in sorted(qualities) for more in (-1, 0, 1)),
-            *("", "0", "00", "1", "01", "099", "100", "101", "0100", "x", "-1", "1.5"),
-        ],
-        "max_bytes": [
-            *(str(budget + more) for budget in sorted(budgets) for more in (-1, 0, 1)),
-            *("", "0", "999", "1000", "01000", "0999", "999999999999", "1000000000000", "1e6", "x"),
-        ],
-        "format": [*FORMATS, "auto", "", "gif", "JPEG", "jpeg%20"],
+    """Return spellings, right and wrong, of every parameter but the name, by its name: of what
+    authors write, as the table has it.
+    """
+    numbers = {
+        "width": [max_side, *(int(max_side / density) for density in DENSITIES)],
+        "quality": [cell.quality for cell in policy.cells.values()],
+        "max_bytes": [cell.budget_bytes for cell in policy.cells.values() if cell.budget_bytes],
     }
+    numbers["height"] = numbers["width"]
+    found = {}
+    for row in AUTHORS:
+        if row.name not in {"name", "url"}:
+            allowed = [row.value.write(value) for value in policy.allowed.of(row) or ()]
+            near = [str(number) for number in sorted(set(numbers.get(row.name, [])))]
+            found[row.name] = [*allowed, *allowed, *spelled_by(row.value, [*allowed, *near])]
+    for old, row in OLD_NAMES.items():
+        if row.is_signed:
+            found[old] = [*(row.old[old] or {}), "0", "", "01", "2", *row.value.examples]
+    screens = [*_spelled([screen.name for screen in policy.screens]), *_sizes(policy)]
+    sets = ["+".join(some) for count in (1, 2, 3) for some in combinations(FORMATS, count)]
+    return found | {
+        "bandwidth": _spelled([known.name for known in policy.bandwidths]),
+        "screen": screens,
+        "screensize": screens,
+        "dpr": _densities(),
+        "formats": [
+            *(sets * 2),
+            *("", "gif", "none", "webp%2Bjpeg", "jpeg+webp", "avif%20webp", "WEBP", "jpeg+", "+"),
+        ],
+    }
+
+
+def spelled_by(value: Value, more: Iterable[str] = ()) -> list[str]:
+    """Return spellings of a type, right and wrong."""
+    found = ["", "0", "000", "x", "1e3", "-1", "+5", "12.5", "999999999", "1%30"]
+    for text in (*value.examples, *more):
+        found += [text, text, text.upper(), f"{text}x", f"0{text}", f"{text}0", text[:-1], text[1:]]
+        found += [f"{text}%20", text.replace(",", "%2C"), text.replace(",", "%2c"), f"000{text}"]
+        if text.isdigit():
+            found += [
+                str(int(text) - 1),
+                str(int(text) + 1),
+                text.rjust(9, "0"),
+                text.rjust(10, "0"),
+            ]
+    return found
 
 
 def hints(policy: Policy) -> dict[str, list[str]]:

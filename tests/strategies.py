@@ -2,22 +2,35 @@
 
 from hypothesis import strategies as st
 
+from imgprocessor.request import parameters as parameters_table
+from imgprocessor.request.parameters import Parameter
+from imgprocessor.request.values import Whole
+
 NAMES = st.sampled_from(["nasa.jpeg", "a/b.png", "a_b_c", "x%20y.jpg", "x+y.jpg", "%C3%A9.jpg"])
 NUMBERS = st.sampled_from(["0", "1", "1.5", "2.001", "3", "320", "480", "481", "1024", "5000", "x"])
 BANDWIDTHS = st.sampled_from(["2g", "3G", "4g", "slow-2g", "save-data", "any", "*", "5g", "wifi"])
 
-PARAMETERS = {
-    "width": st.sampled_from(["", "0", "1", "340", "1500", "4096"]),
-    "height": st.sampled_from(["", "0", "1", "400", "3000"]),
-    "fit": st.sampled_from(["inside", "force", "cover"]),
+BY_SCRIPTS = {
     "bandwidth": BANDWIDTHS,
     "screen": st.sampled_from(["phone", "Tablet", "desktop", "tv"]) | NUMBERS,
     "dpr": NUMBERS,
-    "quality": st.sampled_from(["0", "1", "40", "60", "77", "78", "100"]),
-    "max_bytes": st.sampled_from(["", "1000", "24999", "25000", "25001", "1000000"]),
-    "format": st.sampled_from(["auto", "jpeg", "png", "webp", "avif"]),
-    "colour": st.just("red"),
+    "formats": st.sampled_from(["avif+webp+jpeg", "webp+jpeg", "jpeg", "jxl", "gif", ""]),
 }
+
+
+def _written_by_an_author(row: Parameter) -> st.SearchStrategy[str]:
+    """Right spellings, those that count as not given among them, and some of what is given most."""
+    unset = ["", *(["0"] if isinstance(row.value, Whole) and row.value.zero_is_none else [])]
+    return st.sampled_from([*row.value.examples, *unset, *MORE.get(row.name, [])])
+
+
+MORE = {"width": ["340", "1500", "4096"], "height": ["400", "3000"], "max_bytes": ["25001"]}
+
+PARAMETERS = {
+    name: _written_by_an_author(row) if row.is_signed else BY_SCRIPTS[name]
+    for name, row in parameters_table.PARAMETERS.items()
+    if name not in {"name", "url"}
+} | {"colour": st.just("red")}
 
 HEADERS = {
     "http-nw-type": BANDWIDTHS,

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import generated
 import pytest
-import strategies
 from conftest import ROOT
 
 from imgprocessor import errors, formats
@@ -24,7 +23,7 @@ from imgprocessor.policy import imagekey
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.request import hints, parameters
-from imgprocessor.request.parameters import parse
+from imgprocessor.request.query import parse
 from imgprocessor.request.signing import Signing, sign
 
 PAGES = sorted(
@@ -116,7 +115,7 @@ def test_every_parameter_is_in_the_table() -> None:
     )
 
     assert described == list(parameters.PARAMETERS)
-    for old in parameters.OLD_SPELLINGS:
+    for old in parameters.OLD_NAMES:
         assert f"`{old}" in _section("docs/requests.md", "Parameters")
 
 
@@ -132,24 +131,20 @@ def test_every_error_is_in_the_table_with_its_status() -> None:
     assert set(rows) == known
 
 
-def test_requests_for_properties_have_every_parameter() -> None:
-    assert set(strategies.PARAMETERS) - {"colour"} == set(parameters.PARAMETERS) - {"name", "url"}
-
-
 def test_caches_are_asked_with_every_parameter_and_every_hint(policy: Policy) -> None:
     """What is never made up, no test would miss in the rules for caches: they would keep pictures
     that differ as one.
     """
     known = {*generated.values(policy, 4096), "name", "url"}
 
-    assert known == {*parameters.PARAMETERS, *parameters.OLD_SPELLINGS}
+    assert known == {*parameters.PARAMETERS, *parameters.OLD_NAMES}
     assert set(generated.hints(policy)) == set(hints.HINT_HEADERS)
     assert {name.lower() for name in rules.RULE_HEADERS.values()} == set(hints.HINT_HEADERS)
 
 
 def test_the_page_knows_the_fields_of_an_imagekey() -> None:
     script = (ROOT / "static" / "page.js").read_text()
-    (fields,) = re.findall(r"const KEY_FIELDS = \[(.*)\];", script)
+    (fields,) = re.findall(r"const KEY_FIELDS = \[(.*?)\];", script, re.DOTALL)
 
     assert tuple(re.findall(r'"(\w+)"', fields)) == imagekey.FIELDS[1:]
 
@@ -327,7 +322,8 @@ def test_the_ladder_in_documents_is_one() -> None:
 
     allowed = parse_policy(f"{example}\n{section}", "docs/policy.md").allowed
 
-    assert (allowed.qualities, allowed.budgets) == ((40, 60), (20_000, 50_000))
+    assert allowed.ladders["qualities"] == (40, 60)
+    assert allowed.ladders["budgets"] == (20_000, 50_000)
 
 
 @pytest.mark.parametrize("file", PAGES)

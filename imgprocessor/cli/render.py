@@ -15,9 +15,9 @@ from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.delivery import Incoming
 
 _OPTIONS = [
-    click.option(f"--{parameter}", parameter, help="As in the URL.")
-    for parameter in PARAMETERS
-    if parameter not in {"name", "url"}
+    click.option(f"--{name}", name, help=row.help)
+    for name, row in PARAMETERS.items()
+    if name not in {"name", "url"}
 ]
 
 

@@ -1,21 +1,27 @@
-"""Rules that find, in a cache, what `request.hints` and `policy.negotiation` make of headers."""
+"""Rules that bring hints, and what scripts write, down to the policy's classes: as parameters.
+
+They say what `request.hints` and `policy.negotiation` say; tests hold them together.
+"""
 
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
 
-from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.edge.number_patterns import NUMBER, at_least, at_most, whole_at_most
-from imgprocessor.edge.query_rules import SIDES
+from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE
 from imgprocessor.edge.rules import BEGIN, END, QUERY, SPACE, Rule, Step, asked, first, step
-from imgprocessor.formats import FORMATS, PLAINEST
-from imgprocessor.geometry import Box
-from imgprocessor.policy.imagekey import NONE
+from imgprocessor.formats import FORMATS, PLAINEST, Format
 from imgprocessor.policy.negotiation import choose_formats
 from imgprocessor.policy.table import DENSITIES, SIZED, Policy
+from imgprocessor.request.number_patterns import NUMBER, at_least, at_most
 
 _NOT_ZERO = r"(?=[0-9]*[1-9]|[0-9]*[.][0-9]{0,2}[1-9])"
 _THOUSANDTH = Decimal("0.001")
+
+WHOLE_NUMBER = Rule(f"^({NUMBER})$", r"\1")
+"""A number that is all of a header, as it mostly is."""
+
+SHOWN, MAY_BE_SENT = "shown", "formats"
+"""The steps that say which formats the header Accept comes to, and what the request comes to."""
 
 
 def bandwidth_steps(policy: Policy) -> Iterator[Step]:
@@ -36,7 +42,7 @@ def bandwidth_steps(policy: Policy) -> Iterator[Step]:
     yield step("ect", "header_ect", *(first(f"(?i:{name})", name) for name in likely))
     measures = list(_unmet(policy))
     for hint, counts in (("rtt", policy.measures_rtt), ("downlink", policy.measures_downlink)):
-        rules = [first(f"({NUMBER})", r"\1")] if counts else []
+        rules = [WHOLE_NUMBER, first(f"({NUMBER})", r"\1")] if counts else []
         yield step(hint, f"header_{hint}", *rules)
     for known in policy.bandwidths:
         if known.min_rtt_ms is not None:
@@ -84,18 +90,21 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
     names = [screen.name for screen in policy.screens]
     words = [(f"(?i:{name})", name) for name in names] + sizes
     named = [Rule(f"{BEGIN}screen(?:size)?={pattern}{END}", name) for pattern, name in words]
-    yield asked("asked_screen", *named)
-    yield step("old_screen", "header_old_screen", *(first(*word) for word in words))
-    yield step("viewport", "header_viewport_width", *(first(*size) for size in sizes))
-    yield step("old_viewport", "header_old_viewport_width", *(first(*size) for size in sizes))
+    yield asked("asked_screen", *named, unless=HAS_SIZE)
+    for name, header, found in (
+        ("old_screen", "old_screen", words),
+        ("viewport", "viewport_width", sizes),
+        ("old_viewport", "old_viewport_width", sizes),
+    ):
+        rules = (first(*word) for word in found)
+        yield step(name, f"header_{header}", *rules, unless=HAS_SIZE)
     yield Step(
         "screen",
-        "{box}|{asked_screen}|{old_screen}|{viewport}|{old_viewport}",
-        (Rule("^[^|]*x", NONE), Rule("^-[|]+([^|]+)", r"\1")),
-        policy.default_screen,
+        f"{{{HAS_SIZE}}}|{{asked_screen}}|{{old_screen}}|{{viewport}}|{{old_viewport}}",
+        (Rule("^[|]+([^|]+)", r"&screen=\1"), Rule("^1", "")),
+        f"&screen={policy.default_screen}",
         why="does not count where the request names a size",
     )
-    yield step("row", "screen", Rule(f"^{NONE}$", SIZED), Rule("^(.+)$", r"\1"))
 
 
 def screen_sizes(policy: Policy) -> list[tuple[str, str]]:
@@ -107,19 +116,20 @@ def screen_sizes(policy: Policy) -> list[tuple[str, str]]:
     ]
 
 
-def density_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
-    """Yield the steps to the density honoured."""
+def density_steps(policy: Policy) -> Iterator[Step]:
+    """Yield the steps to the density, as far as the policy honours it."""
+    sized = (HAS_SIZE,)
     yield step(
         "asked_dpr",
         QUERY,
         Rule(f"{BEGIN}dpr={_NOT_ZERO}([0-9]{{1,5}}(?:[.][0-9]{{1,2}})?){END}", r"\1"),
         Rule(f"{BEGIN}dpr={_NOT_ZERO}([0-9]{{1,5}}[.][0-9]{{3}})[0-9]{{0,27}}{END}", r"\1"),
-        when=SIDES,
+        when=sized,
         why="of the decimals, scripts' ones, three count",
     )
     number = first(f"{_NOT_ZERO}({NUMBER})", r"\1")
-    yield step("dpr", "header_dpr", number, when=SIDES)
-    yield step("old_dpr", "header_old_dpr", number, when=SIDES)
+    yield step("dpr", "header_dpr", number, when=sized)
+    yield step("old_dpr", "header_old_dpr", number, when=sized)
     *lower, highest = DENSITIES
     yield Step(
         "wanted_density",
@@ -129,44 +139,43 @@ def density_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
             Rule("[0-9]", str(highest)),
         ),
         str(DENSITIES[0]),
-        when=SIDES,
+        when=sized,
         why="the first that is given, rounded up",
     )
-    caps = {known.name: policy.cells[SIZED, known.name].max_density for known in policy.bandwidths}
-    yield step(
-        "cell_density",
-        "bandwidth",
-        *(Rule(f"^{name}$", str(cap)) for name, cap in caps.items()),
-        when=SIDES,
-    )
-    fitting = []
-    for density in reversed(DENSITIES):
-        most = whole_at_most(longest(density, pixels.max_output_side_pixels), 9)
-        fitting.append(Rule(f"^(?:{most})?x(?:{most})?$", str(density)))
-    yield Step(
-        "side_density",
-        "{width}x{height}",
-        tuple(fitting),
-        str(DENSITIES[0]),
-        when=SIDES,
-        why=f"no side is over {pixels.max_output_side_pixels} pixels",
-    )
+    rules = [Rule("^[|]", "")]
+    for cap in DENSITIES:
+        names = "|".join(known for known, most in density_caps(policy).items() if most == cap)
+        if names:
+            rules += [
+                Rule(f"^1[|](?:{names})[|]{_literal(density)}$", f"&dpr={density}")
+                for density in DENSITIES
+                if DENSITIES[0] < cap and density < cap
+            ]
+            best = f"&dpr={cap}" if cap > DENSITIES[0] else ""
+            rules.append(Rule(f"^1[|](?:{names})[|]", best))
     yield Step(
         "density",
-        "{box}|{wanted_density}|{cell_density}|{side_density}|",
-        (
-            Rule(f"^{NONE}[|]", NONE),
-            *(Rule(f"[|]{_literal(density)}[|]", f"{density}x") for density in DENSITIES),
-        ),
-        NONE,
-        when=SIDES,
-        why="the lowest of the three",
+        f"{{{HAS_SIZE}}}|{{bandwidth}}|{{wanted_density}}",
+        tuple(rules),
+        when=sized,
+        why="no more than the cell honours; where that is 1, it does not count",
     )
+
+
+def density_caps(policy: Policy) -> dict[str, Decimal]:
+    """Return the highest density that each class honours, for requests that name a size."""
+    names = [known.name for known in policy.bandwidths]
+    return {name: policy.cells[SIZED, name].max_density for name in names}
 
 
 def formats_steps(policy: Policy) -> Iterator[Step]:
-    """Yield the steps to the formats that may be sent."""
+    """Yield the steps to the formats that may be sent; none, where the policy has but one."""
     offered = [known for known in FORMATS if known in policy.formats]
+    if len(offered) == 1:
+        return
+    some, plus = "|".join(FORMATS), "(?:[+]|%2[bB]|%20)"
+    named = f"formats=(?:[^&]*{plus})?(?:{some})(?:{plus}[^&]*)?"
+    yield asked("asked_formats", Rule(f"{BEGIN}({named}){END}", r"&\1"))
     for known in offered:
         kinds = [f"image/{known}"]
         rules = []
@@ -178,26 +187,35 @@ def formats_steps(policy: Policy) -> Iterator[Step]:
             refused = f"{named};(?:[^,]*;)?{SPACE}[qQ] ?= ?0(?:[.]0*)?{SPACE}(?:[;,]|$)"
             rules += [Rule(refused, ""), Rule(f"{named}(?:[;,]|$)", known)]
         yield step(f"accepts_{known}", "header_accept", *rules)
-    sets = []
-    for count in reversed(range(len(offered) + 1)):
-        for accepted in combinations(offered, count):
-            spaced = " ".join(known if known in accepted else "" for known in offered)
-            chosen = "+".join(choose_formats(frozenset(accepted), policy))
-            sets.append(Rule(f"^[|]{spaced}$", chosen))
     yield Step(
-        "formats",
-        "{format}|" + " ".join(f"{{accepts_{known}}}" for known in offered),
-        (Rule("^([^|]+)[|]", r"\1"), *sets),
+        SHOWN,
+        " ".join(f"{{accepts_{known}}}" for known in offered),
+        tuple(
+            Rule(f"^{spaced}$", f"&formats={chosen}")
+            for spaced, chosen in _sets_of_formats(policy, offered)
+        ),
         why="the policy's first that is accepted, and what is plainer",
+    )
+    yield Step(
+        MAY_BE_SENT,
+        f"{{{FORMAT}}}|{{asked_formats}}|{{{SHOWN}}}",
+        (Rule("^[|]{1,2}(&[^|]+)", r"\1"),),
+        why="where the request names none",
     )
 
 
-def longest(density: Decimal, max_side: int) -> int:
-    """Return the longest side of a box that is not too long at a density."""
-    side = max_side
-    while Box(side, None).times(density).longest > max_side:
-        side -= 1
-    return side
+def sets_of_formats(policy: Policy) -> list[str]:
+    """Return the sets that a visitor may be sent, as they are spelled."""
+    offered = [known for known in FORMATS if known in policy.formats]
+    return list(dict.fromkeys(chosen for _, chosen in _sets_of_formats(policy, offered)))
+
+
+def _sets_of_formats(policy: Policy, offered: list[Format]) -> Iterator[tuple[str, str]]:
+    """Yield what may be accepted, with blanks between, and what is sent then."""
+    for count in reversed(range(len(offered) + 1)):
+        for accepted in combinations(offered, count):
+            spaced = " ".join(known if known in accepted else "" for known in offered)
+            yield spaced, "+".join(choose_formats(frozenset(accepted), policy))
 
 
 def _literal(density: Decimal) -> str:

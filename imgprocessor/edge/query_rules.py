@@ -1,194 +1,99 @@
-"""Rules that find, in a cache, what `request.parameters` and `policy.plan` make of a query."""
+"""Rules that bring what a page's author writes to its one spelling: one step for each row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.edge.number_patterns import whole_among, whole_at_least, whole_at_most
 from imgprocessor.edge.rules import BEGIN, END, QUERY, Rule, Step, asked, step
-from imgprocessor.geometry import Fit
-from imgprocessor.policy.imagekey import NONE
-from imgprocessor.policy.negotiation import on_request
-from imgprocessor.policy.table import Policy
-from imgprocessor.request.parameters import (
-    MAX_NAME_BYTES,
-    MAX_QUALITY,
-    MAX_URL_BYTES,
-    MIN_BUDGET_BYTES,
-    OLD_SPELLINGS,
-    PARAMETERS,
-    PROOFS,
-)
-from imgprocessor.request.signing import EXPIRES, EXPIRES_PATTERN, SIGNATURE, SIGNATURE_PATTERN
-from imgprocessor.request.urls import CHARACTER, spelled_url
+from imgprocessor.request.parameters import AUTHORS, OLD_NAMES, PARAMETERS, PROOFS, Parameter
+from imgprocessor.request.urls import CHARACTER
+
+AUTHOR = "author"
+"""The step whose result is what the author wrote and what proves the link, each parameter with a
+`&` behind it. Empty where no picture is named, a parameter is given twice, or a character stands
+there that no URL has: that is passed on as it is, and never kept.
+"""
+
+HAS_SIZE, FORMAT = "sized", "format"
+"""The steps that say whether the request names a size, and a format."""
+
+_SIDES = ("width", "height")
 
 _REFUSED = "!"
-"""What a step says of a value that is answered with a 400."""
-
-_ALL = Rule("^(.+)$", r"\1")
-
-SIDES = ("width", "height")
-"""The steps that say that the request names a size, if one of them does."""
 
 
-PROOF = "proof"
-"""The step that says by what a link is signed; where links must be."""
-
-
-def query_steps(
-    policy: Policy, pixels: PixelsSettings, hosts: Sequence[str] = (), *, signed: bool = False
-) -> Iterator[Step]:
-    """Yield the steps from the query string to what it asks for, in the imagekey's words.
-
-    Originals come from these hosts, too. `signed`: a link must be signed, or it has no key.
+def query_steps() -> Iterator[Step]:
+    """Yield the steps from the query string to `AUTHOR`, `HAS_SIZE` and `FORMAT`. What is wrong
+    stays as it is: the application refuses it.
     """
+    names = [*(row.name for row in AUTHORS), *PROOFS]
     yield step("several", QUERY, Rule("&", "&"), why="there is more than the name")
-    yield _twice_step(signed=signed)
-    wrong = f"{BEGIN}(?:name=[^&].*&url=[^&]|url=[^&].*&name=[^&])" if hosts else f"{BEGIN}url=[^&]"
-    why = "a name and a URL are a 400" if hosts else "originals from elsewhere are a 400"
-    yield asked("elsewhere", Rule(wrong, _REFUSED), why=why)
-    yield from _url_steps(hosts) if hosts else _name_steps()
-    yield from _author_steps(policy, pixels)
-    if signed:
-        yield from _proof_steps()
-    yield Step(
+    yield step(
         "refused",
-        "{twice}{elsewhere}{width}{height}{asked_fit}{quality}{max_bytes}{format}"
-        f"{''.join(f'{{{name}}}' for name in PROOFS) if signed else ''}|{{name}}",
-        (Rule(_REFUSED + ".*[|]|[|]$", _REFUSED),),
-        why="what is answered with a 400 has no key",
+        QUERY,
+        Rule(f"(?!{CHARACTER}|&).", _REFUSED),
+        Rule(f"{BEGIN}(?:{'|'.join(_pairs(names))})(?:[=&]|$)", _REFUSED),
+        why="what no URL has, or a parameter twice",
     )
-    yield Step("box", "{width}x{height}", (Rule("^(.*[0-9].*)$", r"\1"),), NONE, when=SIDES)
+    for row in AUTHORS:
+        yield author_step(row)
+    for name in PROOFS:
+        yield asked(name, Rule(f"{BEGIN}({name}(?:=[^&]*)?){END}", r"\1&"))
     yield Step(
-        "fit",
-        "{asked_fit} {box}",
-        (
-            Rule(f" {NONE}$", NONE),
-            Rule(f"^{Fit.COVER.value} (?:x|[0-9]+x$)", Fit.FORCE.value),
-            Rule("^([a-z]+) ", r"\1"),
-        ),
-        NONE,
-        when=SIDES,
-        why="with one side free there is nothing to cut off",
+        AUTHOR,
+        "{refused}|" + "".join(f"{{{name}}}" for name in names),
+        (Rule("^[|]((?:name|url)=.+)$", r"\1"),),
     )
+    yield Step(HAS_SIZE, "".join(f"{{{name}}}" for name in _SIDES), (Rule(".", "1"),))
 
 
-def _twice_step(*, signed: bool) -> Step:
-    spellings = {name: [name] for name in (*PARAMETERS, *(PROOFS if signed else ()))}
-    for old, name in OLD_SPELLINGS.items():
-        spellings[name].append(old)
-    either = ("|".join(names) for names in spellings.values())
-    pairs = "|".join(f"(?:{names})(?:=[^&]*)?&(?:.*&)?(?:{names})" for names in either)
-    twice = Rule(f"{BEGIN}(?:{pairs})(?:[=&]|$)", _REFUSED)
-    return asked("twice", twice, why="a parameter given twice is a 400")
-
-
-def _author_steps(policy: Policy, pixels: PixelsSettings) -> Iterator[Step]:
-    """Yield the steps of what a page's author writes, but for the name."""
-    for side in ("width", "height"):
-        limit = side_pattern(policy, pixels.max_output_side_pixels)
-        yield asked(
-            side,
-            Rule(f"{BEGIN}{side}=0{{1,9}}{END}", ""),
-            Rule(f"{BEGIN}{side}=(?={limit}{END})0*([0-9]+)", r"\1"),
-            Rule(f"{BEGIN}{side}=[^&]", _REFUSED),
-            why="CSS pixels; 0 is none",
-        )
-    fits = "|".join(fit.value for fit in Fit)
-    yield asked(
-        "asked_fit",
-        Rule(f"{BEGIN}fit=({fits}){END}", r"\1"),
-        Rule(f"{BEGIN}fsize=1{END}", Fit.FORCE.value),
-        Rule(f"{BEGIN}fit=[^&]", _REFUSED),
-        otherwise=Fit.INSIDE.value,
-    )
-    yield asked(
-        "quality",
-        Rule(f"{BEGIN}quality=0{{1,3}}{END}", ""),
-        Rule(f"{BEGIN}quality=(?={_quality_pattern(policy)}{END})0*([0-9]+)", r"\1"),
-        Rule(f"{BEGIN}quality=[^&]", _REFUSED),
-    )
-    yield asked(
-        "max_bytes",
-        Rule(f"{BEGIN}max_bytes=(?={_budget_pattern(policy)}{END})0*([0-9]+)", r"\1"),
-        Rule(f"{BEGIN}max_bytes=[^&]", _REFUSED),
-        why=f"{MIN_BUDGET_BYTES} at least",
-    )
-    offered = "|".join(on_request(policy))
-    yield asked(
-        "format",
-        Rule(f"{BEGIN}format=({offered}){END}", r"\1"),
-        Rule(f"{BEGIN}format=auto{END}", ""),
-        Rule(f"{BEGIN}format=[^&]", _REFUSED),
-    )
-
-
-def side_pattern(policy: Policy, max_side: int) -> str:
-    """Return an expression for every spelling of a side that may be asked for, up to a limit."""
-    sizes = policy.allowed.sizes
-    if sizes is None:
-        return whole_at_most(max_side, 9)
-    return whole_among([size for size in sizes if size <= max_side], 9)
-
-
-def _quality_pattern(policy: Policy) -> str:
-    qualities = policy.allowed.qualities
-    return whole_at_most(MAX_QUALITY, 3) if qualities is None else whole_among(qualities, 3)
-
-
-def _budget_pattern(policy: Policy) -> str:
-    budgets = policy.allowed.budgets
-    return whole_at_least(MIN_BUDGET_BYTES, 12) if budgets is None else whole_among(budgets, 12)
-
-
-def _proof_steps() -> Iterator[Step]:
-    """Yield the steps to what proves a link; whether it is right, only the application knows."""
-    yield asked(
-        SIGNATURE,
-        Rule(f"{BEGIN}{SIGNATURE}=({SIGNATURE_PATTERN}){END}", r"\1"),
-        otherwise=_REFUSED,
-        why="a link without is a 403",
-    )
-    yield asked(
-        EXPIRES,
-        Rule(f"{BEGIN}{EXPIRES}=({EXPIRES_PATTERN}){END}", r"\1"),
-        Rule(f"{BEGIN}{EXPIRES}(?:[=&]|$)", _REFUSED),
-    )
-    yield Step(
-        PROOF,
-        f"{{{SIGNATURE}}}.{{{EXPIRES}}}",
-        (Rule("^(.+)$", r"\1"),),
-        why="kept by this, too: who has another gets nothing that is kept",
-    )
-
-
-def _name_steps() -> Iterator[Step]:
-    yield _spelled_name()
-    yield step("name", "spelled_name", _outside("/", "[.]"), _ALL, why="no path out of the folder")
-
-
-def _url_steps(hosts: Sequence[str]) -> Iterator[Step]:
-    """Yield the steps to a name or a URL. What is a URL however it is escaped is no name, so that
-    neither is taken for the other.
+def author_step(row: Parameter) -> Step:
+    """Return the step of one row: what is at its default goes, old and other spellings become the
+    one that is written.
     """
-    yield _spelled_name()
-    yield step(
-        "named",
-        "spelled_name",
-        _outside("(?:/|%2[Ff])", "(?:[.]|%2[Ee])"),
-        _ALL,
-        why="no path out of the folder",
-    )
-    url = f"(?={CHARACTER}{{1,{MAX_URL_BYTES}}}{END}){spelled_url(hosts)}"
-    yield step(
-        "url", QUERY, Rule(f"{BEGIN}url=({url}){END}", r"\1"), why="as it is spelled in the URL"
-    )
-    yield Step("name", "{named}{url}", (_ALL,), why="whichever is given")
+    rules = [
+        Rule(f"{BEGIN}{row.name}=(?:{row.value.unset}|{_default(row)}){END}", ""),
+        *(
+            Rule(f"{BEGIN}{row.name}={pattern}{END}", f"{row.name}={written}&")
+            for pattern, written in row.value.respelled.items()
+        ),
+        *(
+            Rule(f"{BEGIN}{old}={value}{END}", f"{row.name}={written}&")
+            for old, values in row.old.items()
+            for value, written in (values or {}).items()
+        ),
+        _as_it_is(row.name),
+    ]
+    if row.ladder is None:  # a name, which may stand alone
+        return step(row.name, QUERY, *rules)
+    return asked(row.name, *rules)
 
 
-def _spelled_name() -> Step:
-    spelled = Rule(f"{BEGIN}name=({CHARACTER}{{1,{MAX_NAME_BYTES}}}){END}", r"\1")
-    return step("spelled_name", QUERY, spelled, why="as it is spelled in the URL")
+def author_pattern() -> str:
+    """Return a pattern of what an author writes in the one spelling, but for the `&` behind the
+    last parameter.
+    """
+    name, url, *others = AUTHORS
+    pattern = f"(?:{name.name}|{url.name})=(?:(?!&){CHARACTER})+"
+    for row in others:
+        pattern += f"(?:&{row.name}=(?!{_default(row)}(?:&|$))(?:{row.value.pattern}))?"
+    for proof in PROOFS:
+        pattern += f"(?:&{proof}=[A-Za-z0-9_-]+)?"
+    return pattern
 
 
-def _outside(slash: str, dot: str) -> Rule:
-    return Rule(f"(?:^|{slash}){dot}{{0,2}}(?:{slash}|$)", "")
+def _default(row: Parameter) -> str:
+    """Return the pattern of a default as it is written; where nothing stands for it, of nothing."""
+    return "(?!)" if row.written_default is None else row.written_default.replace(".", "[.]")
+
+
+def _as_it_is(name: str) -> Rule:
+    return Rule(f"{BEGIN}({name}=[^&]+)", r"\1&")
+
+
+def _pairs(names: list[str]) -> Iterator[str]:
+    """Yield patterns of a parameter that is given twice."""
+    olds = {name: [name] for name in (*names, *PARAMETERS)}
+    for old, row in OLD_NAMES.items():
+        olds[row.name].append(old)
+    for known in olds.values():
+        either = "|".join(known)
+        yield f"(?:{either})(?:=[^&]*)?&(?:.*&)?(?:{either})"

@@ -50,10 +50,10 @@ class Rule:
     """Where the pattern is found, the step's result is this value."""
 
     pattern: str
-    """For PCRE and Python's `re` alike; at most one group captures; no double quotes."""
+    """For PCRE and Python's `re` alike; no double quotes."""
     value: str
-    r"""May hold `\1`, where the pattern captures. Where it holds a comma, the pattern begins with
-    `^`: Apache takes commas from texts only.
+    r"""May hold `\1` and `\2`, where the pattern captures. Where it holds a comma, the pattern
+    begins with `^`: Apache takes commas from texts only.
     """
 
 
@@ -72,6 +72,8 @@ class Step:
     """Earlier steps. Where all of them are empty, what is wanted in the end is the same if this
     one's result is `otherwise`, and a cache need not look at its text.
     """
+    unless: str = ""
+    """An earlier step, or none. Where it is not empty, this one's result counts for nothing."""
 
 
 def follow(
@@ -87,6 +89,8 @@ def follow(
         known[step.name] = step.otherwise
         if skips and step.when and not any(known[name] for name in step.when):
             continue
+        if skips and step.unless and known[step.unless]:
+            continue
         for rule in step.rules:
             found = re.search(rule.pattern, text)
             if found:
@@ -95,21 +99,21 @@ def follow(
     return known
 
 
-def asked(name: str, *rules: Rule, otherwise: str = "", why: str = "") -> Step:
+def asked(name: str, *rules: Rule, unless: str = "") -> Step:
     """Return a step that looks for a parameter beside the name."""
-    return step(name, QUERY, *rules, otherwise=otherwise, when=("several",), why=why)
+    return step(name, QUERY, *rules, when=("several",), unless=unless)
 
 
 def step(
     name: str,
     source: str,
     *rules: Rule,
-    otherwise: str = "",
     when: tuple[str, ...] = (),
+    unless: str = "",
     why: str = "",
 ) -> Step:
     """Return a step that looks at one text alone."""
-    return Step(name, f"{{{source}}}", rules, otherwise, why, when)
+    return Step(name, f"{{{source}}}", rules, why=why, when=when, unless=unless)
 
 
 def first(pattern: str, value: str) -> Rule:

@@ -1,6 +1,6 @@
 """Writes a cache's configuration: rules in the language of Varnish, nginx or Apache.
 
-Each cache has one template; what comes between a request and its imagekey is `key_rules`, spelled
+Each cache has one template; what comes between a request and its one spelling is `spelling`, told
 here in each cache's language.
 """
 
@@ -16,14 +16,12 @@ from typing import Literal, get_args
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imgprocessor.config.settings import Settings
-from imgprocessor.edge.common import ACCEPTS, COUNTED_HEADERS, USUAL_DENSITY, usual
-from imgprocessor.edge.key_rules import KEY, VARY, key_steps
-from imgprocessor.edge.query_rules import PROOF
+from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
+from imgprocessor.edge.query_rules import AUTHOR, FORMAT, HAS_SIZE, author_pattern
 from imgprocessor.edge.rules import QUERY, RULE_HEADERS, Rule, Step, follow
-from imgprocessor.images.pipeline import SHAPED_BY
-from imgprocessor.policy.imagekey import FIELDS
+from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
+from imgprocessor.formats import PLAINEST
 from imgprocessor.policy.table import Policy
-from imgprocessor.request.hints import HINT_HEADERS as HINTS
 
 Cache = Literal["varnish", "nginx", "apache"]
 
@@ -42,6 +40,16 @@ _PARAMETER = re.escape("(?:^|&)") + "[a-z_]+=?"
 """How patterns begin that look for a parameter."""
 
 _ACCEPT = "accept"
+
+_ACCEPTS = (
+    "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+    (
+        "image/webp,image/avif,image/jxl,image/heic,image/heic-sequence,video/*;q=0.8,image/png,"
+        "image/svg+xml,image/*;q=0.8,*/*;q=0.5"
+    ),
+    "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+)
+"""What Chromium, Safari and Firefox send for pictures; what comes of it is known beforehand."""
 
 _OF_ALL = {"^$": "!", "^(.+)$": ""}
 """Patterns that ask whether there is anything; to Varnish, what is not set is false."""
@@ -85,27 +93,32 @@ def configuration(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    signed, hosts = settings.signing.keys_file is not None, settings.remote.hosts
-    steps = key_steps(policy, settings.pixels, SHAPED_BY, hosts, signed=signed)
+    steps = spelling_steps(policy)
+    names = [step.name for step in steps]
+    hints_from = names.index(HAS_SIZE) + 1
+    last_from = names.index(MAY_BE_SENT if MAY_BE_SENT in names else SPELLING)
     return environment.get_template(_TEMPLATES[cache]).render(
         site=site,
         freshness=settings.freshness,
         digest=answers_digest,
         steps=steps,
-        hints=HINTS,
         purgers=_purgers(site),
-        usual=usual(steps, policy, settings.pixels),
-        counted=[RULE_HEADERS[name] for name in COUNTED_HEADERS],
-        uncounted=[header for name, header in RULE_HEADERS.items() if name not in COUNTED_HEADERS],
-        usual_density=USUAL_DENSITY,
-        key=KEY,
-        fields=len(FIELDS) - 1,
+        signed=settings.signing.keys_file is not None,
+        spelled=spelled_pattern(policy),
+        authors=author_pattern(),
+        author=AUTHOR,
+        sized=HAS_SIZE,
+        format=FORMAT,
+        spelling=SPELLING,
         vary=VARY,
-        proof=PROOF if signed else "",
         source=_SOURCES[cache],
         captures=_captures,
         of_nothing=_of_nothing,
-        groups=_groups(steps),
+        query_groups=_groups(steps[:hints_from]),
+        hint_groups=_groups(steps[hints_from:last_from]),
+        last_groups=_groups(steps[last_from:]),
+        shown=SHOWN,
+        usual_vary=_usual_vary(steps),
         whole=_whole,
         copies=_copies,
         condition=_condition,
@@ -149,21 +162,43 @@ class _Group:
 
 
 def _groups(steps: Sequence[Step]) -> list[_Group]:
-    accept = f"{{header_{_ACCEPT}}}"
     groups = []
-    for (when, of_accept), some in groupby(steps, lambda step: (step.when, step.source == accept)):
+    for (when, unless, of_accept), some in groupby(
+        steps, lambda step: (step.when, step.unless, _is_known(step))
+    ):
         together = list(some)
         condition = " || ".join(f'var.get("{name}")' for name in when)
+        if unless:
+            condition = f'({condition or "true"}) && !var.get("{unless}")'
         groups.append(_Group(condition, together, _known(together) if of_accept else {}))
     return groups
+
+
+def _is_known(step: Step) -> bool:
+    """Whether a step's result follows from the header Accept alone."""
+    return step.source == f"{{header_{_ACCEPT}}}" or step.name == SHOWN
+
+
+def _usual_vary(steps: Sequence[Step]) -> dict[bool, dict[bool, str]]:
+    """Return the Vary of URLs that have the author's part alone, by whether they name a size, and a
+    format.
+    """
+    sized, named = "&width=1", f"&{FORMAT}={PLAINEST}"
+    asked = {True: {True: sized + named, False: sized}, False: {True: named, False: ""}}
+    return {
+        is_sized: {
+            is_named: follow(steps, f"name=n{query}", {})[VARY] for is_named, query in some.items()
+        }
+        for is_sized, some in asked.items()
+    }
 
 
 def _known(steps: Sequence[Step]) -> dict[str, dict[str, str]]:
     """Return what comes of the headers that browsers send, by the condition that one of them is."""
     found: dict[str, dict[str, str]] = {}
-    for header in ACCEPTS:
+    for header in _ACCEPTS:
         told = follow(steps, "", {RULE_HEADERS[_ACCEPT].lower(): header})
-        results = {step.name: told[step.name] for step in steps}
+        results = {step.name: told[step.name] for step in steps if step.name == SHOWN}
         found[f'req.http.{RULE_HEADERS[_ACCEPT]} == "{header}"'] = results
     return found
 
@@ -199,7 +234,8 @@ def _condition(rule: Rule, text: str) -> str:
 
 
 def _copies(rule: Rule) -> bool:
-    return rule == Rule("^(.+)$", r"\1")
+    """Whether a rule's result is the whole text."""
+    return rule in {Rule("^(.+)$", r"\1"), WHOLE_NUMBER}
 
 
 def _whole(rule: Rule) -> str:
@@ -242,7 +278,7 @@ def _underscored(header: str) -> str:
 
 def _captures(rule: Rule) -> bool:
     """Whether a rule's value holds something of what was matched."""
-    return "\\1" in rule.value
+    return "\\" in rule.value
 
 
 def _of_nothing(step: Step) -> str | None:

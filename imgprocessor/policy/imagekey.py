@@ -10,12 +10,13 @@ from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
-from imgprocessor.request.parameters import decoded_name
+from imgprocessor.request.names import decode, spell
 
 FIELDS = (
     "name",
     "box",
     "fit",
+    "operations",
     "density",
     "bandwidth",
     "screen",
@@ -24,7 +25,7 @@ FIELDS = (
     "digest",
 )
 """What a key is made of, in order, joined by `_`. No field but the name may hold a `_`, so the
-last eight can always be told apart.
+last nine can always be told apart.
 """
 
 EVERY_TAG = "imgprocessor"
@@ -34,15 +35,16 @@ NONE = "-"
 """What stands for a field that cannot matter."""
 
 
-def imagekey(spelled_name: str, plan: Plan) -> str:
-    """Return the canonical name of the answer that a plan describes, for an original whose name is
-    spelled so in the URL.
+def imagekey(name: str, plan: Plan) -> str:
+    """Return the canonical name of the answer that a plan describes, for an original of this name,
+    which is decoded: however it was spelled, it has one key.
     """
     return "_".join(
         (
-            spelled_name,
+            spell(name),
             NONE if plan.box is None else str(plan.box),
             NONE if plan.fit is None else plan.fit.value,
+            NONE,
             NONE if plan.density is None else f"{plan.density}x",
             plan.bandwidth,
             NONE if plan.screen is None else plan.screen,
@@ -68,7 +70,7 @@ def name_in(key: str) -> str:
     if len(rest) < len(FIELDS) - 1:
         wrong = f"must be {len(FIELDS)} fields joined by _, as the header imagekey has it"
         raise BadQuery([f"imagekey: {wrong}"])
-    return decoded_name(spelled)
+    return decode(spelled)
 
 
 def etag(key: str, version: str) -> str:

@@ -1,17 +1,16 @@
-"""`[allowed]`: the ladder of sizes, qualities and budgets that a query may name.
+"""`[allowed]`: the ladder of sizes, qualities, budgets and all else that a query may name.
 
 What is not on it is refused and not rounded: `force` and `cover` promise exactly the size that was
 asked for.
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from configparser import ConfigParser
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.geometry import Box
-from imgprocessor.request.parameters import MAX_QUALITY, ImageQuery
+from imgprocessor.request.parameters import AUTHORS, Ladder, Parameter
 
 ALLOWED = "allowed"
 """The section of the policy."""
@@ -28,20 +27,23 @@ Wrong = Callable[[str, str, str], ConfigurationError]
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a request may name, each in ascending order; None leaves it free."""
+    """What a request may name."""
 
-    sizes: tuple[int, ...] | None = None
-    """CSS pixels, of width and of height."""
-    qualities: tuple[int, ...] | None = None
-    budgets: tuple[int, ...] | None = None
-    """Bytes."""
+    ladders: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Values by the section's keys, numbers in ascending order; without any, all is free."""
+
+    def of(self, row: Parameter) -> tuple[Any, ...] | None:
+        """Return the values of a parameter that may be asked for, beside its default; None where
+        all may.
+        """
+        if not self.ladders or row.ladder is None:
+            return None
+        return self.ladders.get(_key(row, row.ladder), None if row.ladder.is_free else ())
 
     def __str__(self) -> str:
-        kinds = {"sizes": self.sizes, "qualities": self.qualities, "budgets": self.budgets}
         return ", ".join(
-            f"{kind} {' '.join(_word(kind, number) for number in some)}"
-            for kind, some in kinds.items()
-            if some is not None
+            f"{key} {' '.join(_word(_KEYS[key], value) for value in values)}"
+            for key, values in self.ladders.items()
         )
 
 
@@ -53,79 +55,51 @@ def read_allowed(ini: ConfigParser, wrong: Wrong) -> Allowed:
     """
     if ALLOWED not in ini:
         return Allowed()
-    read: dict[str, tuple[int, ...]] = {}
+    ladders: dict[str, tuple[Any, ...]] = {}
     for key, text in ini[ALLOWED].items():
-        if key not in _WORDS:
-            raise wrong(ALLOWED, key, f"no such key; there are {', '.join(_WORDS)}")
-        read[key] = _numbers(key, text.split(), wrong)
-    if not read:
-        raise wrong(ALLOWED, ALLOWED, f"names nothing; there are {', '.join(_WORDS)}")
-    return Allowed(**read)
+        if key not in _KEYS:
+            raise wrong(ALLOWED, key, f"no such key; there are {', '.join(_KEYS)}")
+        ladders[key] = _values(key, text.split(), wrong)
+    if not ladders:
+        raise wrong(ALLOWED, ALLOWED, f"names nothing; there are {', '.join(_KEYS)}")
+    return Allowed({key: ladders[key] for key in _KEYS if key in ladders})
 
 
-def refused(query: ImageQuery, allowed: Allowed) -> list[str]:
-    """Return what a request names and may not, each with all that it may."""
-    return [
-        f"{parameter}={value}: the policy allows {', '.join(map(str, some))}"
-        for parameter, value, some in _named(query, allowed)
-        if some is not None and value is not None and value not in some
-    ]
+def _key(row: Parameter, ladder: Ladder) -> str:
+    return ladder.key or row.name
 
 
-def permitted_part(query: ImageQuery, allowed: Allowed) -> ImageQuery:
-    """Return a request without what it may not name."""
-    wrong = {
-        parameter
-        for parameter, value, some in _named(query, allowed)
-        if some is not None and value not in some
-    }
-    box = query.box
-    if box is not None and wrong & {"width", "height"}:
-        box = Box(
-            None if "width" in wrong else box.width, None if "height" in wrong else box.height
-        )
-    return replace(
-        query,
-        box=None if box is None or box == Box(None, None) else box,
-        quality=None if "quality" in wrong else query.quality,
-        max_bytes=None if "max_bytes" in wrong else query.max_bytes,
-    )
+_KEYS = {_key(row, row.ladder): row for row in AUTHORS if row.ladder is not None}
+"""The section's keys, each with a parameter that it is for."""
 
 
-def _named(
-    query: ImageQuery, allowed: Allowed
-) -> list[tuple[str, int | None, tuple[int, ...] | None]]:
-    """Return parameters that are held to the ladder, with what is asked and what is allowed."""
-    width, height = (None, None) if query.box is None else (query.box.width, query.box.height)
-    return [
-        ("width", width, allowed.sizes),
-        ("height", height, allowed.sizes),
-        ("quality", query.quality, allowed.qualities),
-        ("max_bytes", query.max_bytes, allowed.budgets),
-    ]
-
-
-_WORDS = {
-    "sizes": (r"[1-9][0-9]{0,4}", "a number of CSS pixels, such as 640"),
-    "qualities": (rf"[1-9][0-9]?|{MAX_QUALITY}", f"a quality from 1 to {MAX_QUALITY}"),
-    "budgets": (r"[1-9][0-9]{0,5}kB", "a budget such as 25kB"),
-}
-
-
-def _word(kind: str, number: int) -> str:
-    return f"{number // BYTES_A_KILOBYTE}kB" if kind == "budgets" else str(number)
-
-
-def _numbers(key: str, words: list[str], wrong: Wrong) -> tuple[int, ...]:
-    pattern, right = _WORDS[key]
+def _values(key: str, words: list[str], wrong: Wrong) -> tuple[Any, ...]:
+    row = _KEYS[key]
+    right = f"such as {_word(row, row.value.read(row.value.examples[-1]))}"
     if not words or len(words) > _MAX_WORDS:
-        raise wrong(ALLOWED, key, f"must have 1 to {_MAX_WORDS} words, each {right}")
-    numbers: list[int] = []
+        raise wrong(ALLOWED, key, f"must have 1 to {_MAX_WORDS} words, {right}")
+    values: list[Any] = []
     for word in words:
-        if not re.fullmatch(pattern, word):
-            raise wrong(ALLOWED, key, f"{word!r} must be {right}")
-        factor = BYTES_A_KILOBYTE if word.endswith("kB") else 1
-        numbers.append(int(word.removesuffix("kB")) * factor)
-        if numbers.count(numbers[-1]) > 1:
+        try:
+            value = row.value.read(_spelled(row, word))
+        except ValueError as error:
+            raise wrong(ALLOWED, key, f"{word!r} {error}, {right}") from error
+        if value is None or _word(row, value) != word:
+            raise wrong(ALLOWED, key, f"{word!r} must be spelled {right}")
+        if value in values:
             raise wrong(ALLOWED, key, f"{word!r}: named twice")
-    return tuple(sorted(numbers))
+        values.append(value)
+    return tuple(sorted(values) if isinstance(values[0], int) else values)
+
+
+def _spelled(row: Parameter, word: str) -> str:
+    """Return a word of the policy as it is spelled in a URL."""
+    if row.ladder is not None and row.ladder.in_kilobytes:
+        return f"{word.removesuffix('kB')}000" if word.endswith("kB") else word
+    return word
+
+
+def _word(row: Parameter, value: Any) -> str:
+    if row.ladder is not None and row.ladder.in_kilobytes:
+        return f"{value // BYTES_A_KILOBYTE}kB"
+    return row.value.write(value)

@@ -1,10 +1,10 @@
 """Negotiation: query and hints looked up in the policy's table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 from imgprocessor.formats import FORMATS, PLAINEST, Format
-from imgprocessor.policy.limits import refused
 from imgprocessor.policy.table import ANY_BANDWIDTH, DENSITIES, SIZED, Cell, Policy
 from imgprocessor.request.hints import (
     DENSITY,
@@ -18,7 +18,8 @@ from imgprocessor.request.hints import (
     Hints,
     UsedHints,
 )
-from imgprocessor.request.parameters import ImageQuery, parse_number
+from imgprocessor.request.parameters import AUTHORS, ImageQuery
+from imgprocessor.request.values import parse_number
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,21 @@ def negotiate(query: ImageQuery, hints: Hints, policy: Policy) -> Decision:
     )
 
 
-def not_offered(query: ImageQuery, policy: Policy) -> list[str]:
-    """Return what a query asks for and the policy does not have: a format that it does not offer,
-    sizes and limits that are not on its ladder.
+def permit(query: ImageQuery, policy: Policy) -> tuple[ImageQuery, list[str]]:
+    """Return the part of a query that the policy permits, and what is wrong with the rest: sizes
+    and limits that are not on its ladder, a format that it does not offer.
     """
-    problems = refused(query, policy.allowed)
-    offered = on_request(policy)
-    if query.format is not None and query.format not in offered:
-        words = ", ".join(("auto", *offered))
-        problems.append(f"format={query.format}: the policy does not offer it; there are {words}")
-    return problems
+    refused: dict[str, Any] = {}
+    problems = []
+    for row in AUTHORS:
+        value, some = getattr(query, row.name), policy.allowed.of(row)
+        if row.name == "format":
+            some = tuple(known for known in on_request(policy) if some is None or known in some)
+        if some is not None and value != row.default and value not in some:
+            words = ", ".join(map(row.value.write, some)) or f"{row.value.write(row.default)} alone"
+            problems.append(f"{row.name}={row.value.write(value)}: the policy allows {words}")
+            refused[row.name] = row.default
+    return replace(query, **refused), problems
 
 
 def uses(query: ImageQuery, policy: Policy) -> UsedHints:
@@ -85,7 +91,9 @@ def uses(query: ImageQuery, policy: Policy) -> UsedHints:
         density=sized
         and query.dpr is None
         and any(policy.cells[SIZED, name].max_density > 1 for name in possible),
-        formats=query.format not in on_request(policy) and len(policy.formats) > 1,
+        formats=query.format not in on_request(policy)
+        and query.formats is None
+        and len(policy.formats) > 1,
     )
 
 
@@ -169,7 +177,7 @@ def _find_dpr(query: ImageQuery, hints: Hints) -> tuple[Decimal, str]:
 def _find_formats(query: ImageQuery, hints: Hints, policy: Policy) -> tuple[Format, ...]:
     if query.format is not None and query.format in on_request(policy):
         return (query.format,)
-    return choose_formats(hints.formats, policy)
+    return choose_formats(query.formats or hints.formats, policy)
 
 
 def choose_formats(welcome: frozenset[Format], policy: Policy) -> tuple[Format, ...]:

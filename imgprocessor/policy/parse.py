@@ -17,7 +17,7 @@ from imgprocessor.policy.table import (
     Policy,
     Screen,
 )
-from imgprocessor.request.parameters import parse_number
+from imgprocessor.request.values import parse_number
 
 _BANDWIDTHS = "bandwidths"
 _SCREENS = "screens"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from imgprocessor.formats import FORMATS, PLAINEST, Format
-from imgprocessor.request.parameters import lower_ascii, parse_number
+from imgprocessor.request.values import lower_ascii, parse_number
 
 OLD_BANDWIDTH = "HTTP-NW-TYPE"
 OLD_SCREEN = "HTTP-SCREENSIZE"

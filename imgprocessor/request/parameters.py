@@ -1,316 +1,100 @@
-"""What was asked: the query string, checked and typed.
+"""The parameters of a request: one table, from which all else that knows them follows.
 
-Two kinds of value are told apart. What a page's author writes (name, width, height, fit, quality,
-max_bytes, format) must be right, or the answer is a 400 that says why. What scripts in visitors'
-browsers fill in (bandwidth, screen, dpr) counts as not given when it makes no sense.
+A row is a field of `ImageQuery`: its name, type, default, who writes it, and what it means.
+Reading and its messages, the form that is signed, `[allowed]`, the one spelling in caches, the
+documents, the page's form and what tests make up are worked out from the rows.
+
+Two kinds of value are told apart. What a page's author writes must be right, or the answer is a 400
+that says why. What scripts in visitors' browsers fill in counts as not given when it makes no
+sense.
 """
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from functools import partial
-from string import ascii_lowercase, ascii_uppercase
-from typing import TypeVar
-from urllib.parse import quote, unquote_to_bytes
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
-from imgprocessor.errors import BadQuery, ImageError, OriginForbidden
 from imgprocessor.formats import FORMATS, Format
 from imgprocessor.geometry import Box, Fit
-from imgprocessor.request.urls import is_allowed, is_url, read_url, spelled_url
-
-T = TypeVar("T")
-
-_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
-
-MAX_NAME_BYTES = 150
-"""So that no name makes an imagekey, a header or a file name too long."""
-
-MAX_URL_BYTES = 500
-"""The same; URLs are longer, and become no file's name."""
-
-MAX_QUALITY = 100
-
-MIN_BUDGET_BYTES = 1000
-"""Below this there is no picture to speak of: a JPEG's tables alone weigh some 600 bytes."""
-
-_MAX_QUOTED = 40
-"""So much of a wrong value is repeated in the message, which goes into a header."""
-
-PARAMETERS = (
-    "name",
-    "url",
-    "width",
-    "height",
-    "fit",
-    "bandwidth",
-    "screen",
-    "dpr",
-    "quality",
-    "max_bytes",
-    "format",
+from imgprocessor.request.names import read_name, read_spelled_url, spell
+from imgprocessor.request.number_patterns import NUMBER
+from imgprocessor.request.values import (
+    Text,
+    Value,
+    Whole,
+    Word,
+    lower_ascii,
+    parse_number,
+    write_number,
 )
-"""Every parameter there is; proofs are ignored."""
 
-PROOFS = ("signature", "expires")
+PROOFS = ("expires", "signature")
 """Parameters that prove a link: not of the picture. Where links need not be signed, they count for
 nothing.
 """
 
-OLD_SPELLINGS = {"screensize": "screen", "fsize": "fit"}
+
+@dataclass(frozen=True)
+class Ladder:
+    """How the policy's section `[allowed]` restricts a parameter."""
+
+    key: str = ""
+    """Of the section; empty where it is the parameter's name."""
+    is_free: bool = False
+    """Whether any value may be asked for where the section does not name the parameter; if not,
+    only the default may.
+    """
+    in_kilobytes: bool = False
+    """Whether the policy counts in kilobytes."""
 
 
 @dataclass(frozen=True)
-class ImageQuery:
-    """A request's query string, understood. None is what was not given."""
+class Parameter:
+    """A row of the table."""
 
     name: str
-    """Path of the original under the root, `/` between folders; or a URL: see `is_url`."""
-    spelled_name: str
-    """The name as it is spelled in the URL; printable ASCII."""
-    box: Box | None = None
-    fit: Fit = Fit.INSIDE
-    bandwidth: str | None = None
-    """Lower case, not yet looked up in the policy's table."""
-    screen: str | None = None
-    """Lower case, a row's name or CSS pixels, not yet looked up in the policy's table."""
-    dpr: Decimal | None = None
-    quality: int | None = None
-    max_bytes: int | None = None
-    format: Format | None = None
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the original is on another host."""
-        return is_url(self.name)
-
-
-@dataclass(frozen=True)
-class ParsedQuery:
-    """A query string after its one parse."""
-
-    query: ImageQuery
-    """Everything that could be read."""
-    problems: tuple[str, ...]
-    """What is wrong, and what would be right; empty where all is well."""
-    proofs: tuple[tuple[str, str], ...] = ()
-    """What proves the link, in order, as it is spelled."""
-
-    def require(self) -> ImageQuery:
-        """Return the query, where nothing is wrong with it.
-
-        Raises:
-            BadQuery: naming every parameter that is wrong, and what would be right.
-        """
-        if self.problems:
-            raise BadQuery(list(self.problems))
-        return self.query
-
-
-def parse_query(query_string: str, max_side: int) -> ImageQuery:
-    """Parse a query string in which nothing may be wrong.
-
-    Raises:
-        BadQuery: as `ParsedQuery.require` does.
+    value: Value
+    default: Any
+    """What counts where the parameter is not given."""
+    help: str
+    """One sentence, in Markdown."""
+    old: Mapping[str, Mapping[str, str] | None]
+    """Old spellings of the name, each with old values and what they stand for, any other being as
+    if it were not given; None where values stay as they are.
     """
-    return parse(query_string, max_side).require()
-
-
-def parse(query_string: str, max_side: int) -> ParsedQuery:
-    """Parse a query string as it came (still percent-encoded). Never fails."""
-    values, problems, proofs = _split(query_string)
-    query = _read(values, problems, max_side)
-    return ParsedQuery(query, tuple(dict.fromkeys(problems)), tuple(proofs))
-
-
-def parse_number(text: str) -> Decimal | None:
-    """Read a hint such as `360`, `0.7` or `2.625`; anything else, and 0 digits, is None.
-
-    The grammar is small on purpose, so that caches in front can read hints the same way.
+    is_signed: bool
+    """Whether the page's author writes it, and a signature is for it. Otherwise a script in the
+    visitor's browser does: it is free, because the policy brings it down to few classes.
     """
-    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text):
+    ladder: Ladder | None
+    """None where it does not shape the picture, or is free."""
+
+    @cached_property
+    def written_default(self) -> str | None:
+        """How the default is written; None where nothing stands for it."""
+        with contextlib.suppress(ValueError):
+            written = self.value.write(self.default)
+            return written if self.value.read(written) == self.default else None
         return None
-    return Decimal(text)
 
 
-def lower_ascii(text: str) -> str:
-    """Lower the case as every cache in front would: of ASCII alone. Unicode knows other letters
-    whose small form is ASCII, such as the Kelvin sign's; classes have none of those.
-    """
-    return text.translate(_LOWER)
+_Old = Mapping[str, Mapping[str, str] | None]
+_NONE: _Old = MappingProxyType({})
 
 
-def spell(name: str) -> str:
-    """Spell a file's name for a URL."""
-    return quote(name, safe="/")
+def _author(
+    default: Any, value: Value, help_text: str, ladder: Ladder | None = Ladder(), old: _Old = _NONE
+) -> Any:
+    row = (value, default, help_text, old, True, ladder)
+    return field(default=default, metadata={"row": row})
 
 
-def decoded_name(spelled: str) -> str:
-    """Return the name of a file, or the URL, that is spelled so in a URL.
-
-    Raises:
-        BadQuery: no original may be called so.
-    """
-    try:
-        return _read_url(spelled) if _is_spelled_url(spelled) else _read_name(spelled)
-    except _Wrong as error:
-        raise BadQuery([f"name={_printable(spelled)[:_MAX_QUOTED]}: {error}"]) from error
-
-
-def require_name(name: str) -> None:
-    """Check a file's name, or a URL, that is decoded already.
-
-    Raises:
-        BadQuery: no original may be called so.
-    """
-    try:
-        name.encode()
-        if is_url(name):
-            _checked_url(name)
-        else:
-            _checked(name)
-    except UnicodeEncodeError as error:
-        raise BadQuery(["name: must be UTF-8"]) from error
-    except _Wrong as error:
-        raise BadQuery([f"name={spell(name)[:_MAX_QUOTED]}: {error}"]) from error
-
-
-def forbidden(query: ImageQuery, hosts: Sequence[str]) -> Callable[[], ImageError] | None:
-    """Return what makes the error where an original is on a host that is not among these; None
-    where it may be fetched, or is no remote original.
-    """
-    if not query.is_remote:
-        return None
-    if not hosts:
-        wrong = "url: this server takes no originals from elsewhere ([remote] hosts)"
-        return partial(BadQuery, [wrong])
-    host = read_url(query.name).host
-    if is_allowed(host, hosts):
-        return None
-    return partial(OriginForbidden, f"{host} is not among [remote] hosts")
-
-
-class _Wrong(ValueError):
-    """One parameter's value is wrong; the message says what would be right."""
-
-
-def _read(values: dict[str, str], problems: list[str], max_side: int) -> ImageQuery:
-    """Read parameters by their names; what is wrong is added to the problems."""
-
-    def read(parameter: str, reader: Callable[[str], T], default: T) -> T:
-        spelled = values.get(parameter, "")
-        if spelled == "":
-            return default
-        try:
-            return reader(spelled)
-        except _Wrong as error:
-            problems.append(f"{parameter}={_printable(spelled)[:_MAX_QUOTED]}: {error}")
-            return default
-
-    def read_side(spelled: str) -> int | None:
-        return _read_side(spelled, max_side)
-
-    if values.get("name") and values.get("url"):
-        problems.append("url: given beside name; one of them says which picture")
-    elif not values.get("name") and not values.get("url"):
-        problems.append("name: must be given, such as name=nasa.jpeg")
-    width = read("width", read_side, None)
-    height = read("height", read_side, None)
-    return ImageQuery(
-        name=read("name", _read_name, "") or read("url", _read_url, ""),
-        spelled_name=_printable(values.get("name") or values.get("url", "")),
-        box=None if width is None and height is None else Box(width, height),
-        fit=read("fit", _read_fit, Fit.INSIDE),
-        bandwidth=read("bandwidth", _read_class, None),
-        screen=read("screen", _read_class, None),
-        dpr=read("dpr", _read_dpr, None),
-        quality=read("quality", _read_quality, None),
-        max_bytes=read("max_bytes", _read_max_bytes, None),
-        format=read("format", _read_format, None),
-    )
-
-
-def _split(query_string: str) -> tuple[dict[str, str], list[str], list[tuple[str, str]]]:
-    """Return parameters as they are spelled, what was given twice, and what proves the link."""
-    values: dict[str, str] = {}
-    problems: list[str] = []
-    proofs: list[tuple[str, str]] = []
-    for part in query_string.split("&"):
-        word, _, value = part.partition("=")
-        parameter = OLD_SPELLINGS.get(word, word)
-        if parameter not in PARAMETERS:
-            # One more than there are names tells that one was given twice.
-            if word in PROOFS and len(proofs) <= len(PROOFS):
-                proofs.append((word, value))
-            continue
-        if word == "fsize":
-            # The ancestor's: exactly 1 forces, anything else is as if not given.
-            value = Fit.FORCE.value if value == "1" else ""
-        if parameter in values:
-            old = "" if word == parameter else f" ({word} is its old spelling)"
-            problems.append(f"{parameter}: given twice{old}")
-        values[parameter] = value
-    return values, problems, proofs
-
-
-def _read_name(spelled: str) -> str:
-    octets = unquote_to_bytes(spelled.replace("+", " ").encode("latin-1"))
-    if len(_printable(spelled)) > MAX_NAME_BYTES:  # what goes into keys and headers
-        raise _Wrong(f"must be at most {MAX_NAME_BYTES} bytes long, as spelled in the URL")
-    try:
-        return _checked(octets.decode())
-    except UnicodeDecodeError as error:
-        raise _Wrong("must be UTF-8") from error
-
-
-def _is_spelled_url(spelled: str) -> bool:
-    return re.fullmatch(spelled_url(), spelled) is not None
-
-
-def _read_url(spelled: str) -> str:
-    if len(_printable(spelled)) > MAX_URL_BYTES:
-        raise _Wrong(f"must be at most {MAX_URL_BYTES} bytes long, as spelled in the URL")
-    octets = unquote_to_bytes(spelled.replace("+", " ").encode("latin-1"))
-    try:
-        url = _checked_url(octets.decode())
-    except UnicodeDecodeError as error:
-        raise _Wrong("must be UTF-8") from error
-    if not _is_spelled_url(spelled):
-        raise _Wrong(
-            "must be escaped as encodeURIComponent does, and its scheme, host and port not at all"
-            " but for : and /"
-        )
-    return url
-
-
-def _checked_url(url: str) -> str:
-    try:
-        read_url(url)
-    except ValueError as error:
-        raise _Wrong(str(error)) from error
-    return url
-
-
-def _checked(name: str) -> str:
-    if re.search(r"[\x00-\x1f\x7f\\]", name):
-        raise _Wrong("must have no control characters and no backslashes")
-    if any(segment in {"", ".", ".."} for segment in name.split("/")):
-        raise _Wrong("must be a path under the folder of originals, without empty parts, . or ..")
-    return name
-
-
-def _read_side(spelled: str, max_side: int) -> int | None:
-    """Read width or height in CSS pixels; 0 means not given."""
-    if not re.fullmatch(r"[0-9]{1,9}", spelled) or int(spelled) > max_side:
-        raise _Wrong(f"must be a whole number from 1 to {max_side}")
-    return int(spelled) or None
-
-
-def _read_fit(spelled: str) -> Fit:
-    try:
-        return Fit(spelled)
-    except ValueError as error:
-        raise _Wrong(f"must be {_either(tuple(Fit))}") from error
+def _script(value: Value, help_text: str, old: _Old = _NONE) -> Any:
+    return field(default=None, metadata={"row": (value, None, help_text, old, False, None)})
 
 
 def _read_class(spelled: str) -> str:
@@ -326,31 +110,117 @@ def _read_dpr(spelled: str) -> Decimal | None:
     return parse_number(whole + point + decimals[:3]) or None
 
 
-def _read_quality(spelled: str) -> int | None:
-    if not re.fullmatch(r"[0-9]{1,3}", spelled) or int(spelled) > MAX_QUALITY:
-        raise _Wrong(f"must be a whole number from 1 to {MAX_QUALITY}")
-    return int(spelled) or None
+def _read_formats(spelled: str) -> frozenset[Format] | None:
+    words = re.split(r"[+ ]|%2[bB]|%20", spelled)
+    return frozenset(known for known in FORMATS if known in words) or None
 
 
-def _read_max_bytes(spelled: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,12}", spelled) or int(spelled) < MIN_BUDGET_BYTES:
-        raise _Wrong(f"must be a whole number of bytes, at least {MIN_BUDGET_BYTES}")
-    return int(spelled)
+def _write_formats(formats: frozenset[Format]) -> str:
+    return "+".join(known for known in FORMATS if known in formats)
 
 
-def _read_format(spelled: str) -> Format | None:
-    if spelled == "auto":
-        return None
-    for known in FORMATS:
-        if spelled == known:
-            return known
-    raise _Wrong(f"must be {_either(('auto', *FORMATS))}")
+_SIDE = Whole(1, None, digits=9, examples=("1", "320", "640"))
+_SIZES = Ladder("sizes", is_free=True)
 
 
-def _either(words: tuple[str, ...]) -> str:
-    return " or ".join((", ".join(words[:-1]), words[-1]))
+@dataclass(frozen=True)
+class ImageQuery:
+    """A request's query string, understood. None is what was not given."""
+
+    name: str = _author(
+        "",
+        Text(read_name, spell, ("nasa.jpeg", "a/b.png", "a_b_c", "x%20y.jpg", "%C3%A9.jpg")),
+        "path of the original under the folder of originals, 150 bytes at most; either `name` or"
+        " `url` must be given",
+        None,
+    )
+    url: str = _author(
+        "",
+        Text(read_spelled_url, spell, ("https%3A//images.example.org/a.jpg",)),
+        "an original from another host, in place of `name`: see"
+        " [remote originals](originals.md#remote-originals); 500 bytes at most",
+        None,
+    )
+    width: int | None = _author(
+        None,
+        _SIDE,
+        "CSS pixels, 1 to 4096; without `height`, the height follows from the picture; 0 counts as"
+        " not given",
+        _SIZES,
+    )
+    height: int | None = _author(None, _SIDE, "the same for the height", _SIZES)
+    fit: Fit = _author(
+        Fit.INSIDE,
+        Word({fit.value: fit for fit in Fit}),
+        "`inside` (default): the whole picture, never enlarged; `force`: exactly that size,"
+        " distorted if need be; `cover`: exactly that size, the centre of the picture",
+        Ladder(is_free=True),
+        {"fsize": {"1": Fit.FORCE.value}},
+    )
+    quality: int | None = _author(
+        None,
+        Whole(1, 100, digits=3, examples=("1", "40", "60", "77", "100")),
+        "1 to 100; can lower the policy's quality, never raise it; 0 counts as not given",
+        Ladder("qualities", is_free=True),
+    )
+    max_bytes: int | None = _author(
+        None,
+        # Below it there is no picture to speak of: a JPEG's tables alone weigh some 600 bytes.
+        Whole(
+            1000,
+            10**12 - 1,
+            digits=12,
+            unit="bytes",
+            zero_is_none=False,
+            examples=("1000", "24999", "25000", "1000000"),
+        ),
+        "the answer weighs no more; at least 1000; can lower the policy's budget, never raise it",
+        Ladder("budgets", is_free=True, in_kilobytes=True),
+    )
+    format: Format | None = _author(
+        None,
+        Word({"auto": None, **{known: known for known in FORMATS}}),
+        "`auto` (default), or a format that the policy offers, or `png`",
+        Ladder(is_free=True),
+    )
+    bandwidth: str | None = _script(
+        Text(_read_class, str, ("2g", "4g", "*")),
+        "a class of the policy, such as `2g`; `*` is the default class",
+    )
+    screen: str | None = _script(
+        Text(_read_class, str, ("phone", "360", "1024.5")),
+        "CSS pixels across, or a row of the policy, such as `phone`; counts when no width or height"
+        " is given",
+        {"screensize": None},
+    )
+    dpr: Decimal | None = _script(
+        Text(_read_dpr, write_number, ("1", "1.5", "2.625"), NUMBER),
+        "device pixels per CSS pixel; rounded up to 1, 1.5, 2 or 3, and capped by the policy;"
+        " counts when a width or height is given",
+    )
+    formats: frozenset[Format] | None = _script(
+        Text(_read_formats, _write_formats, ("jpeg", "webp+jpeg", "avif+webp+jpeg")),
+        "the formats that the browser shows, such as `avif+webp+jpeg`, in place of the header"
+        " `Accept`",
+    )
+
+    @property
+    def original(self) -> str:
+        """What the original is called: a file's name, or a URL."""
+        return self.name or self.url
+
+    @property
+    def box(self) -> Box | None:
+        """The size asked for, in CSS pixels."""
+        return None if self.width is self.height is None else Box(self.width, self.height)
 
 
-def _printable(spelled: str) -> str:
-    """Percent-encode what may not stand in a header; what is printable ASCII stays as it is."""
-    return quote(spelled.encode("latin-1", "replace"), safe="!#$%&'()*+,-./:;<=>?@[]^_`{|}~")
+PARAMETERS: Mapping[str, Parameter] = {
+    known.name: Parameter(known.name, *known.metadata["row"]) for known in fields(ImageQuery)
+}
+"""The rows by name, in the order in which a link is spelled."""
+
+AUTHORS = tuple(row for row in PARAMETERS.values() if row.is_signed)
+"""What a page's author writes, and what is signed."""
+
+OLD_NAMES: Mapping[str, Parameter] = {old: row for row in PARAMETERS.values() for old in row.old}

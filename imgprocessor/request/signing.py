@@ -1,8 +1,4 @@
-"""Signed links: what is signed, how, and whether a signature is right.
-
-Signed is what a page's author writes. What scripts in visitors' browsers fill in stays free: the
-policy brings it down to few classes.
-"""
+"""Signed links: what is signed, how, and whether a signature is right."""
 
 import hmac
 import re
@@ -10,17 +6,10 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 
 from imgprocessor.errors import BadSignature
-from imgprocessor.geometry import Fit
-from imgprocessor.request.parameters import PROOFS, ImageQuery, ParsedQuery, parse_query, spell
-from imgprocessor.request.urls import is_url
+from imgprocessor.request.parameters import AUTHORS, PROOFS, ImageQuery
+from imgprocessor.request.query import ParsedQuery, parse_query
 
-SIGNED = ("name", "url", "width", "height", "fit", "quality", "max_bytes", "format")
-"""The parameters that an author writes."""
-
-FREE = ("bandwidth", "screen", "dpr")
-"""The parameters that scripts fill in."""
-
-SIGNATURE, EXPIRES = PROOFS
+EXPIRES, SIGNATURE = PROOFS
 
 SIGNATURE_PATTERN = "[A-Za-z0-9_-]{43}"
 """Base64url without padding (RFC 4648, 5) of 256 bits."""
@@ -100,31 +89,11 @@ def canonical(query: ImageQuery, expires: int | None = None) -> str:
     new spellings for old ones, nothing that is at its default; by parameter, in the order of their
     names.
     """
-    width, height = (None, None) if query.box is None else (query.box.width, query.box.height)
-    understood = {
-        "url" if is_url(query.name) else "name": spell(query.name),
-        "width": width,
-        "height": height,
-        "fit": None if query.fit is Fit.INSIDE else query.fit.value,
-        "quality": query.quality,
-        "max_bytes": query.max_bytes,
-        "format": query.format,
-        EXPIRES: expires,
-    }
-    return "&".join(
-        f"{name}={value}" for name, value in sorted(understood.items()) if value is not None
-    )
-
-
-def proof(parsed: ParsedQuery) -> str:
-    """Return what a cache must have in its keys, beside the imagekey, so that a request without
-    the right signature misses.
-
-    Raises:
-        BadSignature: there is no signature, or it is not spelled as one.
-    """
-    signature, expires = _read_proof(parsed)
-    return f"{signature}.{'' if expires is None else expires}"
+    rows = ((row, getattr(query, row.name)) for row in AUTHORS)
+    said = {row.name: row.value.write(value) for row, value in rows if value != row.default}
+    if expires is not None:
+        said[EXPIRES] = str(expires)
+    return "&".join(f"{name}={value}" for name, value in sorted(said.items()))
 
 
 def _signature(signed: str, key: str) -> str:

@@ -15,15 +15,15 @@ from imgprocessor.images.pipeline import SHAPED_BY, Rendition
 from imgprocessor.originals.folder import Original, Originals
 from imgprocessor.originals.remote import Remote
 from imgprocessor.policy.imagekey import etag, imagekey, name_in, tags
-from imgprocessor.policy.limits import permitted_part
-from imgprocessor.policy.negotiation import Decision, negotiate, not_offered, uses
+from imgprocessor.policy.negotiation import Decision, negotiate, permit, uses
 from imgprocessor.policy.plan import Plan, make_plan
 from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.job import Job, Renderer
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.request.hints import HINT_HEADERS, Hints, read_hints, vary
-from imgprocessor.request.parameters import ImageQuery, ParsedQuery, forbidden, parse
+from imgprocessor.request.parameters import ImageQuery
+from imgprocessor.request.query import ParsedQuery, forbidden, parse
 from imgprocessor.request.urls import is_url
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
@@ -69,6 +69,8 @@ class Understood:
     """A request after its one parse."""
 
     parsed: ParsedQuery
+    permitted: ImageQuery
+    """The part of the query that the policy permits."""
     hints: Hints
     outcome: Planned | Refusal
 
@@ -156,8 +158,8 @@ class Delivery:
         timings, began, query = Timings(), self.generation(), request.parsed.query
         with timings.timed("find"):
             planned = request.require()
-            originals = self._home(is_remote=query.is_remote)
-            original = originals.find(query.name)
+            originals = self._home(is_remote=bool(query.url))
+            original = originals.find(query.original)
         return Found(planned, originals, original, timings, began)
 
     def _home(self, *, is_remote: bool) -> Originals:
@@ -184,26 +186,20 @@ class Delivery:
         parsed = parse(query_string, self._pixels.max_output_side_pixels)
         pairs = zip(HINT_HEADERS, headers, strict=True)
         hints = read_hints({name: header for name, header in pairs if header})
-        outcome = self._refusal(parsed) or self.plan(parsed.query, hints)
-        return Understood(parsed, hints, outcome)
-
-    def _refusal(self, parsed: ParsedQuery) -> Refusal | None:
-        """Return what makes the error that refuses a query, before any original is looked up."""
-        problems = parsed.problems or tuple(not_offered(parsed.query, self._policy))
-        if problems:
-            return partial(BadQuery, list(problems))
-        return forbidden(parsed.query, self._hosts)
+        permitted, refused = permit(parsed.query, self._policy)
+        outcome: Planned | Refusal
+        if parsed.problems or refused:
+            outcome = partial(BadQuery, list(parsed.problems or refused))
+        else:
+            outcome = forbidden(permitted, self._hosts) or self.plan(permitted, hints)
+        return Understood(parsed, permitted, hints, outcome)
 
     def plan(self, query: ImageQuery, hints: Hints) -> Planned:
         """Decide what this client gets, and what it is called."""
         decision = negotiate(query, hints, self._policy)
         plan = make_plan(query, decision, self._pixels, SHAPED_BY)
-        key = imagekey(query.spelled_name, plan)
-        return Planned(decision, plan, key, self.vary(query), tags(query.name, key))
-
-    def permitted_part(self, query: ImageQuery) -> ImageQuery:
-        """Return a query without the sizes and limits that the policy's ladder does not have."""
-        return permitted_part(query, self._policy.allowed)
+        key = imagekey(query.original, plan)
+        return Planned(decision, plan, key, self.vary(query), tags(query.original, key))
 
     def vary(self, query: ImageQuery) -> str:
         """Return the `Vary` of a URL's answers."""

@@ -7,12 +7,11 @@ from pathlib import Path
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import PLAINEST
-from imgprocessor.geometry import Box
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.folder import Originals
 from imgprocessor.policy.imagekey import EVERY_TAG, original_tag
 from imgprocessor.request.hints import Hints
-from imgprocessor.request.parameters import ImageQuery, spell
+from imgprocessor.request.parameters import AUTHORS, ImageQuery
 from imgprocessor.service.delivery import Delivery, Found, Planned, Understood
 from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
@@ -57,8 +56,7 @@ class Placeholder:
 
     def prepare(self, *, may_wait: bool = True) -> StandIn:
         """Render the plain one before it is needed."""
-        asked = ImageQuery("", "", box=Box(_PLAIN_WIDTH, None))
-        planned = self._planned(asked, Hints(), may_choose=True)
+        planned = self._planned(ImageQuery(width=_PLAIN_WIDTH), Hints(), may_choose=True)
         stand_in, version = self._rendered(planned, may_wait=may_wait)
         if stand_in.rendition is not None:
             self._plain, self._plain_version = stand_in, version
@@ -75,7 +73,7 @@ class Placeholder:
         that the policy does not allow. Of a request that makes no sense, what does make sense
         counts. Never raises for a placeholder that is missing or broken.
         """
-        planned = self._planned(request.parsed.query, request.hints, may_choose=may_choose)
+        planned = self._planned(request.permitted, request.hints, may_choose=may_choose)
         if not with_pixels:
             return StandIn(planned, None, "")
         try:
@@ -95,13 +93,12 @@ class Placeholder:
         return replace(plain, planned=replace(plain.planned, vary=planned.vary, tags=planned.tags))
 
     def _planned(self, asked: ImageQuery, hints: Hints, *, may_choose: bool) -> Planned:
-        asked = self._delivery.permitted_part(asked)
         if not may_choose:
             asked = _visitors_part(asked)
         query = replace(
             asked,
             name=self._file.name,
-            spelled_name=spell(self._file.name),
+            url="",
             # The format that costs least to make: failures come in floods.
             format=PLAINEST,
         )
@@ -109,7 +106,7 @@ class Placeholder:
             self._delivery.plan(query, hints),
             # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
             vary=self._delivery.vary(asked),
-            tags=f"{original_tag(asked.name)} {EVERY_TAG}",
+            tags=f"{original_tag(asked.original)} {EVERY_TAG}",
         )
 
     def _rendered(self, planned: Planned, *, may_wait: bool = True) -> tuple[StandIn, str]:
@@ -132,10 +129,5 @@ class Placeholder:
 
 def _visitors_part(query: ImageQuery) -> ImageQuery:
     """Return a query without what a page's author writes, but for the name."""
-    return ImageQuery(
-        query.name,
-        query.spelled_name,
-        bandwidth=query.bandwidth,
-        screen=query.screen,
-        dpr=query.dpr,
-    )
+    authors = {row.name: row.default for row in AUTHORS}
+    return replace(query, **authors | {"name": query.name, "url": query.url})

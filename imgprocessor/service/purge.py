@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from imgprocessor.config.settings import PurgeSettings
 from imgprocessor.errors import BadQuery, NotFound
 from imgprocessor.policy.imagekey import EVERY_TAG, key_tag, name_in, original_tag
-from imgprocessor.request.parameters import require_name
+from imgprocessor.request.names import require_name
 from imgprocessor.service.delivery import Delivery
 from imgprocessor.storage.proxy_files import remove_tagged
 

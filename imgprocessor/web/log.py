@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.policy.negotiation import Decision
 from imgprocessor.reporting import complain
 from imgprocessor.service.delivery import Answer, Planned
 
@@ -74,16 +75,16 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def planned_entry(planned: Planned) -> Entry:
-    """Say what was decided and why."""
+def planned_entry(planned: Planned, reasons: Decision) -> Entry:
+    """Say what was decided, and by which hints or parameters."""
     decision = planned.decision
     return {
         "bandwidth": decision.bandwidth,
-        "bandwidth_from": decision.bandwidth_from,
+        "bandwidth_from": reasons.bandwidth_from,
         "screen": decision.screen,
-        "screen_from": decision.screen_from,
-        "dpr": str(decision.dpr),
-        "dpr_from": decision.dpr_from,
+        "screen_from": reasons.screen_from,
+        "dpr": str(reasons.dpr),
+        "dpr_from": reasons.dpr_from,
         "cell": str(decision.cell),
         "budget_bytes": planned.plan.budget_bytes,
     }

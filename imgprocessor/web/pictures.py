@@ -1,6 +1,5 @@
 """Pictures over HTTP: requests in, answers out, one log line each. Knows nothing of pixels."""
 
-import contextlib
 import os
 import time
 from http import HTTPStatus
@@ -22,13 +21,13 @@ from imgprocessor.errors import (
     Overloaded,
 )
 from imgprocessor.reporting import report_unexpected
-from imgprocessor.request.signing import Signing, proof
-from imgprocessor.service.delivery import Answer, Delivery, Found, Understood
+from imgprocessor.request.signing import Signing
+from imgprocessor.service.delivery import Answer, Delivery, Found, Planned, Understood
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.purge import PURGE_PATH
 from imgprocessor.web.caching import is_current, until
-from imgprocessor.web.incoming import claims, incoming, is_rewritten, queue_seconds
-from imgprocessor.web.log import RequestLog, answer_entry, planned_entry, utc_now
+from imgprocessor.web.incoming import asked_of_cache, incoming, queue_seconds
+from imgprocessor.web.log import Entry, RequestLog, answer_entry, planned_entry, utc_now
 from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.operator import UNLOGGED
 from imgprocessor.web.responses import IMAGEKEY, SECURE, failure, not_modified, picture
@@ -148,7 +147,7 @@ class _Pictures:
                 may_choose=self._link().wrong is None,
             )
         detail = "; ".join(text for text in (str(known), stand_in.trouble) if text)
-        g.entry.update(planned_entry(stand_in.planned))
+        g.entry.update(self._entry(stand_in.planned))
         g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
         response = failure(known, stand_in, self._left(), as_json=as_json)
         if isinstance(known, MethodNotAllowed):
@@ -156,24 +155,14 @@ class _Pictures:
         return response
 
     def restrain_caches(self, response: Response) -> None:
-        """Have nothing kept that is only right for this client, nor anything by a cache that takes
-        a request for another than it is.
-        """
+        """Have nothing kept that is only right for this client."""
         if response.location is not None or request.endpoint in UNLOGGED:
             # A redirect repeats the Host that the client named; and a client who may see the counts
             # must not be told what was told to one who may not.
             response.headers["Cache-Control"] = "no-store"
-        if is_rewritten(request.environ):
-            del response.headers["Vary"]  # which is said by Apache, behind its cache
-        claimed = claims(request.environ, signed=self._signing is not None)
-        own = self._kept_by() if claimed else None
-        for claim in claimed:
-            if claim != own:
-                g.entry["claimed"] = claim[:_MAX_DETAIL_CHARACTERS]
-                response.headers["Cache-Control"] = "no-store"
 
     def _answered(self, asked: Understood, found: Found) -> Response:
-        g.entry.update(planned_entry(found.planned))
+        g.entry.update(self._entry(found.planned))
         if is_current(request, found):
             return not_modified(found, self._left())
         head = request.method == "HEAD"
@@ -224,14 +213,12 @@ class _Pictures:
             return self._freshness
         return until(self._freshness, max(0, int(expires - time.time())))
 
-    def _kept_by(self) -> str | None:
-        """Return what a cache must keep this answer by; None where it has no key."""
-        understood = self._understood()
-        with contextlib.suppress(ImageError):
-            # A cache that keeps answers by imagekey alone would send them without a signature.
-            proven = "" if self._signing is None else f"&{proof(understood.parsed)}"
-            return f"{understood.require().imagekey}{proven}"
-        return None
+    def _entry(self, planned: Planned) -> Entry:
+        """Say what was decided and why: behind a cache, why it spelled the request so."""
+        asked = asked_of_cache(request.environ)
+        outcome = None if asked is None else self._delivery.understand(asked).outcome
+        reasons = outcome.decision if isinstance(outcome, Planned) else planned.decision
+        return planned_entry(planned, reasons)
 
 
 def _secure(response: Response) -> None:

@@ -166,7 +166,7 @@ def test_explain_tells_each_step(conf: Path, capsys: pytest.CaptureFixture[str])
     assert told["formats"].strip() == "avif, or a plainer one where that weighs less: jpeg"
     assert told["quality"].strip() == "at most 40, as the query asks"
     assert told["budget"].strip().startswith("2000 bytes, from the cell; quality goes to 40")
-    assert re.match(r" +one\.jpg_-_-_-_2g_phone_avif\+jpeg_q40_", told["imagekey"])
+    assert re.match(r" +one\.jpg_-_-_-_-_2g_phone_avif\+jpeg_q40_", told["imagekey"])
     assert told["original"].strip().startswith(f"{conf.parent}/pictures/one.jpg, ")
     assert re.search(r"image/\w+, \d+x\d+, quality 40, \d+ bytes, encoded", told["answer"])
     assert "decode" in told["time"]

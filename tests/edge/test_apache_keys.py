@@ -1,4 +1,4 @@
-"""Apache's cache with the keys that `edge apache` has it form, before the application."""
+"""Apache's cache with the one spelling that `edge apache` has it form, before the application."""
 
 import json
 import time
@@ -13,6 +13,8 @@ from caches import connection
 from generated import made_up
 from servers import Answer, Server, serving
 
+from imgprocessor.app import make_web
+from imgprocessor.config.settings import Settings
 from imgprocessor.policy.imagekey import EVERY_TAG, key_tag, original_tag
 from imgprocessor.policy.table import Policy
 from imgprocessor.storage.proxy_files import remove_tagged
@@ -89,18 +91,36 @@ def test_what_makes_no_sense_is_never_kept(apache: Server) -> None:
         assert (answer.status, hits(answer)) == (400, False)
 
 
-def test_keys_agree_whatever_is_asked(apache: Server, policy: Policy) -> None:
-    """Where they do not, the application says so in its log."""
-    statuses = set()
+def test_the_same_is_answered_whatever_is_asked(
+    apache: Server, settings: Settings, policy: Policy
+) -> None:
+    """By way of the one spelling, and of the application alone."""
+    images.save(
+        settings.originals.root / "nasa.jpeg", images.texture((900, 600)), "JPEG", quality=92
+    )
+    alone, statuses = make_web(settings).test_client(), set()
     with connection(apache.port) as client:
         for query_string, headers in made_up(policy, 4096, 150, seed=7):
             small = query_string.replace("name=a/b/c.png", "name=nasa.jpeg")
-            status, _, _ = client.ask(f"/images/?{small}", list(headers.items()))
+            url = f"/images/?{small}"
+            status, found, _ = client.ask(url, list(headers.items()))
             statuses.add(status)
+            if status == 200:
+                wanted = alone.head(url, headers=headers)
+                assert found["imagekey"] == wanted.headers["imagekey"], (small, headers)
+                told = ", ".join(part.strip() for part in found.get("vary", "").split(",") if part)
+                assert told == wanted.headers.get("Vary", ""), (small, headers)
 
     assert statuses >= {200, 400, 404}
     assert statuses <= {200, 400, 404, 503}
-    assert [line for line in logged(apache) if "claimed" in line and line["status"] < 400] == []
+
+
+def test_the_log_says_why(apache: Server) -> None:
+    apache.ask(f"{NASA}&width=306", {"ECT": "3g", "Sec-CH-DPR": "2"})
+    line = next(line for line in logged(apache) if "_306x_" in (line["imagekey"] or ""))
+
+    assert (line["bandwidth"], line["bandwidth_from"]) == ("3g", "ECT")
+    assert (line["dpr"], line["dpr_from"]) == ("2", "Sec-CH-DPR")
 
 
 def _cache_folder(server: Server) -> Path:

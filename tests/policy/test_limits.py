@@ -13,14 +13,17 @@ from imgprocessor.app import make_web
 from imgprocessor.config.settings import PolicySettings, Settings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import answers_digest, load_policy
-from imgprocessor.policy.limits import Allowed, permitted_part, refused
+from imgprocessor.policy import negotiation
+from imgprocessor.policy.limits import Allowed
+from imgprocessor.policy.negotiation import permit
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
-from imgprocessor.request.parameters import parse_query
+from imgprocessor.request.parameters import PARAMETERS, Ladder
+from imgprocessor.request.query import parse_query
 
 SHIPPED = (ROOT / "conf" / "policy.ini").read_text()
 LADDER = "[allowed]\nsizes = 640 160 320\nqualities = 40 60\nbudgets = 20kB 50kB\n"
-ALLOWED = Allowed((160, 320, 640), (40, 60), (20_000, 50_000))
+ALLOWED = {"sizes": (160, 320, 640), "qualities": (40, 60), "budgets": (20_000, 50_000)}
 
 
 def parsed(section: str) -> Policy:
@@ -29,24 +32,38 @@ def parsed(section: str) -> Policy:
 
 
 def test_the_section_is_read() -> None:
-    assert parsed(LADDER).allowed == ALLOWED
+    assert parsed(LADDER).allowed == Allowed(ALLOWED)
     assert parsed("").allowed == Allowed()
-    assert parsed("[allowed]\nsizes = 160").allowed == Allowed(sizes=(160,))
+    assert parsed("[allowed]\nsizes = 160").allowed == Allowed({"sizes": (160,)})
 
 
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("[allowed]\n", "[allowed] allowed: names nothing; there are sizes, qualities, budgets"),
-        ("[allowed]\nwidths = 160", "[allowed] widths: no such key; there are sizes, qualities"),
-        ("[allowed]\nsizes =", "[allowed] sizes: must have 1 to 50 words, each a number of CSS"),
+        (
+            "[allowed]\n",
+            "[allowed] allowed: names nothing; there are sizes, fit, qualities, budgets",
+        ),
+        (
+            "[allowed]\nwidths = 160",
+            "[allowed] widths: no such key; there are sizes, fit, qualities",
+        ),
+        ("[allowed]\nsizes =", "[allowed] sizes: must have 1 to 50 words, such as 640"),
         ("[allowed]\nsizes = 160 160", "[allowed] sizes: '160': named twice"),
-        ("[allowed]\nsizes = 160px", "[allowed] sizes: '160px' must be a number of CSS pixels"),
-        ("[allowed]\nsizes = 0", "[allowed] sizes: '0' must be a number of CSS pixels"),
-        ("[allowed]\nsizes = 0160", "[allowed] sizes: '0160' must be a number of CSS pixels"),
-        ("[allowed]\nqualities = 101", "[allowed] qualities: '101' must be a quality from 1"),
-        ("[allowed]\nqualities = q40", "[allowed] qualities: 'q40' must be a quality from 1"),
-        ("[allowed]\nbudgets = 20000", "[allowed] budgets: '20000' must be a budget such as 25kB"),
+        ("[allowed]\nsizes = 160px", "[allowed] sizes: '160px' must be a whole number, at least 1"),
+        ("[allowed]\nsizes = 0", "[allowed] sizes: '0' must be spelled such as 640"),
+        ("[allowed]\nsizes = 0160", "[allowed] sizes: '0160' must be spelled such as 640"),
+        ("[allowed]\nqualities = 101", "[allowed] qualities: '101' must be a whole number from 1"),
+        ("[allowed]\nqualities = q40", "[allowed] qualities: 'q40' must be a whole number from 1"),
+        ("[allowed]\nbudgets = 20000", "[allowed] budgets: '20000' must be spelled such as 1000kB"),
+        (
+            "[allowed]\nbudgets = 0kB",
+            "[allowed] budgets: '0kB' must be a whole number of bytes, at",
+        ),
+        (
+            "[allowed]\nfit = cover stretch",
+            "[allowed] fit: 'stretch' must be inside, force or cover",
+        ),
         (f"[allowed]\nsizes = {' '.join(map(str, range(1, 52)))}", "[allowed] sizes: must have 1"),
     ],
 )
@@ -76,25 +93,52 @@ def test_a_screen_cannot_be_called_so() -> None:
         ("height=1", ["height=1: the policy allows 160, 320, 640"]),
         ("quality=41", ["quality=41: the policy allows 40, 60"]),
         ("max_bytes=20001", ["max_bytes=20001: the policy allows 20000, 50000"]),
+        ("fit=force&format=png", []),
     ],
 )
 def test_what_is_not_on_the_ladder_is_refused(rest: str, wrong: list[str]) -> None:
     query = parse_query(f"name=a.jpg&{rest}", 4096)
+    policy = parsed(LADDER)
 
-    assert refused(query, ALLOWED) == wrong
-    assert refused(query, Allowed()) == []
-    assert refused(permitted_part(query, ALLOWED), ALLOWED) == []
-    assert permitted_part(query, Allowed()) == query
+    permitted, problems = permit(query, policy)
+
+    assert problems == wrong
+    assert permit(query, parsed("")) == (query, [])
+    assert permit(permitted, policy) == (permitted, [])
     if not wrong:
-        assert permitted_part(query, ALLOWED) == query
+        assert permitted == query
+
+
+def test_a_row_that_the_section_names_takes_what_it_lists() -> None:
+    policy = parsed("[allowed]\nfit = cover\nformat = webp\n")
+    query = parse_query("name=a&width=5&fit=force&format=png", 4096)
+
+    assert permit(query, policy)[1] == [
+        "fit=force: the policy allows cover",
+        "format=png: the policy allows webp",
+    ]
+    for rest in ("", "&fit=inside", "&fit=cover&format=webp&width=77", "&format=auto"):
+        assert permit(parse_query(f"name=a{rest}", 4096), policy)[1] == []
+
+
+def test_a_row_that_no_section_names_takes_its_default_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As every row that comes later does."""
+    later = replace(PARAMETERS["fit"], ladder=Ladder())
+    monkeypatch.setattr(negotiation, "AUTHORS", (later,))
+    query = parse_query("name=a&fit=force", 4096)
+
+    assert permit(query, parsed(""))[1] == []
+    assert permit(query, parsed(LADDER))[1] == ["fit=force: the policy allows inside alone"]
 
 
 def test_only_what_is_wrong_is_left_out() -> None:
     query = parse_query("name=a.jpg&width=161&height=320&fit=force&quality=60&max_bytes=9999", 4096)
     left = parse_query("name=a.jpg&height=320&fit=force&quality=60", 4096)
 
-    assert permitted_part(query, ALLOWED) == left
-    none = permitted_part(parse_query("name=a.jpg&width=161&height=321", 4096), ALLOWED)
+    assert permit(query, parsed(LADDER))[0] == left
+    none, _ = permit(parse_query("name=a.jpg&width=161&height=321", 4096), parsed(LADDER))
     assert none.box is None
 
 
@@ -142,7 +186,7 @@ def test_the_placeholder_keeps_to_the_ladder(ladder: FlaskClient, rest: str) -> 
     answer = ladder.get(f"/images/?{rest}&screen=phone&bandwidth=2g")
 
     assert answer.status_code == 400
-    assert answer.headers["imagekey"].startswith("404image.png_-_-_-_2g_phone_jpeg_-_")
+    assert answer.headers["imagekey"].startswith("404image.png_-_-_-_-_2g_phone_jpeg_-_")
     assert images.decoded(answer.data).size == (360, 270)
 
 

@@ -10,7 +10,7 @@ from imgprocessor.policy.negotiation import negotiate
 from imgprocessor.policy.plan import Plan, make_plan
 from imgprocessor.policy.table import Policy
 from imgprocessor.request.hints import read_hints
-from imgprocessor.request.parameters import parse_query
+from imgprocessor.request.query import parse_query
 
 MAX_SIDE = 4096
 

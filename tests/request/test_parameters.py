@@ -9,17 +9,12 @@ from hypothesis import strategies as st
 
 from imgprocessor.errors import BadQuery
 from imgprocessor.geometry import Box, Fit
-from imgprocessor.request.parameters import (
-    OLD_SPELLINGS,
-    PARAMETERS,
-    ImageQuery,
-    parse,
-    parse_number,
-    parse_query,
-)
+from imgprocessor.request.names import spell
+from imgprocessor.request.parameters import OLD_NAMES, PARAMETERS, ImageQuery
+from imgprocessor.request.query import parse, parse_query
+from imgprocessor.request.values import parse_number
 
 MAX_SIDE = 4096
-NASA = ImageQuery("nasa.jpeg", "nasa.jpeg")
 
 
 def _parse(rest: str) -> ImageQuery:
@@ -166,7 +161,7 @@ def test_what_is_no_hint_is_none(text: str) -> None:
 
 octets = st.text(st.characters(max_codepoint=0xFF))
 PIECES = st.sampled_from(
-    [*PARAMETERS, *OLD_SPELLINGS, "=", "&", "%", "%00", "..", "/", "+", "1", "0", "99999", "x", "*"]
+    [*PARAMETERS, *OLD_NAMES, "=", "&", "%", "%00", "..", "/", "+", "1", "0", "99999", "x", "*"]
 )
 
 
@@ -179,8 +174,8 @@ def test_nothing_whatever_raises_anything_else(query_string: str) -> None:
         assert error.public.isprintable()
         assert error.public.isascii()
     else:
-        assert query.spelled_name.isascii()
-        assert query.spelled_name.isprintable()
+        assert spell(query.original).isascii()
+        assert spell(query.original).isprintable()
 
 
 @given(st.permutations(["name=nasa.jpeg", "width=3", "fit=cover", "dpr=2", "colour=red"]))
@@ -195,8 +190,8 @@ def test_any_name_that_is_understood_is_the_name_that_was_quoted(name: str) -> N
     except BadQuery:
         return
     assert name == query.name
-    # Whoever decodes the spelling again finds the same name: no two names share one.
-    assert name == parse_query(f"name={query.spelled_name}", MAX_SIDE).name
+    # What is spelled anew is read as the same name: no two names share a spelling.
+    assert name == parse_query(f"name={spell(query.name)}", MAX_SIDE).name
 
 
 def test_a_problem_is_told_once() -> None:

@@ -174,7 +174,7 @@ HEADERS = {
         ["application/x-www-form-urlencoded", "multipart/form-data", "application/json; charset=x"]
     )
     | header_octets,
-    "imagekey": st.sampled_from(["nasa.jpeg_-_-_-_3g_phone_jpeg_-_96c3660c", "_" * 9])
+    "imagekey": st.sampled_from(["nasa.jpeg_-_-_-_-_3g_phone_jpeg_-_96c3660c", "_" * 9])
     | header_octets,
     "if-none-match": st.sampled_from(["*", '"x"', 'W/"x"', '"', "x"]) | header_octets,
     "if-modified-since": st.sampled_from(

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from imgprocessor import load
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings, SigningSettings
-from imgprocessor.request import parameters
+from imgprocessor.request import query
 from imgprocessor.request.signing import sign
 
 KEY = "k" * 32
@@ -21,13 +21,13 @@ KEY = "k" * 32
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The query strings that were parsed."""
     parsed: list[str] = []
-    split = parameters._split  # noqa: SLF001 - what every parse goes through
+    split = query._split  # noqa: SLF001 - what every parse goes through
 
     def told(query_string: str) -> Any:
         parsed.append(query_string)
         return split(query_string)
 
-    monkeypatch.setattr(parameters, "_split", told)
+    monkeypatch.setattr(query, "_split", told)
     return parsed
 
 

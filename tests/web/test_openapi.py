@@ -33,7 +33,7 @@ from imgprocessor.config.settings import LogSettings, Settings, SigningSettings
 from imgprocessor.errors import BadQuery, ImageError, MethodNotAllowed
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.originals.fetch import Fetcher
-from imgprocessor.request import parameters
+from imgprocessor.request import names, parameters
 from imgprocessor.request.hints import HINT_HEADERS
 from imgprocessor.request.signing import (
     EXPIRES,
@@ -42,6 +42,7 @@ from imgprocessor.request.signing import (
     SIGNATURE_PATTERN,
     sign,
 )
+from imgprocessor.web.incoming import ASKED
 from imgprocessor.web.metrics import METRICS_PATH
 
 load_all_checks()
@@ -395,9 +396,9 @@ def _parameters(where: str) -> set[str]:
 def test_every_parameter_and_every_hint_is_documented() -> None:
     assert _parameters("query") == {*parameters.PARAMETERS, SIGNATURE, EXPIRES}
     known = {name.lower() for name in _parameters("header")}
-    conditions, claims = {"if-none-match", "if-modified-since"}, {"imagekey", "imagekey-proof"}
+    conditions = {"if-none-match", "if-modified-since"}
     # A header Accept may not be described (OpenAPI 3.1, 4.8.12.2.1).
-    assert known == {*HINT_HEADERS, *conditions, *claims} - {"accept"}
+    assert known == {*HINT_HEADERS, *conditions, ASKED} - {"accept"}
 
 
 def test_proofs_are_documented_as_they_are_spelled() -> None:
@@ -417,8 +418,8 @@ def test_proofs_are_documented_as_they_are_spelled() -> None:
 def test_names_and_urls_are_as_long_as_documented() -> None:
     schemas = DOCUMENT["components"]["schemas"]
 
-    assert schemas["name"]["maxLength"] == parameters.MAX_NAME_BYTES
-    assert schemas["url"]["maxLength"] == parameters.MAX_URL_BYTES
+    assert schemas["name"]["maxLength"] == names.MAX_NAME_BYTES
+    assert schemas["url"]["maxLength"] == names.MAX_URL_BYTES
 
 
 def test_every_answer_but_a_304_is_documented_with_what_makes_it_safe() -> None:

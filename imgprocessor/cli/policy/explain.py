@@ -9,6 +9,7 @@ from imgprocessor.cli.options import Files, with_files, with_headers
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.policy.table import SIZED
+from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned
 
 Line = tuple[str, str]
@@ -41,9 +42,9 @@ def explained(
     except ImageError as error:
         yield "request", f"refused, {error.status} {error.code}: {error.public}"
         return
-    said = {name: value for name, value in vars(query).items() if value is not None}
-    del said["spelled_name"]
-    yield "query", ", ".join(f"{name} {value}" for name, value in said.items())
+    rows = [(row, getattr(query, row.name)) for row in PARAMETERS.values()]
+    said = [f"{row.name} {row.value.write(value)}" for row, value in rows if value != row.default]
+    yield "query", ", ".join(said)
     client = dict(vars(request.hints))
     shown = " ".join(sorted(client["formats"])) or "nothing that Accept names"
     del client["formats"]

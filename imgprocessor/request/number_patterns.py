@@ -6,11 +6,10 @@ Caches in front can match text, and most cannot compare numbers, or not as decim
 around them.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 NUMBER = r"[0-9]{1,5}(?:[.][0-9]{1,3})?"
-"""What `parameters.parse_number` reads."""
+"""What `values.parse_number` reads."""
 
 _WHOLE_DIGITS = 5
 _DECIMALS = 3
@@ -34,23 +33,15 @@ def at_most(bound: Decimal) -> str:
     return _number(f"{_whole_at_most(whole - 1)}{_ANY_DECIMALS}|{equal}")
 
 
-def whole_at_most(bound: int, digits: int) -> str:
-    """Return an expression for every spelling of a whole number that is not above, with leading
-    zeros where there is room for them in so many digits.
+def whole_between(least: int, most: int) -> str:
+    """Return an expression for every whole number in a range, without zeros before it. Neither
+    this nor what it matches has a dot.
     """
-    return f"(?=[0-9]{{1,{digits}}}(?![0-9]))0*(?:{_whole_at_most(bound)})"
-
-
-def whole_at_least(bound: int, digits: int) -> str:
-    """Return an expression for every spelling of a whole number that is not below, as above."""
-    return f"(?=[0-9]{{1,{digits}}}(?![0-9]))0*(?:{_whole_at_least(bound, digits)})"
-
-
-def whole_among(numbers: Sequence[int], digits: int) -> str:
-    """Return an expression for every spelling of these whole numbers, as above."""
-    if not numbers:
-        return "(?!)"
-    return f"(?=[0-9]{{1,{digits}}}(?![0-9]))0*(?:{'|'.join(map(str, numbers))})"
+    found: list[str] = []
+    for digits in range(len(str(least)), len(str(most)) + 1):
+        low = max(least, 10 ** (digits - 1) if digits > 1 else 0)
+        found += _of_equal_length(str(low), str(min(most, 10**digits - 1)))
+    return f"(?:{'|'.join(found)})" if found else "(?!)"
 
 
 def _number(alternatives: str) -> str:
@@ -111,6 +102,25 @@ def _decimals_at_most(bound: str) -> str:
 
 def _from_to(first: int, last: int) -> str:
     return str(first) if first == last else f"[{first}-{last}]"
+
+
+def _of_equal_length(low: str, high: str) -> list[str]:
+    """Return expressions for the numbers from one to another that has as many digits."""
+    if not low:
+        return [""]
+    first, last = int(low[0]), int(high[0])
+    if first == last:
+        return [low[0] + rest for rest in _of_equal_length(low[1:], high[1:])]
+    count, found = len(low) - 1, []
+    if low[1:] != "0" * count:
+        found += [low[0] + rest for rest in _of_equal_length(low[1:], "9" * count)]
+        first += 1
+    ending = []
+    if high[1:] != "9" * count:
+        ending = [high[0] + rest for rest in _of_equal_length("0" * count, high[1:])]
+        last -= 1
+    whole = [_from_to(first, last) + _digits(count)] if first <= last else []
+    return found + whole + ending
 
 
 def _digits(count: int) -> str:

@@ -6,14 +6,8 @@ from decimal import Decimal
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imgprocessor.edge.number_patterns import (
-    NUMBER,
-    at_least,
-    at_most,
-    whole_at_least,
-    whole_at_most,
-)
-from imgprocessor.request.parameters import parse_number
+from imgprocessor.request.number_patterns import NUMBER, at_least, at_most, whole_between
+from imgprocessor.request.values import parse_number
 
 spellings = st.from_regex(rf"^{NUMBER}$".replace("$", r"\Z"), alphabet="0123456789.")
 bounds = spellings.map(Decimal)
@@ -53,23 +47,17 @@ def test_what_is_no_number_is_in_no_range(bound: Decimal, text: str) -> None:
     assert bool(re.fullmatch(at_most(bound), text)) == (number is not None and number <= bound)
 
 
-@given(bound=st.integers(0, 10**6), near=st.integers(-12, 12), zeros=st.integers(0, 9))
-def test_whole_numbers(bound: int, near: int, zeros: int) -> None:
-    number = max(0, bound + near)
-    text = str(number).rjust(zeros, "0")
-    spelled = len(text) <= 7
+@given(
+    bounds=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)).map(sorted),
+    near=st.integers(-12, 12),
+    text=st.text("0123456789.-+ ", max_size=9),
+)
+@example(bounds=[0, 0], near=0, text="00")
+@example(bounds=[1, 999_999_999], near=0, text="0")
+def test_whole_numbers_in_a_range(bounds: list[int], near: int, text: str) -> None:
+    least, most = bounds
+    pattern = whole_between(least, most)
 
-    assert bool(re.fullmatch(whole_at_least(bound, 7), text)) == (spelled and number >= bound)
-    assert bool(re.fullmatch(whole_at_most(bound, 7), text)) == (spelled and number <= bound)
-
-
-@given(bound=st.integers(0, 10**6), text=st.text("0123456789.-+ ", max_size=9))
-def test_what_is_no_whole_number_is_in_no_range(bound: int, text: str) -> None:
-    is_one = re.fullmatch("[0-9]{1,7}", text)
-
-    assert bool(re.fullmatch(whole_at_least(bound, 7), text)) == (
-        bool(is_one) and int(text) >= bound
-    )
-    assert bool(re.fullmatch(whole_at_most(bound, 7), text)) == (
-        bool(is_one) and int(text) <= bound
-    )
+    for spelled in (str(max(0, least + near)), str(max(0, most + near)), text):
+        is_one = re.fullmatch("0|[1-9][0-9]*", spelled) is not None
+        assert bool(re.fullmatch(pattern, spelled)) == (is_one and least <= int(spelled) <= most)

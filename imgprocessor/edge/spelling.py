@@ -1,0 +1,103 @@
+"""All rules from a request to its one spelling, in order, and the `Vary` that caches send.
+
+The one spelling says all that a request and its hints mean under one policy, as parameters of the
+URL: the author's, in the table's order and without what is at its default; what proves the link;
+after them what scripts
+and hints say, brought down to the policy's classes. Caches ask the application in it, and keep what
+comes by it: so whatever these rules make of a request, what is kept is right for the URL that it is
+kept by.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from imgprocessor.edge.hint_rules import (
+    bandwidth_steps,
+    density_caps,
+    density_steps,
+    formats_steps,
+    screen_steps,
+    sets_of_formats,
+)
+from imgprocessor.edge.query_rules import AUTHOR, FORMAT, HAS_SIZE, author_pattern, query_steps
+from imgprocessor.edge.rules import Rule, Step
+from imgprocessor.policy.table import DENSITIES, Policy
+from imgprocessor.request.hints import UsedHints, vary
+
+SPELLING, VARY = "spelling", "vary"
+"""The steps whose results are wanted. The spelling is empty where there is none: such a request is
+passed on as it is, and its answer is not kept.
+"""
+
+
+def spelling_steps(policy: Policy) -> tuple[Step, ...]:
+    """Return the steps from a request to its one spelling and its `Vary`, in order."""
+    formats = "{formats}" if len(policy.formats) > 1 else ""
+    return (
+        *query_steps(),
+        *bandwidth_steps(policy),
+        *screen_steps(policy),
+        *density_steps(policy),
+        *formats_steps(policy),
+        Step(
+            SPELLING,
+            f"{{{AUTHOR}}}|bandwidth={{bandwidth}}{{screen}}{{density}}{formats}",
+            (Rule("^([^|]+)[|](.+)$", r"\1\2"),),
+            why="what is asked, and what the answer is kept by",
+        ),
+        *_vary_steps(policy),
+    )
+
+
+def spelled_pattern(policy: Policy) -> str:
+    """Return a pattern of query strings that are in the one spelling already."""
+    caps = density_caps(policy)
+    sized = []
+    for cap in dict.fromkeys(caps.values()):
+        names = "|".join(name for name, most in caps.items() if most == cap)
+        densities = [str(density).replace(".", "[.]") for density in DENSITIES if density <= cap]
+        dpr = f"&dpr=(?:{'|'.join(densities)})" if cap > DENSITIES[0] else ""
+        sized.append(f"bandwidth=(?:{names}){dpr}")
+    screens = "|".join(screen.name for screen in policy.screens)
+    has_size, formats = ".*&(?:width|height)=", ""
+    if len(policy.formats) > 1:
+        sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
+        has_format = f".*&{FORMAT}="
+        formats = f"(?=(?!{has_format})|(?!.*&formats=))(?={has_format}|.*&formats=(?:{sets})$)"
+    return (
+        f"{formats}(?:(?!{has_size}){author_pattern()}"
+        f"&bandwidth=(?:{'|'.join(caps)})&screen=(?:{screens})"
+        f"|(?={has_size}){author_pattern()}&(?:{'|'.join(sized)}))"
+        f"{'(?:&formats=[^&]+)?' if formats else ''}"
+    )
+
+
+def _vary_steps(policy: Policy) -> Iterator[Step]:
+    """What `negotiation.uses` says, told by what the query string names."""
+    nothing = UsedHints(
+        bandwidth=False,
+        save_data=policy.save_data_bandwidth is not None,
+        rtt=policy.measures_rtt,
+        downlink=policy.measures_downlink,
+        screen=False,
+        density=False,
+        formats=False,
+    )
+    dense = [name for name, cap in density_caps(policy).items() if cap > DENSITIES[0]]
+    pieces: list[tuple[str, str, str]] = [
+        ("bandwidth", "{asked_bandwidth}", "^$"),
+        ("screen", f"{{{HAS_SIZE}}}|{{asked_screen}}", "^[|]$"),
+        (
+            "density",
+            f"{{asked_dpr}}|{{{HAS_SIZE}}}|{{asked_bandwidth}}",
+            f"^[|]1[|](?:|{'|'.join(dense)})$",
+        ),
+        ("formats", f"{{{FORMAT}}}|{{asked_formats}}", "^[|]$"),
+    ]
+    possible = {"density": bool(dense), "formats": len(policy.formats) > 1}
+    for piece, source, pattern in pieces:
+        if possible.get(piece, True):
+            names = vary(replace(nothing, **{piece: True}))
+            yield Step(f"vary_{piece}", source, (Rule(pattern, f"{names}, "),))
+    known = "".join(f"{{vary_{piece}}}" for piece, _, _ in pieces if possible.get(piece, True))
+    yield Step(VARY, known, (Rule("^(.+), $", r"\1"),), why="for browsers; the cache needs none")

@@ -1,0 +1,101 @@
+"""What originals are called: files by name, pictures on other hosts by URL; spelled and decoded."""
+
+import re
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+from imgprocessor.errors import BadQuery
+from imgprocessor.request.urls import is_url, read_url, spelled_url
+
+MAX_NAME_BYTES = 150
+"""So that no name makes an imagekey, a header or a file name too long."""
+
+MAX_URL_BYTES = 500
+"""The same; URLs are longer, and become no file's name."""
+
+MAX_QUOTED = 40
+"""So much of a wrong value is repeated in the message, which goes into a header."""
+
+
+def spell(name: str) -> str:
+    """Return the one spelling of a name, or a URL, that is decoded."""
+    return quote(name, safe="/")
+
+
+def decode(spelled: str) -> str:
+    """Return the name, or the URL, whose one spelling this is.
+
+    Raises:
+        BadQuery: no original may be called so.
+    """
+    name = unquote(spelled)
+    require_name(name)
+    return name
+
+
+def require_name(name: str) -> None:
+    """Check a file's name, or a URL, that is decoded already.
+
+    Raises:
+        BadQuery: no original may be called so.
+    """
+    try:
+        name.encode()
+        _check_url(name) if is_url(name) else _check_name(name)
+    except UnicodeEncodeError as error:
+        raise BadQuery(["name: must be UTF-8"]) from error
+    except ValueError as error:
+        raise BadQuery([f"name={spell(name)[:MAX_QUOTED]}: {error}"]) from error
+
+
+def read_name(spelled: str) -> str:
+    """Read a file's name from a query string.
+
+    Raises:
+        ValueError: no file may be called so.
+    """
+    name = _decoded(spelled, MAX_NAME_BYTES)
+    _check_name(name)
+    return name
+
+
+def read_spelled_url(spelled: str) -> str:
+    """Read a URL from a query string.
+
+    Raises:
+        ValueError: it is none, or it is not escaped as caches in front expect.
+    """
+    url = _decoded(spelled, MAX_URL_BYTES)
+    _check_url(url)
+    if not re.fullmatch(spelled_url(), spelled):
+        raise ValueError(
+            "must be escaped as encodeURIComponent does, and its scheme, host and port not at all"
+            " but for : and /"
+        )
+    return url
+
+
+def printable(spelled: str) -> str:
+    """Percent-encode what may not stand in a header; what is printable ASCII stays as it is."""
+    return quote(spelled.encode("latin-1", "replace"), safe="!#$%&'()*+,-./:;<=>?@[]^_`{|}~")
+
+
+def _decoded(spelled: str, max_bytes: int) -> str:
+    if len(printable(spelled)) > max_bytes:
+        raise ValueError(f"must be at most {max_bytes} bytes long, as spelled in the URL")
+    try:
+        return unquote_to_bytes(spelled.replace("+", " ").encode("latin-1")).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("must be UTF-8") from error
+
+
+def _check_url(url: str) -> None:
+    read_url(url)
+
+
+def _check_name(name: str) -> None:
+    if re.search(r"[\x00-\x1f\x7f\\]", name):
+        raise ValueError("must have no control characters and no backslashes")
+    if any(segment in {"", ".", ".."} for segment in name.split("/")):
+        raise ValueError(
+            "must be a path under the folder of originals, without empty parts, . or .."
+        )

@@ -1,0 +1,96 @@
+"""The one spelling: what the steps make of requests, followed here as caches follow them."""
+
+import random
+import re
+from collections import defaultdict
+
+import pytest
+from application_keys import PIXELS, POLICIES, proven, right_spelling
+from generated import URL_HOSTS, made_up
+
+from imgprocessor.edge.query_rules import author_step
+from imgprocessor.edge.rules import follow
+from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
+from imgprocessor.policy.parse import parse_policy
+from imgprocessor.request.parameters import AUTHORS, Parameter
+
+REQUESTS = 4000
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("name", list(POLICIES))
+def test_the_one_spelling_means_the_same(name: str, *, signed: bool) -> None:
+    """It has no Vary of its own, is spelled so again, and steps that may be left out may be."""
+    policy, chance = parse_policy(POLICIES[name], name), random.Random(2)
+    steps = spelling_steps(policy)
+    pattern = re.compile(spelled_pattern(policy))
+    spellings, known = defaultdict(set), 0
+    for query_string, headers in made_up(policy, 4096, REQUESTS, seed=2):
+        asked = proven(query_string, chance) if signed else query_string
+        found = follow(steps, asked, headers)
+        spelled = found[SPELLING]
+        shorter = follow(steps, asked, headers, skips=True)
+        assert shorter[SPELLING] == spelled, asked
+        if not spelled:
+            continue
+        assert shorter[VARY] == found[VARY], asked
+        assert follow(steps, spelled, {})[SPELLING] == spelled, asked
+        wanted = right_spelling(asked, headers, spelled, policy, PIXELS, URL_HOSTS, signed=signed)
+        if wanted is not None:
+            assert found[VARY] == wanted[1], asked
+            assert follow(steps, spelled, {})[VARY] == "", asked
+            spellings[wanted[0]].add(spelled)
+            known += pattern.fullmatch(spelled) is not None
+        if pattern.fullmatch(asked):
+            assert asked == spelled
+    meant = sum(map(len, spellings.values()))
+    assert signed or meant < 1.4 * len(
+        spellings
+    )  # what odd clients write may be kept twice; little is
+    assert known > meant / 2
+
+
+@pytest.mark.parametrize("row", AUTHORS, ids=lambda row: row.name)
+def test_each_row_has_one_spelling(row: Parameter) -> None:
+    """Of every example, and of what else is read as the same."""
+    step = author_step(row)
+    for example in row.value.examples:
+        for spelled in (example, f"0{example}", example.replace(",", "%2C")):
+            try:
+                value = row.value.read(spelled)
+            except ValueError:
+                continue
+            found = follow([step], f"a=b&{row.name}={spelled}&c=d", {})[row.name]
+            written = row.value.write(value)
+            if value == row.default:
+                assert found == ""
+            elif row.ladder is not None:  # names and URLs stay as they are spelled
+                assert found == f"{row.name}={written}&"
+                assert re.fullmatch(row.value.pattern, written)
+
+
+@pytest.mark.parametrize(
+    ("query_string", "headers", "spelled"),
+    [
+        ("name=a", {}, "name=a&bandwidth=4g&screen=desktop&formats=jpeg"),
+        (
+            "x=1&dpr=1.2&width=0340&name=a.jpg&fsize=1",
+            {"ect": "3g", "accept": "image/avif,image/webp,*/*"},
+            "name=a.jpg&width=340&fit=force&bandwidth=3g&dpr=1.5&formats=avif+webp+jpeg",
+        ),
+        ("name=a&width=x", {}, "name=a&width=x&bandwidth=4g&dpr=1&formats=jpeg"),
+        (
+            "name=a&format=webp&height=0&quality=00&screensize=400",
+            {"save-data": "on"},
+            "name=a&format=webp&bandwidth=save-data&screen=phone",
+        ),
+        ("name=a&name=a", {}, ""),
+        ("name=a&fit=cover&fsize=1", {}, ""),
+        ("name=a|b", {}, ""),
+        ("width=300", {}, ""),
+    ],
+)
+def test_what_is_spelled(query_string: str, headers: dict[str, str], spelled: str) -> None:
+    policy = parse_policy(POLICIES["shipped"], "")
+
+    assert follow(spelling_steps(policy), query_string, headers)[SPELLING] == spelled
