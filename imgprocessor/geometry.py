@@ -1,5 +1,6 @@
 """Sizes and boxes, in whole-number arithmetic, so that every machine rounds alike."""
 
+import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
@@ -64,10 +65,19 @@ class Layout:
     part: tuple[float, float, float, float]
     size: Size
 
-    def turned(self) -> "Layout":
-        """Return the layout for the original lying on its side. Parts are centred, so both
-        quarter turns ask for the same.
+    def mirrored(self, original: Size, *, across: bool, down: bool) -> "Layout":
+        """Return the layout for the original, of this size, with left and right (`across`) or top
+        and bottom (`down`) exchanged.
         """
+        left, top, right, bottom = self.part
+        if across:
+            left, right = _from_other_end(left, right, original.width)
+        if down:
+            top, bottom = _from_other_end(top, bottom, original.height)
+        return Layout((left, top, right, bottom), self.size)
+
+    def transposed(self) -> "Layout":
+        """Return the layout for the original with columns and rows exchanged."""
         left, top, right, bottom = self.part
         return Layout((top, left, bottom, right), self.size.turned())
 
@@ -123,6 +133,14 @@ def _centred_part(original: Size, size: Size) -> tuple[float, float, float, floa
     height = original.width * size.height / size.width
     top = (original.height - height) / 2
     return (0.0, top, float(original.width), top + height)
+
+
+def _from_other_end(start: float, end: float, length: int) -> tuple[float, float]:
+    """Return where a stretch starts and ends, counted from the other end of a length."""
+    # What is centred stays the same number: a difference would be rounded to one close by.
+    if math.isclose(start + end, length, rel_tol=1e-12):
+        return start, end
+    return length - end, length - start
 
 
 def _proportional(length: int, numerator: int, denominator: int) -> int:

@@ -6,18 +6,11 @@ from pathlib import Path
 _ROOT = Path(__file__).parent
 
 
-def code_digest(*parts: str) -> str:
-    """Return eight characters that change with any module or data file of these parts: modules and
-    packages, as paths under this package. With `.` it is all of the program.
-    """
+def code_digest() -> str:
+    """Return eight characters that change with any module or data file of the program."""
     digest = hashlib.sha256()
-    for part in parts:
-        path = _ROOT / part
-        files = (
-            [path] if path.is_file() else sorted(path.rglob("*.py")) + sorted(path.rglob("*.json"))
-        )
-        for file in files:
-            digest.update(file.read_bytes())
+    for file in sorted(_ROOT.rglob("*.py")) + sorted(_ROOT.rglob("*.json")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:8]
 
 

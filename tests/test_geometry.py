@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgprocessor.geometry import Box, Fit, Size, inside, lay_out, share
+from imgprocessor.geometry import Box, Fit, Layout, Size, inside, lay_out, share
 
 MAX_SIDE = 4096
 sides = st.integers(1, 20_000)
@@ -97,11 +97,42 @@ def test_cover_keeps_the_centre_undistorted(original: Size, width: int, height: 
     assert (right - left) / (bottom - top) == pytest.approx(width / height)
 
 
-@given(sizes)
-def test_a_layout_turned_twice_is_the_same(original: Size) -> None:
-    layout = lay_out(original, Box(100, 70), Fit.COVER, MAX_SIDE)
+@given(
+    original=sizes,
+    box=boxes,
+    fit=st.sampled_from(Fit),
+    across=st.booleans(),
+    down=st.booleans(),
+)
+def test_a_centred_layout_mirrored_is_the_same_to_the_last_bit(
+    *, original: Size, box: Box, fit: Fit, across: bool, down: bool
+) -> None:
+    layout = lay_out(original, box, fit, MAX_SIDE)
 
-    assert layout == layout.turned().turned()
+    assert layout == layout.mirrored(original, across=across, down=down)
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "part"),
+    [
+        (False, False, (10.0, 20.0, 60.0, 35.5)),
+        (True, False, (340.0, 20.0, 390.0, 35.5)),
+        (False, True, (10.0, 164.5, 60.0, 180.0)),
+        (True, True, (340.0, 164.5, 390.0, 180.0)),
+    ],
+)
+def test_a_part_mirrored_is_counted_from_the_other_end(
+    *, across: bool, down: bool, part: tuple[float, float, float, float]
+) -> None:
+    layout = Layout((10.0, 20.0, 60.0, 35.5), Size(50, 16))
+
+    assert layout.mirrored(Size(400, 200), across=across, down=down) == Layout(part, Size(50, 16))
+
+
+def test_a_layout_transposed_has_columns_and_rows_exchanged() -> None:
+    layout = Layout((10.0, 20.0, 60.0, 35.5), Size(50, 16))
+
+    assert layout.transposed() == Layout((20.0, 10.0, 35.5, 60.0), Size(16, 50))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from imgprocessor.reporting import complain, report_unexpected
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.locks import Locks
 
-_PROGRAM = code_digest(".")
+_PROGRAM = code_digest()
 """Daemons hand jobs to workers of their own program only: after an update the first of the new
 daemons has workers of its own at once.
 """

@@ -1,4 +1,4 @@
-"""`policy digest`: what changes with the policy, this program, or settings that shape answers."""
+"""`policy digest`: what changes with the policy, settings, and versions that shape answers."""
 
 import click
 
@@ -6,7 +6,7 @@ from imgprocessor.cli.options import Files, with_files
 from imgprocessor.load import answers_digest, load_policy
 
 
-@click.command(help="Print what changes with the policy or this program.")
+@click.command(help="Print what changes with all that shapes answers.")
 @with_files()
 def digest(files: Files) -> None:
     """Print eight characters."""

@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -23,7 +23,30 @@ _INLINE_BYTES = 4
 """A value that is no longer stands in its entry."""
 
 UPRIGHT = 1
-_LAST_ORIENTATION = 8
+
+
+class Orientation(NamedTuple):
+    """How a picture is stored: first mirrored, then with columns and rows exchanged."""
+
+    is_mirrored_across: bool
+    is_mirrored_down: bool
+    is_lying: bool
+    """Stored columns are displayed rows."""
+    upright: Image.Transpose | None
+    """What undoes it."""
+
+
+ORIENTATIONS = {
+    1: Orientation(False, False, False, None),
+    2: Orientation(True, False, False, Image.Transpose.FLIP_LEFT_RIGHT),
+    3: Orientation(True, True, False, Image.Transpose.ROTATE_180),
+    4: Orientation(False, True, False, Image.Transpose.FLIP_TOP_BOTTOM),
+    5: Orientation(False, False, True, Image.Transpose.TRANSPOSE),
+    6: Orientation(True, False, True, Image.Transpose.ROTATE_270),
+    7: Orientation(True, True, True, Image.Transpose.TRANSVERSE),
+    8: Orientation(False, True, True, Image.Transpose.ROTATE_90),
+}
+"""By EXIF's number (CIPA DC-008, table 6)."""
 
 _MAX_CHARACTERS = 1000
 """Of copyright and artist each: no notice is longer, and formats have room for 64 kB at most."""
@@ -68,7 +91,7 @@ def read_exif(data: bytes, xmp: str = "") -> Exif:
     orientation = found.get(ORIENTATION)
     if orientation is None and (match := _IN_XMP.search(xmp)):
         orientation = int(match[1])
-    if not isinstance(orientation, int) or not UPRIGHT <= orientation <= _LAST_ORIENTATION:
+    if not isinstance(orientation, int) or orientation not in ORIENTATIONS:
         orientation = UPRIGHT
     texts = ((tag, found.get(tag)) for tag in (COPYRIGHT, ARTIST))
     return Exif(
