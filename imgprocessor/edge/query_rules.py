@@ -50,7 +50,7 @@ def author_step(row: Parameter) -> Step:
     one that is written.
     """
     rules = [
-        Rule(f"{BEGIN}{row.name}=(?:{row.value.unset}|{_default(row)}){END}", ""),
+        Rule(f"{BEGIN}{row.name}=(?:{row.value.pattern_of(row.default)}){END}", ""),
         *(
             Rule(f"{BEGIN}{row.name}={pattern}{END}", f"{row.name}={written}&")
             for pattern, written in row.value.respelled.items()
@@ -74,15 +74,11 @@ def author_pattern() -> str:
     name, url, *others = AUTHORS
     pattern = f"(?:{name.name}|{url.name})=(?:(?!&){CHARACTER})+"
     for row in others:
-        pattern += f"(?:&{row.name}=(?!{_default(row)}(?:&|$))(?:{row.value.pattern}))?"
+        default = row.value.pattern_of(row.default)
+        pattern += f"(?:&{row.name}=(?!{default}(?:&|$))(?:{row.value.pattern}))?"
     for proof in PROOFS:
         pattern += f"(?:&{proof}=[A-Za-z0-9_-]+)?"
     return pattern
-
-
-def _default(row: Parameter) -> str:
-    """Return the pattern of a default as it is written; where nothing stands for it, of nothing."""
-    return "(?!)" if row.written_default is None else row.written_default.replace(".", "[.]")
 
 
 def _as_it_is(name: str) -> Rule:

@@ -52,8 +52,7 @@ class Rule:
     pattern: str
     """For PCRE and Python's `re` alike; no double quotes."""
     value: str
-    r"""May hold `\1` and `\2`, where the pattern captures. Where it holds a comma, the pattern
-    begins with `^`: Apache takes commas from texts only.
+    r"""May hold `\1` and `\2`, where the pattern captures.
     """
 
 

@@ -98,6 +98,6 @@ def _vary_steps(policy: Policy) -> Iterator[Step]:
     for piece, source, pattern in pieces:
         if possible.get(piece, True):
             names = vary(replace(nothing, **{piece: True}))
-            yield Step(f"vary_{piece}", source, (Rule(pattern, f"{names}, "),))
+            yield Step(f"vary_{piece}", source, (Rule(pattern, f", {names}"),))
     known = "".join(f"{{vary_{piece}}}" for piece, _, _ in pieces if possible.get(piece, True))
-    yield Step(VARY, known, (Rule("^(.+), $", r"\1"),), why="for browsers; the cache needs none")
+    yield Step(VARY, known, (Rule("^, (.+)$", r"\1"),), why="for browsers; the cache needs none")

@@ -9,12 +9,10 @@ that says why. What scripts in visitors' browsers fill in counts as not given wh
 sense.
 """
 
-import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -72,14 +70,6 @@ class Parameter:
     """
     ladder: Ladder | None
     """None where it does not shape the picture, or is free."""
-
-    @cached_property
-    def written_default(self) -> str | None:
-        """How the default is written; None where nothing stands for it."""
-        with contextlib.suppress(ValueError):
-            written = self.value.write(self.default)
-            return written if self.value.read(written) == self.default else None
-        return None
 
 
 _Old = Mapping[str, Mapping[str, str] | None]

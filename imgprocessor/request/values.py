@@ -31,16 +31,15 @@ class Value:
         raise NotImplementedError
 
     @property
-    def unset(self) -> str:
-        """What matches the spellings that count as not given, beside the empty one."""
-        return "(?!)"
-
-    @property
     def respelled(self) -> Mapping[str, str]:
         r"""For caches: patterns of other spellings that are read, each with what is written for
         them; `\1` and `\2` stand for what the pattern captures.
         """
         return {}
+
+    def pattern_of(self, value: Any) -> str:
+        """Return what matches every spelling of one value; of one that has none, nothing."""
+        return self.write(value).replace(".", "[.]")
 
     def read(self, spelled: str) -> Any:
         """Return the value.
@@ -75,14 +74,15 @@ class Whole(Value):
         return whole_between(self.least, self._highest)
 
     @property
-    def unset(self) -> str:
-        """Zeros."""
-        return f"0{{1,{self.digits}}}" if self.zero_is_none else "(?!)"
-
-    @property
     def respelled(self) -> Mapping[str, str]:
         """Zeros before it are taken away."""
         return {f"(?=0[0-9]{{1,{self.digits - 1}}}(?:&|$))0+([1-9][0-9]*)": r"\1"}
+
+    def pattern_of(self, value: int | None) -> str:
+        """With zeros before it."""
+        if value is None and not self.zero_is_none:
+            return "(?!)"
+        return f"(?=[0-9]{{1,{self.digits}}}(?:&|$))0*{'' if value is None else value}"
 
     def up_to(self, most: int) -> "Whole":
         """Return the type with the settings' bound."""
@@ -139,6 +139,62 @@ class Word(Value):
     @cached_property
     def _word_of(self) -> Mapping[Any, str]:
         return {value: word for word, value in self.words.items()}
+
+
+@dataclass(frozen=True)
+class Point(Value):
+    """A point of a picture, in shares of its width and height, in steps of 0.05; points that have a
+    word are written as that.
+    """
+
+    words: Mapping[str, tuple[Decimal, Decimal]]
+
+    @property
+    def pattern(self) -> str:
+        """A word, or two shares of a point that has none."""
+        named = "|".join(map(_of_shares, self.words.values()))
+        return f"{'|'.join(self.words)}|(?!(?:{named})(?:&|$)){_SHARE},{_SHARE}"
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """All words, and some points."""
+        return (*self.words, "0.3,0.6", "0,0.05", "0.95,1", "0.5,0.45")
+
+    @property
+    def respelled(self) -> Mapping[str, str]:
+        """Shares of points that have words, and commas that are escaped."""
+        shares = {_of_shares(point): word for word, point in self.words.items()}
+        return shares | {f"({_SHARE})%2[cC]({_SHARE})": r"\1,\2"}
+
+    def pattern_of(self, value: tuple[Decimal, Decimal]) -> str:
+        """By its word, and by its shares."""
+        return f"(?:{self.write(value).replace('.', '[.]')}|{_of_shares(value)})"
+
+    def read(self, spelled: str) -> tuple[Decimal, Decimal]:
+        """Return the shares from the left and from the top."""
+        if spelled in self.words:
+            return self.words[spelled]
+        found = re.fullmatch(f"({_SHARE})(?:,|%2[cC])({_SHARE})", spelled)
+        if not found:
+            words = ", ".join(self.words)
+            raise ValueError(f"must be {words}, or a point such as 0.3,0.6 in steps of 0.05")
+        return Decimal(found[1]), Decimal(found[2])
+
+    def write(self, value: tuple[Decimal, Decimal]) -> str:
+        """Return the word, or the shares."""
+        for word, point in self.words.items():
+            if point == value:
+                return word
+        return ",".join(map(write_number, value))
+
+
+_SHARE = "(?:0[.](?:[1-9]|[0-9]5)|0|1)"
+"""A share in steps of 0.05, in its one spelling."""
+
+
+def _of_shares(point: tuple[Decimal, Decimal]) -> str:
+    x, y = (write_number(share).replace(".", "[.]") for share in point)
+    return f"{x}(?:,|%2[cC]){y}"
 
 
 @dataclass(frozen=True)

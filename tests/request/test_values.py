@@ -1,0 +1,87 @@
+"""Types of value: what they read they write in one spelling, and their patterns say the same."""
+
+import re
+from decimal import Decimal
+
+import pytest
+from generated import spelled_by
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgprocessor.edge.query_rules import author_step
+from imgprocessor.edge.rules import follow
+from imgprocessor.request.parameters import PARAMETERS, Ladder, Parameter
+from imgprocessor.request.values import Point, Value, Whole, Word, write_number
+
+HALF = Decimal("0.5")
+POINT = Point({"north": (HALF, Decimal(0)), "centre": (HALF, HALF), "east": (Decimal(1), HALF)})
+TYPES: dict[str, Value] = {
+    **{name: row.value for name, row in PARAMETERS.items()},
+    "a whole number": Whole(5, 120, digits=4, zero_is_none=False, examples=("5", "77", "120")),
+    "a word": Word({"h": 1, "v": 2, "hv": 3}),
+    "a point": POINT,
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_is_read_is_written_in_one_spelling(name: str) -> None:
+    value = TYPES[name]
+    for spelled in spelled_by(value):
+        try:
+            known = value.read(spelled)
+        except ValueError as error:
+            assert str(error)
+            continue
+        if known is not None:
+            written = value.write(known)
+            assert value.read(written) == known
+            assert re.fullmatch(value.pattern, written) or known == ""
+            assert value.write(value.read(written)) == written
+
+
+@pytest.mark.parametrize("name", ["a whole number", "a word", "a point", "width", "fit", "format"])
+def test_the_pattern_matches_nothing_else(name: str) -> None:
+    value = TYPES[name]
+    for spelled in spelled_by(value):
+        if re.fullmatch(value.pattern, spelled):
+            assert value.write(value.read(spelled)) == spelled
+
+
+SHARES = [Decimal(step) / 20 for step in range(21)]
+
+
+@given(st.sampled_from(SHARES), st.sampled_from(SHARES), st.sampled_from([",", "%2C", "%2c"]))
+def test_points_are_read_in_steps(x: Decimal, y: Decimal, comma: str) -> None:
+    spelled = f"{write_number(x)}{comma}{write_number(y)}"
+
+    assert POINT.read(spelled) == (x, y)
+    assert POINT.read(POINT.write((x, y))) == (x, y)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        *("0.30,0.5", ".3,0.5", "0.31,0.5", "0.5", "0.5,", "0.5,0.5,0.5", "1.0,0", "1.05,0"),
+        *("-0.1,0", "0.5;0", "NORTH", "00.5,1", "0.5, 1", "0.5x0.5", "0.00,1", "0.0,1"),
+    ],
+)
+def test_any_other_spelling_of_a_point_is_refused(spelled: str) -> None:
+    with pytest.raises(ValueError, match="must be north, centre, east, or a point"):
+        POINT.read(spelled)
+
+
+@pytest.mark.parametrize("name", ["a whole number", "a word", "a point"])
+def test_caches_come_to_the_same_spelling(name: str) -> None:
+    """Whatever is read; what is refused stays as it is."""
+    value = TYPES[name]
+    default = value.read(value.examples[0])
+    row = Parameter("x", value, default, "", {}, is_signed=True, ladder=Ladder())
+    step = author_step(row)
+    for spelled in spelled_by(value):
+        found = follow([step], f"a&x={spelled}", {}, skips=False)["x"]
+        try:
+            known = value.read(spelled)
+        except ValueError:
+            assert found == (f"x={spelled}&" if spelled else ""), spelled
+            continue
+        assert found == ("" if known in {default, None} else f"x={value.write(known)}&"), spelled
