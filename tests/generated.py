@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import DENSITIES, Policy
-from imgprocessor.request.hints import HINT_HEADERS
+from imgprocessor.request.hints import HINT_HEADERS, LAYOUT_WIDTH_CSS_PIXELS
 
 PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
 ODD_NAMES = (
@@ -299,6 +299,7 @@ def hints(policy: Policy) -> dict[str, list[str]]:
         "http-screensize": screens,
         "sec-ch-viewport-width": _listed(_sizes(policy)),
         "viewport-width": _listed(_sizes(policy)),
+        "sec-ch-ua-mobile": ["?1", "?1", "?0", "?1, ?0", "?0, ?1", " ?1", "?1;v=1", "1", ""],
         "sec-ch-dpr": _listed(_densities()),
         "dpr": _listed(_densities()),
         "accept": list(ACCEPTS),
@@ -350,7 +351,8 @@ def _sizes(policy: Policy) -> list[str]:
     bounds = [
         screen.max_css_pixels for screen in policy.screens if screen.max_css_pixels is not None
     ]
-    return _around([Decimal(bound) for bound in bounds])
+    layout = [*(str(LAYOUT_WIDTH_CSS_PIXELS),) * 5, "980.0", "0980", "980.000", "980.001", "9800"]
+    return [*_around([Decimal(bound) for bound in bounds]), *layout]
 
 
 def _densities() -> list[str]:

@@ -1,5 +1,6 @@
 """Rules that find, in a cache, what `request.hints` and `policy.negotiation` make of headers."""
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
@@ -13,6 +14,7 @@ from imgprocessor.geometry import Box
 from imgprocessor.policy.imagekey import NONE
 from imgprocessor.policy.negotiation import choose_formats
 from imgprocessor.policy.table import DENSITIES, SIZED, Policy
+from imgprocessor.request.hints import LAYOUT_WIDTH_CSS_PIXELS
 
 _NOT_ZERO = r"(?=[0-9]*[1-9]|[0-9]*[.][0-9]{0,2}[1-9])"
 _THOUSANDTH = Decimal("0.001")
@@ -86,14 +88,23 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
     named = [Rule(f"{BEGIN}screen(?:size)?={pattern}{END}", name) for pattern, name in words]
     yield asked("asked_screen", *named)
     yield step("old_screen", "header_old_screen", *(first(*word) for word in words))
-    yield step("viewport", "header_viewport_width", *(first(*size) for size in sizes))
-    yield step("old_viewport", "header_old_viewport_width", *(first(*size) for size in sizes))
+    layout = str(LAYOUT_WIDTH_CSS_PIXELS)
+    size, name = next(known for known in sizes if re.fullmatch(known[0], layout))
+    widths = [(f"(?=0*{layout}(?:[.]0*)?{SPACE}(?:,|$)){size}", f"={name}"), *sizes]
+    yield step("viewport", "header_viewport_width", *(first(*width) for width in widths))
+    yield step("old_viewport", "header_old_viewport_width", *(first(*width) for width in widths))
+    yield step("mobile", "header_mobile", first("[?]1", policy.mobile_screen))
     yield Step(
         "screen",
-        "{box}|{asked_screen}|{old_screen}|{viewport}|{old_viewport}",
-        (Rule("^[^|]*x", NONE), Rule("^-[|]+([^|]+)", r"\1")),
+        "{box}|{asked_screen}|{old_screen}|{mobile}|{viewport}|{old_viewport}",
+        (
+            Rule("^[^|]*x", NONE),
+            Rule("^-[|]{1,2}([^|]+)", r"\1"),
+            Rule("^-[|]{3}([^|]+)[|]+(?:=|$)", r"\1"),
+            Rule("^-[|]{3}[^|]*[|]+=?([^|=]+)", r"\1"),
+        ),
         policy.default_screen,
-        why="does not count where the request names a size",
+        why="does not count where the request names a size; = is before a phone's layout width",
     )
     yield step("row", "screen", Rule(f"^{NONE}$", SIZED), Rule("^(.+)$", r"\1"))
 
