@@ -1,18 +1,23 @@
-// Pictures that fit the visitor, also in browsers that send no client hints (Safari, Firefox).
+// Pictures that fit the visitor, also where no client hints are sent: by Safari and Firefox never,
+// by Chromium only for a secure page that is served with Accept-CH.
 // A page needs <script src="/adaptive.js" defer></script> and, instead of src, data-src:
 //   <img data-src="/images/?name=nasa.jpeg" alt="The Earth">
-// Where hints are sent, the address stays as it is, and caches can share it. That takes a secure
-// page served with Accept-CH and, for pictures of another origin, a Permissions-Policy.
+// A page that is served with Accept-CH says so: <script src="/adaptive.js" data-accept-ch defer>.
+// Where hints are sent, the address then stays as it is; pictures of another origin take a
+// Permissions-Policy for that.
 {
   const network = navigator.connection || {};
   const known = {
-    screen: document.documentElement.clientWidth, // CSS pixels
+    // CSS pixels. Without a viewport meta, a phone's page is wider than its screen: 980 of them.
+    screen: Math.min(document.documentElement.clientWidth, window.screen.width),
     dpr: window.devicePixelRatio,
     bandwidth: network.saveData ? "save-data" : network.effectiveType,
   };
   const given = ({ searchParams }, name) =>
     searchParams.has(name) || (name === "screen" && searchParams.has("screensize"));
-  const policy = window.isSecureContext && navigator.userAgentData && document.featurePolicy;
+  const asks = document.querySelector("script[data-accept-ch]");
+  const policy =
+    asks && window.isSecureContext && navigator.userAgentData && document.featurePolicy;
   for (const img of document.querySelectorAll("img[data-src]")) {
     const url = new URL(img.dataset.src, document.baseURI);
     const hinted = policy && policy.allowsFeature("ch-viewport-width", url.origin);

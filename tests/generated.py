@@ -10,7 +10,7 @@ from itertools import combinations
 
 from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import DENSITIES, Policy
-from imgprocessor.request.hints import HINT_HEADERS
+from imgprocessor.request.hints import HINT_HEADERS, LAYOUT_WIDTH_CSS_PIXELS
 from imgprocessor.request.parameters import AUTHORS, OLD_NAMES, PARAMETERS
 from imgprocessor.request.values import Value
 
@@ -304,6 +304,7 @@ def hints(policy: Policy) -> dict[str, list[str]]:
         "http-screensize": screens,
         "sec-ch-viewport-width": _listed(_sizes(policy)),
         "viewport-width": _listed(_sizes(policy)),
+        "sec-ch-ua-mobile": ["?1", "?1", "?0", "?1, ?0", "?0, ?1", " ?1", "?1;v=1", "1", ""],
         "sec-ch-dpr": _listed(_densities()),
         "dpr": _listed(_densities()),
         "accept": list(ACCEPTS),
@@ -355,7 +356,8 @@ def _sizes(policy: Policy) -> list[str]:
     bounds = [
         screen.max_css_pixels for screen in policy.screens if screen.max_css_pixels is not None
     ]
-    return _around([Decimal(bound) for bound in bounds])
+    layout = [*(str(LAYOUT_WIDTH_CSS_PIXELS),) * 5, "980.0", "0980", "980.000", "980.001", "9800"]
+    return [*_around([Decimal(bound) for bound in bounds]), *layout]
 
 
 def _densities() -> list[str]:

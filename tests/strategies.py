@@ -7,7 +7,9 @@ from imgprocessor.request.parameters import Parameter
 from imgprocessor.request.values import Whole
 
 NAMES = st.sampled_from(["nasa.jpeg", "a/b.png", "a_b_c", "x%20y.jpg", "x+y.jpg", "%C3%A9.jpg"])
-NUMBERS = st.sampled_from(["0", "1", "1.5", "2.001", "3", "320", "480", "481", "1024", "5000", "x"])
+NUMBERS = st.sampled_from(
+    ["0", "1", "1.5", "2.001", "3", "320", "480", "481", "980", "1024", "5000", "x"]
+)
 BANDWIDTHS = st.sampled_from(["2g", "3G", "4g", "slow-2g", "save-data", "any", "*", "5g", "wifi"])
 
 BY_SCRIPTS = {
@@ -41,6 +43,7 @@ HEADERS = {
     "http-screensize": NUMBERS,
     "sec-ch-viewport-width": NUMBERS,
     "viewport-width": NUMBERS,
+    "sec-ch-ua-mobile": st.sampled_from(["?1", "?0", "?1, ?0", "1", ""]),
     "sec-ch-dpr": NUMBERS,
     "dpr": NUMBERS,
     "accept": st.sampled_from(

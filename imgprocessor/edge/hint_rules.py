@@ -3,6 +3,7 @@
 They say what `request.hints` and `policy.negotiation` say; tests hold them together.
 """
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
@@ -12,6 +13,7 @@ from imgprocessor.edge.rules import BEGIN, END, QUERY, SPACE, Rule, Step, asked,
 from imgprocessor.formats import FORMATS, PLAINEST, Format
 from imgprocessor.policy.negotiation import choose_formats
 from imgprocessor.policy.table import DENSITIES, SIZED, Policy
+from imgprocessor.request.hints import LAYOUT_WIDTH_CSS_PIXELS
 from imgprocessor.request.number_patterns import NUMBER, at_least, at_most
 
 _NOT_ZERO = r"(?=[0-9]*[1-9]|[0-9]*[.][0-9]{0,2}[1-9])"
@@ -90,20 +92,32 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
     names = [screen.name for screen in policy.screens]
     words = [(f"(?i:{name})", name) for name in names] + sizes
     named = [Rule(f"{BEGIN}screen(?:size)?={pattern}{END}", name) for pattern, name in words]
+    layout = str(LAYOUT_WIDTH_CSS_PIXELS)
+    size, name = next(known for known in sizes if re.fullmatch(known[0], layout))
+    widths = [(f"(?=0*{layout}(?:[.]0*)?{SPACE}(?:,|$)){size}", f"={name}"), *sizes]
     yield asked("asked_screen", *named, unless=HAS_SIZE)
     for name, header, found in (
         ("old_screen", "old_screen", words),
-        ("viewport", "viewport_width", sizes),
-        ("old_viewport", "old_viewport_width", sizes),
+        ("viewport", "viewport_width", widths),
+        ("old_viewport", "old_viewport_width", widths),
+        ("mobile", "mobile", [("[?]1", policy.mobile_screen)]),
     ):
         rules = (first(*word) for word in found)
         yield step(name, f"header_{header}", *rules, unless=HAS_SIZE)
+    texts = (HAS_SIZE, "asked_screen", "old_screen", "mobile", "viewport", "old_viewport")
+    named_by = r"&screen=\1"
     yield Step(
         "screen",
-        f"{{{HAS_SIZE}}}|{{asked_screen}}|{{old_screen}}|{{viewport}}|{{old_viewport}}",
-        (Rule("^[|]+([^|]+)", r"&screen=\1"), Rule("^1", "")),
+        "|".join(f"{{{text}}}" for text in texts),
+        (
+            Rule("^[|]{3}[^|]*[|]([^|=]+)", named_by),
+            Rule("^[|]{1,2}([^|]+)", named_by),
+            Rule("^[|]{3}([^|]+)[|]+(?:=|$)", named_by),
+            Rule("^[|]{3}[^|]*[|]+=?([^|=]+)", named_by),
+            Rule("^1", ""),
+        ),
         f"&screen={policy.default_screen}",
-        why="does not count where the request names a size",
+        why="does not count where the request names a size; = is before a phone's layout width",
     )
 
 

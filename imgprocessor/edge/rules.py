@@ -16,6 +16,7 @@ from imgprocessor.request.hints import (
     OLD_SCREEN,
     RTT,
     SAVE_DATA,
+    UA_MOBILE,
     VIEWPORT_WIDTH,
 )
 
@@ -31,6 +32,7 @@ RULE_HEADERS = {
     "old_screen": OLD_SCREEN,
     "viewport_width": VIEWPORT_WIDTH[0],
     "old_viewport_width": VIEWPORT_WIDTH[1],
+    "mobile": UA_MOBILE,
     "dpr": DENSITY[0],
     "old_dpr": DENSITY[1],
     "accept": ACCEPT,

@@ -10,10 +10,12 @@ from imgprocessor.request.hints import (
     DENSITY,
     DOWNLINK,
     ECT,
+    LAYOUT_WIDTH_CSS_PIXELS,
     OLD_BANDWIDTH,
     OLD_SCREEN,
     RTT,
     SAVE_DATA,
+    UA_MOBILE,
     VIEWPORT_WIDTH,
     Hints,
     UsedHints,
@@ -144,6 +146,8 @@ def _find_screen(query: ImageQuery, hints: Hints, policy: Policy) -> tuple[str, 
         known = _known_screen(text, policy)
         if known is not None:
             return known, source
+    if hints.is_mobile and hints.viewport_css_pixels in {None, LAYOUT_WIDTH_CSS_PIXELS}:
+        return policy.mobile_screen, UA_MOBILE
     if hints.viewport_css_pixels is not None:
         return _screen_of(hints.viewport_css_pixels, policy), VIEWPORT_WIDTH[0]
     return policy.default_screen, "default"

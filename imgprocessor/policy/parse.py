@@ -24,6 +24,7 @@ _SCREENS = "screens"
 _FORMATS = "formats"
 _OFFER = "offer"
 _DEFAULT = "default"
+_MOBILE = "mobile"
 _OTHERWISE = "otherwise"
 _RESERVED = (_BANDWIDTHS, _SCREENS, _FORMATS, SIZED, ALLOWED, _DEFAULT)
 
@@ -50,12 +51,14 @@ class _Reader:
         screens = self._read_screens()
         bandwidth_names = [bandwidth.name for bandwidth in bandwidths]
         screen_names = [screen.name for screen in screens]
+        mobile_screen = self._read_choice(_SCREENS, _MOBILE, screen_names, screen_names[0])
         self._refuse_unknown_sections(screen_names)
         return Policy(
             bandwidths=tuple(bandwidths),
-            default_bandwidth=self._read_default(_BANDWIDTHS, bandwidth_names),
+            default_bandwidth=self._read_choice(_BANDWIDTHS, _DEFAULT, bandwidth_names),
             screens=tuple(screens),
-            default_screen=self._read_default(_SCREENS, screen_names),
+            default_screen=self._read_choice(_SCREENS, _DEFAULT, screen_names),
+            mobile_screen=mobile_screen,
             cells={
                 (row, bandwidth): self._read_cell(row, bandwidth)
                 for row in (SIZED, *screen_names)
@@ -177,19 +180,23 @@ class _Reader:
             raise self._wrong(row, bandwidth, f"{wrong} wide")
         return _cell(words)
 
-    def _read_default(self, section: str, names: list[str]) -> str:
-        name = self._ini[section].get(_DEFAULT)
+    def _read_choice(
+        self, section: str, key: str, names: list[str], otherwise: str | None = None
+    ) -> str:
+        """Return the name of a row that a key gives; without `otherwise` the key must be there."""
+        name = self._ini[section].get(key, otherwise)
         if name is None:
-            raise self._wrong(section, _DEFAULT, f"must be given: one of {', '.join(names)}")
+            raise self._wrong(section, key, f"must be given: one of {', '.join(names)}")
         if name not in names:
-            raise self._wrong(section, _DEFAULT, f"{name!r} is none of {', '.join(names)}")
+            raise self._wrong(section, key, f"{name!r} is none of {', '.join(names)}")
         return name
 
     def _rows(self, section: str) -> list[tuple[str, str]]:
         """Return the names that a section defines, with their text; there must be some."""
         if section not in self._ini:
             raise ConfigurationError(f"{self._origin}: [{section}]: this section is missing")
-        rows = [(name, text) for name, text in self._ini[section].items() if name != _DEFAULT]
+        choices = (_DEFAULT, _MOBILE) if section == _SCREENS else (_DEFAULT,)
+        rows = [(name, text) for name, text in self._ini[section].items() if name not in choices]
         if not rows:
             raise ConfigurationError(f"{self._origin}: [{section}]: names nothing")
         for name, _ in rows:

@@ -82,6 +82,8 @@ class Policy:
     default_bandwidth: str
     screens: tuple[Screen, ...]
     default_screen: str
+    mobile_screen: str
+    """The row of phones that do not say how wide they are."""
     cells: dict[tuple[str, str], Cell]
     """By screen (or `sized`) and bandwidth; none is missing."""
     formats: tuple[Format, ...] = (PLAINEST,)

@@ -19,6 +19,7 @@ ECT = "ECT"
 RTT = "RTT"
 DOWNLINK = "Downlink"
 VIEWPORT_WIDTH = ("Sec-CH-Viewport-Width", "Viewport-Width")
+UA_MOBILE = "Sec-CH-UA-Mobile"
 DENSITY = ("Sec-CH-DPR", "DPR")
 ACCEPT = "Accept"
 
@@ -28,14 +29,21 @@ _BLANKS = " \t"
 HINT_HEADERS = tuple(
     name.lower()
     for name in (
-        OLD_BANDWIDTH, SAVE_DATA, ECT, RTT, DOWNLINK, OLD_SCREEN, *VIEWPORT_WIDTH, *DENSITY, ACCEPT,
+        OLD_BANDWIDTH, SAVE_DATA, ECT, RTT, DOWNLINK,
+        OLD_SCREEN, *VIEWPORT_WIDTH, UA_MOBILE, *DENSITY, ACCEPT,
     )
 )  # fmt: skip
 """All request headers that can change an answer, in lower case."""
 
 ACCEPT_CH = ", ".join((DENSITY[0], VIEWPORT_WIDTH[0], ECT, RTT, DOWNLINK, SAVE_DATA))
 """What a page asks browsers to send with its pictures (RFC 8942). Save-Data and the network hints
-were specified before the `Sec-CH-` prefix, and Chromium sends them without it.
+were specified before the `Sec-CH-` prefix, and Chromium sends them without it. Nobody need ask for
+`Sec-CH-UA-Mobile`: Chromium always sends it.
+"""
+
+LAYOUT_WIDTH_CSS_PIXELS = 980
+"""How wide a phone lays out a page that does not say `<meta name="viewport">`. Chromium fetches the
+first pictures before it has read that, and gives this for the width of the viewport.
 """
 
 
@@ -53,6 +61,8 @@ class Hints:
     rtt_ms: Decimal | None = None
     downlink_mbps: Decimal | None = None
     viewport_css_pixels: Decimal | None = None
+    is_mobile: bool = False
+    """Whether the browser says that it is a phone's."""
     dpr: Decimal | None = None
     formats: frozenset[Format] = frozenset({PLAINEST})
     """What the visitor can show."""
@@ -81,6 +91,7 @@ def read_hints(headers: Mapping[str, str]) -> Hints:
         rtt_ms=parse_number(_first(headers, RTT)),
         downlink_mbps=parse_number(_first(headers, DOWNLINK)),
         viewport_css_pixels=_first_number(headers, VIEWPORT_WIDTH),
+        is_mobile=_first(headers, UA_MOBILE) == "?1",
         dpr=_first_number(headers, DENSITY),
         formats=_accepted(headers.get(ACCEPT.lower(), "")),
     )
@@ -99,7 +110,7 @@ def vary(uses: UsedHints) -> str:
         names += [RTT] if uses.rtt else []
         names += [DOWNLINK] if uses.downlink else []
     if uses.screen:
-        names += [OLD_SCREEN, *VIEWPORT_WIDTH]
+        names += [OLD_SCREEN, *VIEWPORT_WIDTH, UA_MOBILE]
     if uses.density:
         names += DENSITY
     if uses.formats:

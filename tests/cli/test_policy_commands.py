@@ -141,6 +141,7 @@ def test_show_prints_every_cell_and_bound(conf: Path, capsys: pytest.CaptureFixt
         assert word in shown
     assert "named: only by its name" in shown
     assert "4g: otherwise, the default" in shown
+    assert "phone: 480 px, phones of unknown width" in shown
     assert "formats: avif webp jpeg" in shown
 
 

@@ -71,6 +71,9 @@ def test_the_bandwidth_comes_from_the_strongest_hint(
     assert (bandwidth, source) == (decision.bandwidth, decision.bandwidth_from)
 
 
+MOBILE = {"Sec-CH-UA-Mobile": "?1"}
+
+
 @pytest.mark.parametrize(
     ("rest", "headers", "screen", "source"),
     [
@@ -86,6 +89,25 @@ def test_the_bandwidth_comes_from_the_strongest_hint(
         ("", {"HTTP-SCREENSIZE": "320"}, "phone", "HTTP-SCREENSIZE"),
         ("", {"HTTP-SCREENSIZE": "x", "Viewport-Width": "800"}, "tablet", "Sec-CH-Viewport-Width"),
         ("", {"Sec-CH-Viewport-Width": "360"}, "phone", "Sec-CH-Viewport-Width"),
+        # Phones that do not say how wide they are, or only how wide they lay out.
+        ("", {"Sec-CH-UA-Mobile": "?1"}, "phone", "Sec-CH-UA-Mobile"),
+        ("", MOBILE | {"Sec-CH-Viewport-Width": "980"}, "phone", "Sec-CH-UA-Mobile"),
+        ("", MOBILE | {"Viewport-Width": "0980.0"}, "phone", "Sec-CH-UA-Mobile"),
+        ("", MOBILE | {"Sec-CH-Viewport-Width": "wide"}, "phone", "Sec-CH-UA-Mobile"),
+        ("", MOBILE | {"Sec-CH-Viewport-Width": "981"}, "tablet", "Sec-CH-Viewport-Width"),
+        ("", MOBILE | {"Sec-CH-Viewport-Width": "844"}, "tablet", "Sec-CH-Viewport-Width"),
+        ("", {"Sec-CH-Viewport-Width": "980"}, "tablet", "Sec-CH-Viewport-Width"),
+        ("", {"Sec-CH-UA-Mobile": "?0"}, "desktop", "default"),
+        (
+            "",
+            {"Sec-CH-UA-Mobile": "?0", "Viewport-Width": "980"},
+            "tablet",
+            "Sec-CH-Viewport-Width",
+        ),
+        ("screen=tablet", MOBILE, "tablet", "query"),
+        ("screen=tv", MOBILE, "phone", "Sec-CH-UA-Mobile"),
+        ("", MOBILE | {"HTTP-SCREENSIZE": "1200"}, "desktop", "HTTP-SCREENSIZE"),
+        ("width=100", MOBILE, None, "box"),
         ("width=100&screen=phone", {}, None, "box"),
     ],
 )
@@ -95,6 +117,11 @@ def test_the_screen_comes_from_the_strongest_hint(
     decision = _decide(policy, rest, headers)
 
     assert (screen, source) == (decision.screen, decision.screen_from)
+
+
+def test_the_policy_says_which_row_phones_are_in(policy: Policy, classic: Policy) -> None:
+    for table, screen in ((replace(policy, mobile_screen="tablet"), "tablet"), (classic, "medium")):
+        assert _decide(table, "", MOBILE).screen == screen
 
 
 @pytest.mark.parametrize(

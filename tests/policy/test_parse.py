@@ -44,6 +44,7 @@ def test_a_table_is_read() -> None:
         default_bandwidth="4g",
         screens=(Screen("phone", 480), Screen("desktop", None)),
         default_screen="desktop",
+        mobile_screen="phone",
         cells={
             ("sized", "2g"): Cell(45),
             ("sized", "4g"): Cell(78, max_density=Decimal("1.5")),
@@ -109,6 +110,13 @@ def test_a_cell_is_written_as_the_operator_would() -> None:
         ("desktop = otherwise\n", "desktop = 2000\n", "[screens] desktop: the last screen must"),
         ("default = desktop", "default = tv", "[screens] default: 'tv' is none of phone, desktop"),
         ("default = desktop", "", "[screens] default: must be given: one of phone, desktop"),
+        (
+            "default = desktop",
+            "default = desktop\nmobile = tv",
+            "[screens] mobile: 'tv' is none of",
+        ),
+        # Before it was a key it could be a row.
+        ("phone = 480", "mobile = 480", "[screens] mobile: '480' is none of desktop"),
         ("default = 4g", "default = 5g", "[bandwidths] default: '5g' is none of 2g, 4g"),
         ("rtt>=1400", "rtt>1400", "[bandwidths] 2g: 'rtt>1400' is no bound; right are rtt>="),
         ("rtt>=1400", "rtt>=1400 rtt>=1", "[bandwidths] 2g: 'rtt>=1': only one rtt"),

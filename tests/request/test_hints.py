@@ -1,12 +1,21 @@
 """Request headers: which hints are understood, and what goes into Vary."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgprocessor.request.hints import ACCEPT_CH, Hints, UsedHints, read_hints, vary
+from imgprocessor.request.hints import (
+    ACCEPT_CH,
+    HINT_HEADERS,
+    UA_MOBILE,
+    Hints,
+    UsedHints,
+    read_hints,
+    vary,
+)
 
 ALL = UsedHints(
     bandwidth=True,
@@ -44,6 +53,14 @@ ALL = UsedHints(
             {"Sec-CH-Viewport-Width": "wide", "Viewport-Width": "999"},
             Hints(viewport_css_pixels=Decimal(999)),
         ),
+        ({"Sec-CH-UA-Mobile": "?1"}, Hints(is_mobile=True)),
+        ({"Sec-CH-UA-Mobile": " ?1\t"}, Hints(is_mobile=True)),
+        ({"Sec-CH-UA-Mobile": "?1, ?0"}, Hints(is_mobile=True)),
+        ({"Sec-CH-UA-Mobile": "?0, ?1"}, Hints()),
+        ({"Sec-CH-UA-Mobile": "?0"}, Hints()),
+        ({"Sec-CH-UA-Mobile": "1"}, Hints()),
+        ({"Sec-CH-UA-Mobile": "true"}, Hints()),
+        ({"Sec-CH-UA-Mobile": ""}, Hints()),
         ({"Sec-CH-DPR": "2.625"}, Hints(dpr=Decimal("2.625"))),
         ({"DPR": "0"}, Hints()),
         # Sent twice, as Apache joins it: the first counts, be it good or not.
@@ -95,14 +112,19 @@ def test_formats_are_those_that_accept_names(accept: str | None, formats: set[st
     assert expected == set(read_hints(headers).formats)
 
 
-@given(st.dictionaries(st.sampled_from([*ACCEPT_CH.lower().split(", "), "accept"]), st.text()))
+@given(st.dictionaries(st.sampled_from(HINT_HEADERS), st.text()))
 def test_no_header_whatever_is_an_error(headers: dict[str, str]) -> None:
     read_hints(headers)
 
 
-def test_vary_is_short_enough_for_nginx_to_cache() -> None:
-    """Screen and density never matter together, but even so."""
-    assert len(vary(ALL)) < 128
+@pytest.mark.parametrize("unused", ["screen", "density"])
+def test_vary_is_short_enough_for_nginx_to_cache(unused: str) -> None:
+    """Screen and density never matter together."""
+    assert len(vary(replace(ALL, **{unused: False}))) < 128
+
+
+def test_pages_do_not_ask_for_what_is_always_sent() -> None:
+    assert UA_MOBILE not in ACCEPT_CH
 
 
 def test_vary_is_empty_when_nothing_can_matter() -> None:

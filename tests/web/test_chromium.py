@@ -1,21 +1,25 @@
 """The demonstration page in real, headless Chromium: hints arrive, and pictures differ by them."""
 
+import contextlib
 import json
-import os
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import images
 import pytest
+from devtools import CHROMIUM, QUIET, Device, load
 from servers import Server, open_up, serving
+
+from imgprocessor.request.hints import ACCEPT_CH
 
 pytestmark = pytest.mark.chromium
 
-CHROMIUM = "/usr/bin/chromium"
 NAMES = ("one.jpg", "two.png")
 
 
@@ -61,9 +65,7 @@ def _opened(
     """Return the attributes of the page's body and of its figures, and what the browser said."""
     done = subprocess.run(
         [
-            CHROMIUM, "--headless", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            CHROMIUM, *QUIET,
             f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--dump-dom", *flags,
             f"http://{host}:{server.port}{path}",
         ],
@@ -163,3 +165,83 @@ def test_a_browser_that_sends_no_hints_is_served_by_the_script(
     lines = (server.logs / "requests.log").read_text().splitlines()[before:]
     assert {json.loads(line)["screen_from"] for line in lines} == {"query"}
     assert {json.loads(line)["dpr"] for line in lines} == {"2"}
+
+
+@contextlib.contextmanager
+def _site(server: Server, page: str, headers: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """Serve one page, and from the same origin what the server serves; yield the page's URL, and
+    what was asked for and decided, as the pictures are asked for.
+    """
+    decided: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/":
+                self._answer({"Content-Type": "text/html", **headers}, page.encode())
+                return
+            answer = server.ask(self.path, dict(self.headers))
+            if self.path.startswith("/images/"):
+                decided.append(f"{self.path} {answer.headers['image-decision']}")
+            self._answer({"Content-Type": answer.headers["content-type"]}, answer.body)
+
+        def _answer(self, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as site:
+        serving = threading.Thread(target=site.serve_forever)
+        serving.start()
+        try:
+            yield f"http://localhost:{site.server_port}/", decided
+        finally:
+            site.shutdown()
+            serving.join()
+
+
+DEVICES = {
+    "phone": (Device(412, 2.625, touch=True, phone=True), "phone"),
+    "tablet": (Device(820, 2, touch=True), "tablet"),
+    "window": (Device(980), "tablet"),
+}
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+SCRIPT = '<script src="/adaptive.js" defer></script>'
+HINTING = {"Accept-CH": ACCEPT_CH}
+PAGES = {
+    "plain, hinted": (VIEWPORT, "src", HINTING),
+    "scripted": (VIEWPORT + SCRIPT, "data-src", {}),
+    "scripted, no viewport": (SCRIPT, "data-src", {}),
+    "scripted, hinted": (
+        VIEWPORT + SCRIPT.replace(" defer", " data-accept-ch defer"),
+        "data-src",
+        HINTING,
+    ),
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("page", PAGES)
+def test_each_device_gets_its_row_with_the_first_pictures(
+    server: Server, tmp_path: Path, page: str, device: str
+) -> None:
+    head, attribute, headers = PAGES[page]
+    shown_on, screen = DEVICES[device]
+    urls = [f"/images/?name={name}" for name in NAMES]
+    markup = "".join(f'<p><img {attribute}="{url}" alt=""></p>' for url in urls)
+    with _site(server, f"<!doctype html>{head}<title>-</title>{markup}", headers) as site:
+        url, decided = site
+        load(shown_on, tmp_path, url, "--force-effective-connection-type=3G")
+
+    # Each once, by an address that says more only where no hints do.
+    extended = [] if headers else ["screen=", "dpr=", "bandwidth=3g"]
+    assert len(decided) == len(urls), decided
+    for wanted, found in zip(urls, sorted(decided), strict=True):
+        asked, decision = found.split(" ", 1)
+        assert [part for part in extended if part not in asked] == [], found
+        assert asked.startswith(wanted) if extended else asked == wanted
+        assert decision.startswith(f"bandwidth=3g; screen={screen}; "), found

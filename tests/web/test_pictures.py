@@ -29,6 +29,7 @@ from imgprocessor.service.delivery import Delivery
 
 NASA = "/images/?name=nasa.jpeg"
 BANDWIDTH_HINTS = "HTTP-NW-TYPE, Save-Data, ECT, RTT, Downlink"
+SCREEN_HINTS = "HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width, Sec-CH-UA-Mobile"
 
 
 def _log(settings: Settings) -> list[dict[str, Any]]:
@@ -70,10 +71,10 @@ def test_vary_is_absent_when_the_query_said_everything(client: FlaskClient) -> N
     [
         (
             "",
-            f"{BANDWIDTH_HINTS}, HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width, Accept",
+            f"{BANDWIDTH_HINTS}, {SCREEN_HINTS}, Accept",
         ),
         ("&width=10", f"{BANDWIDTH_HINTS}, Sec-CH-DPR, DPR, Accept"),
-        ("&bandwidth=4g", "HTTP-SCREENSIZE, Sec-CH-Viewport-Width, Viewport-Width, Accept"),
+        ("&bandwidth=4g", f"{SCREEN_HINTS}, Accept"),
         ("&screen=360", f"{BANDWIDTH_HINTS}, Accept"),
         ("&width=10&bandwidth=3g", "Sec-CH-DPR, DPR, Accept"),
         ("&screen=360&bandwidth=5g", f"{BANDWIDTH_HINTS}, Accept"),

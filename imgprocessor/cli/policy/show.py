@@ -32,19 +32,20 @@ def print_table(policy: Policy, console: Console) -> None:
         table.add_row(Text(row, "bold"), *cells, end_section=True)
     console.print(table)
     for bandwidth in policy.bandwidths:
-        default = bandwidth.name == policy.default_bandwidth
-        _print_bounds(console, bandwidth.name, _bounds(bandwidth), default=default)
+        roles = ["the default"] if bandwidth.name == policy.default_bandwidth else []
+        _print_bounds(console, bandwidth.name, _bounds(bandwidth), roles)
     for screen in policy.screens:
         bound = "otherwise" if screen.max_css_pixels is None else f"{screen.max_css_pixels} px"
-        _print_bounds(console, screen.name, bound, default=screen.name == policy.default_screen)
+        roles = ["the default"] if screen.name == policy.default_screen else []
+        roles += ["phones of unknown width"] if screen.name == policy.mobile_screen else []
+        _print_bounds(console, screen.name, bound, roles)
     console.print(f"formats: {' '.join(policy.formats)}", style="dim", highlight=False)
     if policy.allowed != Allowed():
         console.print(f"allowed: {policy.allowed}", style="dim", highlight=False)
 
 
-def _print_bounds(console: Console, name: str, bounds: str, *, default: bool) -> None:
-    said = f"{name}: {bounds}{', the default' if default else ''}"
-    console.print(said, style="dim", highlight=False)
+def _print_bounds(console: Console, name: str, bounds: str, roles: list[str]) -> None:
+    console.print(f"{name}: {', '.join([bounds, *roles])}", style="dim", highlight=False)
 
 
 def _bounds(bandwidth: Bandwidth) -> str:

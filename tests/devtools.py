@@ -1,0 +1,113 @@
+"""Real, headless Chromium as a phone, a tablet or a window: the DevTools protocol, over a pipe."""
+
+import contextlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--headless", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    *(["--no-sandbox"] if os.geteuid() == 0 else []),
+)  # fmt: skip
+"""Flags with which it starts anywhere, and asks nothing of anybody but the page's servers."""
+PAGE_SECONDS = 60
+DESKTOP_CSS_PIXELS = 1920
+"""Across the screen that windows are on."""
+
+_LOADED = """new Promise((resolve) =>
+  document.readyState === "complete" ? resolve() : addEventListener("load", resolve))"""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a page is shown on."""
+
+    css_pixels: int
+    """Across."""
+    dpr: float = 1
+    touch: bool = False
+    """Whether a page without a viewport meta is laid out wider than the screen."""
+    phone: bool = False
+    """Whether the browser says that it is a phone's."""
+
+
+def load(device: Device, profile: Path, url: str, *flags: str) -> None:
+    """Open a page in a fresh profile, and return once it and its pictures are loaded."""
+    with _started(profile, *flags) as browser:
+        target = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
+        session = attached["sessionId"]
+        browser.call(
+            "Emulation.setDeviceMetricsOverride", session,
+            width=device.css_pixels, height=900, deviceScaleFactor=device.dpr, mobile=device.touch,
+            screenWidth=device.css_pixels if device.touch else DESKTOP_CSS_PIXELS, screenHeight=900,
+        )  # fmt: skip
+        version = browser.call("Browser.getVersion")["userAgent"].replace("Headless", "")
+        browser.call(
+            "Emulation.setUserAgentOverride", session, userAgent=version,
+            userAgentMetadata={
+                "platform": "Android" if device.touch else "Linux", "platformVersion": "",
+                "architecture": "", "model": "", "mobile": device.phone,
+            },
+        )  # fmt: skip
+        browser.call("Page.navigate", session, url=url)
+        browser.call("Runtime.evaluate", session, expression=_LOADED, awaitPromise=True)
+
+
+@dataclass
+class _Browser:
+    """Commands and answers as JSON, each ended by a zero byte. Events are passed over."""
+
+    process: subprocess.Popen[bytes]
+    calls: int = 0
+
+    def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """Send a command; return its result."""
+        self.calls += 1
+        command = {"id": self.calls, "method": method, "params": parameters}
+        if session is not None:
+            command["sessionId"] = session
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command).encode() + b"\0")
+        self.process.stdin.flush()
+        answer = next(message for message in self._messages() if message.get("id") == self.calls)
+        assert "error" not in answer, answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        assert self.process.stdout is not None
+        message = bytearray()
+        while byte := self.process.stdout.read(1):
+            if byte != b"\0":
+                message += byte
+                continue
+            yield json.loads(message)
+            message.clear()
+        raise AssertionError("Chromium ended, or took too long")
+
+
+@contextlib.contextmanager
+def _started(profile: Path, *more: str) -> Iterator[_Browser]:
+    pipe = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
+    flags = (*QUIET, f"--user-data-dir={profile}", "--remote-debugging-pipe", *more)
+    with subprocess.Popen(
+        ["sh", "-c", pipe, "sh", CHROMIUM, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        # Reading has no time-out of its own.
+        watchdog = threading.Timer(PAGE_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            browser = _Browser(process)
+            yield browser
+            browser.call("Browser.close")
+        finally:
+            watchdog.cancel()
+            process.kill()
