@@ -246,7 +246,8 @@ def test_every_format_has_its_row() -> None:
 
 def test_every_hint_is_described() -> None:
     names = (hints.OLD_BANDWIDTH, hints.OLD_SCREEN, hints.SAVE_DATA, hints.ECT, hints.RTT)
-    for name in (*names, hints.DOWNLINK, hints.ACCEPT, *hints.VIEWPORT_WIDTH, *hints.DENSITY):
+    names = (*names, hints.DOWNLINK, hints.ACCEPT, hints.UA_MOBILE)
+    for name in (*names, *hints.VIEWPORT_WIDTH, *hints.DENSITY):
         assert f"`{name}" in _section("docs/requests.md", "Hints")
 
 
