@@ -4,6 +4,7 @@ Knows the parts, not the web: the web server and the command line both call it.
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -34,6 +35,8 @@ AnswerSource = Literal["original", "master", "store"]
 _MAX_REMEMBERED = 2048
 _MAX_CHARACTERS = 1000
 """Requests that are remembered, and how long they may be: some six megabytes, all of them full."""
+
+_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,13 @@ class Found:
     def etag(self) -> str:
         """The strong validator of the picture."""
         return etag(self.planned.imagekey, self.original.version)
+
+    @property
+    def modified_seconds(self) -> int:
+        """When the original was modified, since 1970. In the future it would be a validator that
+        never gets old (RFC 9110, 8.8.2.1).
+        """
+        return min(self.original.modified_ns // _NS, int(time.time()))
 
 
 @dataclass(frozen=True)

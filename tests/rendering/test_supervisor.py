@@ -19,6 +19,7 @@ from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.rendering.admission import Admission
+from imgprocessor.rendering.ipc import READY
 from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.process import make_locks, make_quarantine, run_folder
 from imgprocessor.rendering.run_folder import SOCKET, make_run_folder
@@ -77,7 +78,7 @@ def test_a_job_of_another_version_costs_no_worker(here: Settings) -> None:
                 connection.settimeout(10)
                 connection.connect(str(run_folder(here) / SOCKET))
                 connection.sendall(struct.pack("<Q", len(job)) + job)
-                assert connection.recv(1) == b""
+                assert [connection.recv(1), connection.recv(1)] == [READY, b""]
         assert children(leader) == before
 
 
