@@ -8,7 +8,7 @@ two die is in quarantine. `supervisor` starts them; this is what the daemons kno
 import contextlib
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from imgprocessor.errors import Busy, DeadlyOriginal, ImageError
@@ -61,7 +61,6 @@ class WorkerPool:
         """
         plan = repr(job.plan)
         self._quarantine.check(job.original, plan)
-        job = replace(job, originals=job.originals.for_another_process(job.original))
         with self._admission.taken() if job.takes_place else contextlib.nullcontext():
             deaths = 0
             while True:
@@ -72,7 +71,7 @@ class WorkerPool:
                     return result
                 deaths = self._quarantine.note_death(job.original, plan if result.decoded else "")
                 if deaths > 1:
-                    raise DeadlyOriginal(f"{job.original.path} killed workers")
+                    raise DeadlyOriginal(f"{job.original.id} killed workers")
 
     def require_place(self) -> None:
         """Look whether there was a place a moment ago.

@@ -12,7 +12,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from imgprocessor.storage.eviction import File, cost_of, files_in, folders_in, move, scanned
 from imgprocessor.storage.generation import Generation
@@ -59,6 +61,11 @@ class CappedFolder:
         """How often a file was found damaged, or could not be read, by any process."""
         self._serial = itertools.count()
         self._background = threading.Lock()
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        """Another process has a folder of its own, with the same files."""
+        known = {"max_bytes": self._max_bytes, "min_free_percent": self._min_free_percent}
+        return partial(type(self), self._folder, complain=self._complain, **known), ()
 
     @property
     def keeps(self) -> bool:
