@@ -23,7 +23,7 @@ from imgprocessor.geometry import Box, Fit
 from imgprocessor.images.decode import Picture, open_original
 from imgprocessor.images.pipeline import render
 from imgprocessor.images.pyramid import Level
-from imgprocessor.originals.folder import Originals
+from imgprocessor.originals.folder import Folder
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 from imgprocessor.rendering.masters import Masters
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=PHOTOGRAPHS)
     folder: Path = parser.parse_args().folder
     names = [file.name for file in sorted(folder.glob("*.jpg")) if not file.is_symlink()]
-    originals = Originals(folder, LIMITS)
+    originals = Folder(folder, LIMITS.max_bytes)
     keep_memory()
     print(f"{len(names)} photographs\n")
     print("| width | direct, ms | first visitor, ms | ratio |\n|--:|--:|--:|--:|")
@@ -83,12 +83,12 @@ def _plan(width: int) -> Plan:
     )
 
 
-def _times(originals: Originals, masters: Masters, name: str, plan: Plan) -> tuple[float, float]:
+def _times(originals: Folder, masters: Masters, name: str, plan: Plan) -> tuple[float, float]:
     """Return milliseconds of both ways, medians."""
     directs, firsts = [], []
     for _ in range(ROUNDS):
         directs.append(_ms(lambda: _direct(originals, name, plan)))
-        masters.purge(originals.path_of(name))
+        masters.purge(originals.id_of(name))
         firsts.append(_ms(lambda: _first(originals, masters, name, plan)))
         masters.finish()
     return statistics.median(directs), statistics.median(firsts)
@@ -100,7 +100,7 @@ def _ms(work: Callable[[], None]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _direct(originals: Originals, name: str, plan: Plan) -> None:
+def _direct(originals: Folder, name: str, plan: Plan) -> None:
     with originals.open(originals.find(name)) as (file, _):
         opened = open_original(file, LIMITS)
         metadata = opened.metadata
@@ -110,9 +110,9 @@ def _direct(originals: Originals, name: str, plan: Plan) -> None:
     render(Picture(metadata, Level(draft), image), plan, Timings())
 
 
-def _first(originals: Originals, masters: Masters, name: str, plan: Plan) -> None:
+def _first(originals: Folder, masters: Masters, name: str, plan: Plan) -> None:
     timings = Timings()
-    with masters.found(originals.find(name), originals, plan, timings) as found:
+    with masters.found(originals.find(name), plan, timings) as found:
         render(found.picture, plan, timings)
 
 

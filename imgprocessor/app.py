@@ -14,8 +14,10 @@ from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
 from imgprocessor.originals.fetch import Fetcher
-from imgprocessor.originals.folder import Originals
+from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.local_copies import LocalCopies
 from imgprocessor.originals.remote import Remote
+from imgprocessor.originals.source import Source
 from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.job import DirectRenderer, Renderer
@@ -25,14 +27,15 @@ from imgprocessor.rendering.process import (
     make_disk_cache,
     make_locks,
     make_masters,
-    make_quarantine,
     max_job_seconds,
     run_folder,
 )
+from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.request.signing import Signing
+from imgprocessor.request.urls import PORTS
 from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.purge import Purger
@@ -121,7 +124,7 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
     }
     if settings.remote.hosts:
         caps["remote"] = settings.remote.max_kept_bytes
-        disk_caches["remote"] = _local_copies(settings)
+        disk_caches["remote"] = _plain_files(settings)
     for watched in watched_disk_caches(disk_caches, caps):
         metrics.watch(watched)
     if pool is not None:
@@ -188,8 +191,8 @@ def make_delivery(
     generations = Generations(disk_cache.folder)
     return Delivery(
         policy=policy or load_policy(settings),
-        originals=_originals(settings.originals),
-        remote=_remote(settings, generations, fetcher, keeps=keeps),
+        sources=_sources(settings, generations, fetcher, keeps=keeps),
+        hosts=settings.remote.hosts,
         pixels=settings.pixels,
         masters=masters,
         renderer=renderer or DirectRenderer(masters),
@@ -222,40 +225,47 @@ def _pool(settings: Settings, folder: Path) -> WorkerPool:
     return WorkerPool(
         folder,
         Admission(Locks(folder / "locks"), _max_jobs(settings)),
-        make_quarantine(settings),
+        Quarantine(folder / "quarantine", settings.rendering.quarantine_seconds),
         wait_seconds=settings.rendering.worker_wait_seconds,
         answer_seconds=max_job_seconds(settings.rendering),
     )
 
 
-def _originals(settings: OriginalsSettings) -> Originals:
+def _sources(
+    settings: Settings, generations: Generations, fetcher: Fetcher | None, *, keeps: bool
+) -> dict[str, Source]:
+    sources: dict[str, Source] = {"": _folder(settings.originals)}
+    if settings.remote.hosts:
+        remote = _remote(settings, generations, fetcher, keeps=keeps)
+        sources |= dict.fromkeys(PORTS, remote)
+    return sources
+
+
+def _folder(settings: OriginalsSettings) -> Folder:
     root = settings.root
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         wrong = f"{root} is not a folder that can be read: make it, or name another (--originals)"
         raise ConfigurationError(f"[originals] root: {wrong}")
-    return Originals(root, settings)
+    return Folder(root, settings.max_bytes)
 
 
 def _remote(
     settings: Settings, generations: Generations, fetcher: Fetcher | None, *, keeps: bool
-) -> Remote | None:
+) -> Remote:
     remote = settings.remote
-    if not remote.hosts:
-        return None
     if remote.max_kept_bytes < 10 * remote.max_bytes:
         wrong = f"[remote] max_kept_bytes must be at least ten times max_bytes: {remote.max_bytes}"
         raise ConfigurationError(f"{wrong}; no original takes more than a tenth")
     return Remote(
         remote,
-        settings.originals,
-        disk_cache=_local_copies(settings, keeps=keeps),
+        LocalCopies(remote.folder, remote.max_bytes, _plain_files(settings, keeps=keeps)),
         generations=generations,
         fetcher=fetcher or Fetcher(remote),
         complain=complain,
     )
 
 
-def _local_copies(settings: Settings, *, keeps: bool = True) -> PlainFiles:
+def _plain_files(settings: Settings, *, keeps: bool = True) -> PlainFiles:
     return PlainFiles(
         settings.remote.folder,
         max_bytes=settings.remote.max_kept_bytes if keeps else 0,

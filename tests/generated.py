@@ -12,7 +12,7 @@ from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import DENSITIES, Policy
 from imgprocessor.request.hints import HINT_HEADERS, LAYOUT_WIDTH_CSS_PIXELS
 from imgprocessor.request.parameters import AUTHORS, OLD_NAMES, PARAMETERS
-from imgprocessor.request.values import Value
+from imgprocessor.request.values import AnyValue
 
 PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
 ODD_NAMES = (
@@ -270,7 +270,7 @@ def values(policy: Policy, max_side: int) -> dict[str, list[str]]:
     }
 
 
-def spelled_by(value: Value, more: Iterable[str] = ()) -> list[str]:
+def spelled_by(value: AnyValue, more: Iterable[str] = ()) -> list[str]:
     """Return spellings of a type, right and wrong."""
     found = ["", "0", "000", "x", "1e3", "-1", "+5", "12.5", "999999999", "1%30"]
     for text in (*value.examples, *more):

@@ -10,11 +10,22 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from imgprocessor.config.settings import RemoteSettings
+from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.local_copies import LocalCopies
+from imgprocessor.originals.remote import Remote
+from imgprocessor.storage.generation import Generations
+from imgprocessor.storage.plain_files import PlainFiles
 
 PUBLIC = "93.184.215.14"
 """An address that is everybody's; nobody is ever connected to there."""
+
+URL = "http://a.example/a.jpg"
 
 Behave = Callable[[socket.socket, bytes], None]
 """What a host does with a connection and the request that came."""
@@ -112,3 +123,74 @@ class Wires:
 def public(_host: str, _port: int) -> list[str]:
     """Resolve every name to the public address."""
     return [PUBLIC]
+
+
+@dataclass
+class Host:
+    """A host whose answers a test decides, and everything that asks it."""
+
+    there: Origin
+    folder: Path
+    replies: dict[str, bytes]
+    """By path; what is not there is a 404."""
+    wires: Wires
+    complaints: list[str] = field(default_factory=list)
+    late: float = 0
+    """Seconds that the clock is ahead."""
+    kept: PlainFiles = field(init=False)
+    """The disk cache of the last process."""
+
+    def remote(self, *, max_kept_bytes: int = 50_000_000, **changed: int) -> Remote:
+        """Return what a process would have."""
+        settings = replace(
+            RemoteSettings(
+                hosts=("a.example", "b.example"),
+                folder=self.folder / "remote",
+                total_seconds=2,
+                first_byte_seconds=1,
+                connect_seconds=1,
+            ),
+            **changed,  # type: ignore[arg-type]
+        )
+        self.kept = PlainFiles(
+            settings.folder,
+            max_bytes=max_kept_bytes,
+            min_free_percent=0,
+            complain=self.complaints.append,
+        )
+        return Remote(
+            settings,
+            LocalCopies(settings.folder, settings.max_bytes, self.kept),
+            generations=Generations(self.folder),
+            fetcher=Fetcher(settings, resolve=public, dial=self.wires.dial),
+            complain=self.complaints.append,
+            clock=lambda: time.time() + self.late,
+        )
+
+    def picture(self, url: str = URL) -> str:
+        """Return where a picture is kept."""
+        return self.kept.path(url, "picture")
+
+    @property
+    def asked(self) -> int:
+        """How many requests came."""
+        return len(self.there.requests)
+
+
+@contextlib.contextmanager
+def host_in(folder: Path) -> Iterator[Host]:
+    """Let a host answer; processes that ask it keep what they fetch in a folder."""
+    replies: dict[str, bytes] = {}
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        path = request.split(b" ")[1].decode()
+        reply = replies.get(path, answer(b"", "404 Not Found"))
+        if reply == b"wait":
+            time.sleep(30)
+        etag = reply.partition(b"ETag: ")[2].partition(b"\r\n")[0]
+        if etag and b"If-None-Match: " + etag in request:
+            reply = answer(b"", "304 Not Modified", ETag=etag.decode("latin-1"), Content_Length="")
+        connection.sendall(reply)
+
+    with origin(behave) as there:
+        yield Host(there, folder, replies, Wires(there.port))

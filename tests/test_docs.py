@@ -245,9 +245,9 @@ def test_every_format_has_its_row() -> None:
 
 
 def test_every_hint_is_described() -> None:
-    names = (hints.OLD_BANDWIDTH, hints.OLD_SCREEN, hints.SAVE_DATA, hints.ECT, hints.RTT)
-    names = (*names, hints.DOWNLINK, hints.ACCEPT, hints.UA_MOBILE)
-    for name in (*names, *hints.VIEWPORT_WIDTH, *hints.DENSITY):
+    names = [hints.OLD_BANDWIDTH, hints.OLD_SCREEN, hints.SAVE_DATA, hints.ECT, hints.RTT]
+    names += [hints.DOWNLINK, hints.ACCEPT, hints.UA_MOBILE, *hints.VIEWPORT_WIDTH, *hints.DENSITY]
+    for name in names:
         assert f"`{name}" in _section("docs/requests.md", "Hints")
 
 

@@ -1,48 +1,32 @@
 """Originals from elsewhere: fetched when they are asked for, and kept as plain files.
 
-What is kept is opened by its path like any other original, so it is as it came; what is known of
-it is kept beside it. A file is written anew only when other bytes came, so its version is the
-picture's. No request waits for a host longer than the settings say, and few are fetched at once.
+What is known of a picture is kept beside it. A file is written anew only when other bytes came, so
+its version is the picture's. No request waits for a host longer than the settings say, and few are
+fetched at once.
 """
 
 import contextlib
-import json
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass, replace
+from typing import Any
 
-from imgprocessor.config.settings import OriginalsSettings, RemoteSettings
-from imgprocessor.errors import (
-    ImageError,
-    NotFound,
-    OriginalsUnavailable,
-    OriginBusy,
-    OriginFailed,
-    OriginTimeout,
-)
-from imgprocessor.originals.fetch import Fetched, Fetcher, Known
-from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.config.settings import RemoteSettings
+from imgprocessor.errors import ImageError, NotFound, OriginBusy, OriginFailed, OriginTimeout
+from imgprocessor.originals.fetch import Fetcher, Known
 from imgprocessor.originals.freshness import fresh_seconds
-from imgprocessor.originals.local_copies import CopyRecord, KeptCopy, LocalCopies, PassingCopy
+from imgprocessor.originals.local_copies import CopyRecord, LocalCopies, url_of
+from imgprocessor.originals.source import Original
 from imgprocessor.originals.transport import HostDown
-from imgprocessor.request.urls import RemoteUrl, read_url
+from imgprocessor.request.urls import RemoteUrl
 from imgprocessor.storage.entry_format import checksum_of
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
-from imgprocessor.storage.plain_files import PlainFiles
-
-_PICTURE, _RECORD = "picture", "facts"
-"""The keys under which the picture and its record are kept; the group is the URL."""
 
 _MAX_REMEMBERED = 1024
 """Failures that a process remembers: they take no room on the disk, however many are made up."""
-
-_CHUNK_BYTES = 1 << 20
 
 _LEAST_SECONDS = 0.1
 """A request that waited for another one so long that less is left does not begin a fetch."""
@@ -55,41 +39,34 @@ _EXCUSED = (OriginFailed, OriginTimeout, OriginBusy)
 class _Copy:
     """What is here of a URL."""
 
-    original: KeptCopy
+    original: Original
     record: CopyRecord
 
 
-class Remote(LocalCopies):
-    """Originals by URL."""
+class Remote:
+    """Originals by URL: local copies, and how they come here."""
 
     def __init__(
         self,
         settings: RemoteSettings,
-        limits: OriginalsSettings,
+        copies: LocalCopies,
         *,
-        disk_cache: PlainFiles,
         generations: Generations,
         fetcher: Fetcher,
         complain: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use a disk cache in the folder of the settings."""
-        self._limits = replace(limits, max_bytes=settings.max_bytes)
-        super().__init__(settings.folder, self._limits)
+        """Use copies in the folder of the settings."""
         self._settings = settings
-        self._folder = settings.folder
-        self._disk_cache = disk_cache
-        self._locks = Locks(self._folder / "locks")
+        self._copies = copies
+        # Nothing is fetched for these.
+        self.id_of, self.open = copies.id_of, copies.open
+        self._locks = Locks(settings.folder / "locks")
         self._generations = generations
         self._fetcher = fetcher
         self._complain = complain
         self._clock = clock
         self._failures = _Failures(settings.failed_seconds)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The hosts that originals are fetched from."""
-        return self._settings.hosts
 
     def find(self, name: str) -> Original:
         """Size up an original; `name` is its URL. It is fetched where it is not here, or old.
@@ -100,7 +77,7 @@ class Remote(LocalCopies):
             OriginForbidden, OriginFailed, OriginTimeout: it cannot be fetched.
             OriginBusy: too many are being fetched at this moment.
         """
-        url = _read(name)
+        url = url_of(name)
         copy = self._copy(url)
         if copy is not None and self._age(copy) < copy.record.fresh_seconds:
             return copy.original
@@ -111,93 +88,24 @@ class Remote(LocalCopies):
                 raise
             return copy.original
 
-    def path_of(self, name: str) -> str:
-        """Return the path of an original by its URL, be it here or not.
-
-        Raises:
-            NotFound: it is no URL.
-        """
-        return super().path_of(self._place(_read(name)))
-
     def forget(self, name: str) -> int:
-        """Remove an original, so that its host is asked anew; return how many files that were.
-
-        Raises:
-            NotFound: it is no URL.
-            OSError: it cannot be removed.
-        """
-        url = _read(name)
+        """Have the host of an original asked anew. Raises as `Source.forget` does."""
+        url = url_of(name)
         self._failures.forget(str(url))
         self._failures.forget(url.origin)
-        return self._disk_cache.purge(str(url))
+        return self._copies.forget(name)
 
     def forget_all(self) -> int:
-        """Remove all originals from elsewhere; return how many files that were.
-
-        Raises:
-            OSError: one of them cannot be removed.
-        """
+        """Have all hosts asked anew. Raises as `Source.forget_all` does."""
         self._failures.clear()
-        return self._disk_cache.purge_all()
-
-    @contextlib.contextmanager
-    def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
-        """Open what `find` found; yield the file and the original as it is by now.
-
-        Raises:
-            OriginalsUnavailable: it is damaged, or has gone; the next request has it fetched anew.
-                Or as `LocalCopies.open` does.
-        """
-        with super().open(original) as (file, opened):
-            if isinstance(original, KeptCopy):
-                self._check(original, file)
-            yield file, opened
-
-    def for_another_process(self, original: Original) -> Originals:
-        """Look whether an original is as it came; return where another process can open it."""
-        with self.open(original):
-            pass
-        return LocalCopies(self._folder, self._limits)
-
-    def _check(self, original: KeptCopy, file: BinaryIO) -> None:
-        """Refuse what is damaged; it is removed, so that the next request fetches it anew."""
-        checksum = _checksum(file)
-        record = self._record(original.url)
-        if record is None or record.checksum != checksum:
-            # A process that has just fetched another version writes its record in a moment.
-            with contextlib.suppress(OSError), self._locks.held(_turn(original.url), 1):
-                record = self._record(original.url)
-        if record is None:  # purged meanwhile; or damaged, which was noted when it was read
-            raise OriginalsUnavailable(f"{original.path} has gone")
-        if record.checksum != checksum:
-            self._disk_cache.note_damage(f"{original.path} is damaged; it is fetched anew")
-            with contextlib.suppress(OSError):
-                self._disk_cache.purge(original.url)
-            raise OriginalsUnavailable(f"{original.path} is damaged")
-        file.seek(0)
+        return self._copies.forget_all()
 
     def _copy(self, url: RemoteUrl) -> _Copy | None:
-        record = self._record(str(url))
-        if record is None:
-            return None
-        try:
-            return _Copy(self._kept(url), record)
-        except ImageError:
-            return None
-
-    def _record(self, url: str) -> CopyRecord | None:
-        content = self._disk_cache.get(url, _RECORD)
-        try:
-            return None if content is None else CopyRecord(**json.loads(bytes(content)))
-        except TypeError:  # of another version of this program
-            return None
-
-    def _kept(self, url: RemoteUrl) -> KeptCopy:
-        return KeptCopy(**asdict(super().find(self._place(url))), url=str(url))
-
-    def _place(self, url: RemoteUrl) -> str:
-        """Return where a picture is kept, under the folder."""
-        return str(Path(self._disk_cache.path(str(url), _PICTURE)).relative_to(self._folder))
+        record = self._copies.record(str(url))
+        if record is not None:
+            with contextlib.suppress(ImageError):
+                return _Copy(self._copies.find(str(url)), record)
+        return None
 
     def _age(self, copy: _Copy) -> float:
         """Return how long ago its host was asked; clocks go back, and then it counts as old."""
@@ -218,7 +126,7 @@ class Remote(LocalCopies):
             # Before the wait for another request that fetches the same: each keeps a thread.
             stack.enter_context(self._slot("all", self._settings.max_fetches))
             patience = 0 if usable else self._settings.total_seconds
-            if not stack.enter_context(self._locks.held_if_possible(_turn(str(url)), patience)):
+            if not stack.enter_context(self._copies.turn(str(url), patience)):
                 raise OriginBusy(f"{url} is being fetched")
             now = self._copy(url)
             if now is not None and self._age(now) < now.record.fresh_seconds:
@@ -236,61 +144,36 @@ class Remote(LocalCopies):
         try:
             known = None if copy is None else _known(copy.record)
             download = self._fetcher.fetch(url, known, seconds=seconds)
-            if copy is None or download.body is not None:
-                return self._keep(url, download, download.body or b"", generation)
         except HostDown as error:
             self._failures.remember(error.origin, error.error)
             raise error.error from error
         except NotFound as error:
             self._failures.remember(str(url), error)
             with contextlib.suppress(OSError):
-                self._disk_cache.purge(str(url))
+                self._copies.forget(str(url))
             raise
         except OriginBusy:
             raise
         except ImageError as error:
             self._failures.remember(str(url), error)
             raise
-        record = replace(copy.record, asked_at=self._clock(), **self._fresh(download))
-        self._write_down(url, record, generation)
-        return copy.original
-
-    def _keep(
-        self, url: RemoteUrl, download: Fetched, body: bytes, generation: Generation
-    ) -> Original:
-        checksum = checksum_of([body])
+        now, headers = self._clock(), download.headers
+        asked: dict[str, Any] = {
+            "asked_at": now,
+            "fresh_seconds": fresh_seconds(headers, now, self._settings),
+        }
+        if copy is not None and download.body is None:
+            self._copies.write_down(str(url), replace(copy.record, **asked), generation)
+            return copy.original
+        body = download.body or b""
         record = CopyRecord(
             source=str(download.url),
-            checksum=checksum,
-            etag=download.headers.get("etag"),
-            last_modified=download.headers.get("last-modified"),
-            asked_at=self._clock(),
-            **self._fresh(download),
+            checksum=checksum_of([body]),
+            etag=headers.get("etag"),
+            last_modified=headers.get("last-modified"),
+            **asked,
         )
-        if self._is_here(url, checksum) or self._disk_cache.put_file(
-            str(url), _PICTURE, body, generation
-        ):
-            self._write_down(url, record, generation)
-            with contextlib.suppress(ImageError):  # it is gone again
-                return self._kept(url)
-        path = self.path_of(str(url))
-        return PassingCopy(path, len(body), time.time_ns(), int(checksum[:15], 16), 0, body)
-
-    def _write_down(self, url: RemoteUrl, record: CopyRecord, generation: Generation) -> None:
-        content = json.dumps(asdict(record)).encode()
-        self._disk_cache.put(str(url), _RECORD, len(content), [content], generation)
-
-    def _fresh(self, download: Fetched) -> dict[str, Any]:
-        return {"fresh_seconds": fresh_seconds(download.headers, self._clock(), self._settings)}
-
-    def _is_here(self, url: RemoteUrl, checksum: str) -> bool:
-        """Whether the very bytes are kept already: then they keep their version, too."""
-        with (
-            contextlib.suppress(ImageError, OSError),
-            super().open(super().find(self._place(url))) as (file, _),
-        ):
-            return _checksum(file) == checksum
-        return False
+        return self._copies.keep(str(url), record, body, generation)
 
     @contextlib.contextmanager
     def _slot(self, what: str, most: int) -> Iterator[None]:
@@ -303,7 +186,7 @@ class Remote(LocalCopies):
             try:
                 mine = self._locks.acquire_any([f"slot {n} of {what}" for n in range(most)])
             except OSError as error:
-                self._complain(f"{self._folder}: nobody counts fetches: {error.strerror}")
+                self._complain(f"{self._settings.folder}: nobody counts fetches: {error.strerror}")
             else:
                 if mine is None:
                     raise OriginBusy(f"{most} fetches at once: {what}")
@@ -344,22 +227,7 @@ class _Failures:
             self._until.clear()
 
 
-def _read(name: str) -> RemoteUrl:
-    try:
-        return read_url(name)
-    except ValueError as error:
-        raise NotFound(f"{name!r}: {error}") from error
-
-
-def _turn(url: str) -> str:
-    return f"fetch {url}"
-
-
 def _known(record: CopyRecord) -> Known:
     """Return what asks whether a copy is still good."""
     known = {"If-None-Match": record.etag, "If-Modified-Since": record.last_modified}
     return Known(record.source, {name: value for name, value in known.items() if value})
-
-
-def _checksum(file: BinaryIO) -> str:
-    return checksum_of(iter(partial(file.read, _CHUNK_BYTES), b""))

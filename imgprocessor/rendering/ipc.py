@@ -9,8 +9,8 @@ import socket
 import struct
 from typing import Any
 
-BEGUN, DECODED, DONE = b"+", b"d", b"="
-"""What a worker says: it has the job; the original is decoded; the result follows."""
+READY, BEGUN, DECODED, DONE = b"?", b"+", b"d", b"="
+"""What a worker says: it takes a job, has it, has decoded the original; the result follows."""
 
 _LENGTH = struct.Struct("<Q")
 

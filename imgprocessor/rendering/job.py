@@ -2,16 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from imgprocessor.images.pipeline import Rendition, render
-from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
-from imgprocessor.rendering.masters import Masters
+from imgprocessor.rendering.masters import Masters, MasterSource
 from imgprocessor.storage.generation import Generation
 from imgprocessor.timing import Timings
-
-Source = Literal["original", "master"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,6 @@ class Job:
     """What is to be made. Can be handed to another process."""
 
     original: Original
-    originals: Originals
-    """Where it can be opened."""
     plan: Plan
     timings: Timings
     """What the time went to so far."""
@@ -37,7 +33,7 @@ class Rendered:
     rendition: Rendition
     original: Original
     """As it was when its pixels were read."""
-    source: Source
+    source: MasterSource
     timings: Timings
 
 
@@ -76,9 +72,8 @@ class DirectRenderer:
         Raises:
             ImageError: as `Masters.found` does.
         """
-        with self._masters.found(
-            job.original, job.originals, job.plan, job.timings, job.generation
-        ) as master:
+        found = self._masters.found(job.original, job.plan, job.timings, job.generation)
+        with found as master:
             self._decoded()
             rendition = render(master.picture, job.plan, job.timings)
             return Rendered(rendition, master.original, master.source, job.timings)

@@ -30,7 +30,7 @@ from imgprocessor.images.master_pixels import (
     pixels_to_bytes,
 )
 from imgprocessor.images.pyramid import Level
-from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
 from imgprocessor.storage.disk_cache import DiskCache, Scratch
 from imgprocessor.storage.generation import Generation
@@ -101,7 +101,6 @@ class Masters:
     def found(
         self,
         original: Original,
-        originals: Originals,
         plan: Plan,
         timings: Timings,
         began: Generation | None = None,
@@ -110,7 +109,7 @@ class Masters:
         process works on no other meanwhile. It is kept unless a purge came since it `began`.
 
         Raises:
-            ImageError: as `Originals.open`, `open_original` and `Opened.decode` do.
+            ImageError: as `Source.open`, `open_original` and `Opened.decode` do.
         """
         with contextlib.ExitStack() as stack:
             with contextlib.ExitStack() as first:
@@ -128,7 +127,7 @@ class Masters:
                 found = self._kept(original, plan, timings) if mine is not None else None
                 if found is None:
                     found = self._decoded(
-                        original, originals, plan, timings, lock=lock, mine=mine, began=began
+                        original, plan, timings, lock=lock, mine=mine, began=began
                     )
                 lock.close()  # others need not wait until this one is encoded, too
             yield found
@@ -147,12 +146,12 @@ class Masters:
 
     def _kept(self, original: Original, plan: Plan, timings: Timings) -> FoundMaster | None:
         with timings.timed("master"):
-            content = self._disk_cache.get(original.path, _metadata_key(original))
+            content = self._disk_cache.get(original.id, _metadata_key(original))
             if content is None:
                 return None
             metadata = metadata_from_bytes(content)
             level = metadata.choose_level(plan)
-            pixels = self._disk_cache.get(original.path, _level_key(original, level), self._scratch)
+            pixels = self._disk_cache.get(original.id, _level_key(original, level), self._scratch)
             if pixels is None:
                 return None
             return FoundMaster(
@@ -162,7 +161,6 @@ class Masters:
     def _decoded(
         self,
         original: Original,
-        originals: Originals,
         plan: Plan,
         timings: Timings,
         *,
@@ -171,7 +169,7 @@ class Masters:
         began: Generation | None,
     ) -> FoundMaster:
         """Decode, and have it kept where the lock is `mine`; whoever does so then releases it."""
-        with originals.open(original) as (file, really):
+        with original.source.open(original) as (file, really):
             opened = open_original(file, self._limits)
             metadata, level = opened.metadata, opened.metadata.choose_level(plan)
             memory_bytes = opened.memory_bytes(level.draft)
@@ -242,7 +240,7 @@ class Masters:
                 self._jobs.task_done()
 
     def _keep_one(self, job: _Pending) -> None:
-        group = job.original.path
+        group = job.original.id
         metadata = metadata_to_bytes(job.metadata)
         self._disk_cache.put(
             group, _metadata_key(job.original), len(metadata), [metadata], job.began

@@ -8,12 +8,12 @@ two die is in quarantine. `supervisor` starts them; this is what the daemons kno
 import contextlib
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from imgprocessor.errors import Busy, DeadlyOriginal, ImageError
 from imgprocessor.rendering.admission import Admission
-from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, receive, send
+from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, send
 from imgprocessor.rendering.job import Job, Rendered
 from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.run_folder import SOCKET
@@ -61,19 +61,17 @@ class WorkerPool:
         """
         plan = repr(job.plan)
         self._quarantine.check(job.original, plan)
-        job = replace(job, originals=job.originals.for_another_process(job.original))
         with self._admission.taken() if job.takes_place else contextlib.nullcontext():
             deaths = 0
             while True:
-                result = self._render_once(job)
+                result = self._render_once(job, plan)
                 if isinstance(result, Rendered):
                     if deaths:
                         self._quarantine.forgive(job.original, plan)
                     return result
                 deaths = self._quarantine.note_death(job.original, plan if result.decoded else "")
-                self._quarantine.check(job.original, plan)
                 if deaths > 1:
-                    raise DeadlyOriginal(f"{job.original.path} killed workers")
+                    raise DeadlyOriginal(f"{job.original.id} killed workers")
 
     def require_place(self) -> None:
         """Look whether there was a place a moment ago.
@@ -106,11 +104,11 @@ class WorkerPool:
         """Return how many more jobs would be taken now."""
         return self._admission.count - self.taken_places()
 
-    def _render_once(self, job: Job) -> "Rendered | _Death":
+    def _render_once(self, job: Job, plan: str) -> "Rendered | _Death":
         """Return what a worker made, or how it died over it."""
         before = job.timings.get("wait", 0.0)
         with job.timings.timed("wait"):
-            connection = self._hand_over(job)
+            connection = self._hand_over(job, plan)
         waited = job.timings["wait"] - before
         decoded = False
         with contextlib.closing(connection):
@@ -131,11 +129,12 @@ class WorkerPool:
         job.timings["wait"] = round(result.timings.get("wait", 0.0) + waited, 2)
         return result
 
-    def _hand_over(self, job: Job) -> socket.socket:
+    def _hand_over(self, job: Job, plan: str) -> socket.socket:
         """Return a connection to a worker that has begun with the job.
 
         Raises:
             Busy: none was free in time.
+            ImageError: as `Quarantine.check` does.
         """
         patience = job.timings.left_of(self._wait_seconds)
         deadline = time.monotonic() + patience
@@ -143,16 +142,20 @@ class WorkerPool:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Busy(f"no worker was free within {patience:.1f} s")
-            connection = socket.socket(socket.AF_UNIX)
-            # There may be none for a moment: the first is being started, or one was stopped before
-            # it took this job.
-            with contextlib.suppress(OSError):
-                connection.settimeout(left)
-                connection.connect(self._socket)
-                send(connection, job)
-                if connection.recv(1) == BEGUN:
-                    return connection
-            connection.close()
+            with contextlib.ExitStack() as stack:
+                connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+                # There may be none for a moment: the first is being started, or one was stopped
+                # before it took this job.
+                with contextlib.suppress(OSError):
+                    connection.settimeout(left)
+                    connection.connect(self._socket)
+                    if connection.recv(1) == READY:
+                        # Another worker may have died over it while this job was waiting.
+                        self._quarantine.check(job.original, plan)
+                        send(connection, job)
+                        if connection.recv(1) == BEGUN:
+                            stack.pop_all()
+                            return connection
             time.sleep(min(_PAUSE_SECONDS, left))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from imgprocessor.config.settings import DiskCacheSettings, RenderingSettings, Settings
 from imgprocessor.program import code_digest
 from imgprocessor.rendering.masters import Masters
-from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.run_folder import make_run_folder
 from imgprocessor.reporting import complain, report_unexpected
 from imgprocessor.storage.disk_cache import DiskCache
@@ -46,15 +45,6 @@ def _tune(mmap_threshold_bytes: int, trim_threshold_bytes: int) -> None:
         library.mallopt(_M_MMAP_THRESHOLD, mmap_threshold_bytes)
         library.mallopt(_M_TRIM_THRESHOLD, trim_threshold_bytes)
         library.mallopt(_M_ARENA_MAX, 1)  # or every thread would keep as much for itself
-
-
-def make_quarantine(settings: Settings) -> Quarantine:
-    """Make the memory of originals that did harm.
-
-    Raises:
-        ConfigurationError: the run folder cannot be used.
-    """
-    return Quarantine(run_folder(settings) / "quarantine", settings.rendering.quarantine_seconds)
 
 
 def run_folder(settings: Settings) -> Path:

@@ -19,7 +19,7 @@ from imgprocessor.errors import (
     OversizedOriginal,
     UnsupportedOriginal,
 )
-from imgprocessor.originals.folder import Original
+from imgprocessor.originals.source import Original
 
 _MAX_DEATHS = 2
 _MAX_REMEMBERED = 2000
@@ -59,7 +59,7 @@ class Quarantine:
             if code in _VERDICTS:
                 raise _VERDICTS[code](f"{detail} (remembered)")
         if max(self._deaths(original, ""), self._deaths(original, plan)) >= _MAX_DEATHS:
-            wrong = f"{original.path} killed a worker {_MAX_DEATHS} times; not opened"
+            wrong = f"{original.id} killed a worker {_MAX_DEATHS} times; not opened"
             raise DeadlyOriginal(wrong)
 
     def note_death(self, original: Original, plan: str = "") -> int:

@@ -13,17 +13,15 @@ from pathlib import Path
 
 from imgprocessor.config.settings import RenderingSettings, Settings
 from imgprocessor.errors import ImageError, Internal, OversizedOriginal
-from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, receive, send
+from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, send
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.process import (
     keep_memory,
     make_masters,
-    make_quarantine,
     max_job_seconds,
     run_folder,
 )
-from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.run_folder import SOCKET, inode
 from imgprocessor.reporting import report_unexpected
 
@@ -52,9 +50,9 @@ def run_worker() -> int:
     _limit(settings.rendering)
     keep_memory()
     masters = make_masters(settings, keeps=True)
-    work = _Work(masters, make_quarantine(settings), settings)
+    work = _Work(masters, settings)
     with contextlib.suppress(BrokenPipeError):  # the supervisor has ended already
-        os.write(sys.stdout.fileno(), BEGUN)  # tells it that all is loaded
+        os.write(sys.stdout.fileno(), READY)  # tells it that all is loaded
     done = 0
     while done < _MAX_JOBS:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
@@ -82,15 +80,15 @@ def _finish(listener: socket.socket, work: "_Work", path: Path) -> None:
 class _Work:
     """What is done with one job."""
 
-    def __init__(self, masters: Masters, quarantine: Quarantine, settings: Settings) -> None:
+    def __init__(self, masters: Masters, settings: Settings) -> None:
         self._masters = masters
-        self._quarantine = quarantine
         self._cpu_seconds = settings.rendering.max_processor_seconds
         self._seconds = max_job_seconds(settings.rendering)
 
     def do(self, connection: socket.socket) -> None:
         """Take a job, and answer with what became of it."""
         connection.settimeout(_HANDED_OVER_SECONDS)
+        connection.sendall(READY)
         job: Job = receive(connection)
         connection.sendall(BEGUN)
         # The kernel ends this process when its time is over, whatever a decoder does.
@@ -108,8 +106,6 @@ class _Work:
                 connection.sendall(DECODED)
 
         try:
-            # Another worker may have died over it while this job was waiting.
-            self._quarantine.check(job.original, repr(job.plan))
             return DirectRenderer(self._masters, decoded).render(job)
         except ImageError as error:
             return error.with_traceback(None)

@@ -21,8 +21,8 @@ from imgprocessor.geometry import Box, Fit
 from imgprocessor.request.names import read_name, read_spelled_url, spell
 from imgprocessor.request.number_patterns import NUMBER
 from imgprocessor.request.values import (
+    AnyValue,
     Text,
-    Value,
     Whole,
     Word,
     lower_ascii,
@@ -55,7 +55,7 @@ class Parameter:
     """A row of the table."""
 
     name: str
-    value: Value
+    value: AnyValue
     default: Any
     """What counts where the parameter is not given."""
     help: str
@@ -77,13 +77,17 @@ _NONE: _Old = MappingProxyType({})
 
 
 def _author(
-    default: Any, value: Value, help_text: str, ladder: Ladder | None = Ladder(), old: _Old = _NONE
+    default: Any,
+    value: AnyValue,
+    help_text: str,
+    ladder: Ladder | None = Ladder(),
+    old: _Old = _NONE,
 ) -> Any:
     row = (value, default, help_text, old, True, ladder)
     return field(default=default, metadata={"row": row})
 
 
-def _script(value: Value, help_text: str, old: _Old = _NONE) -> Any:
+def _script(value: AnyValue, help_text: str, old: _Old = _NONE) -> Any:
     return field(default=None, metadata={"row": (value, None, help_text, old, False, None)})
 
 

@@ -9,7 +9,7 @@ from imgprocessor.errors import BadQuery, ImageError, OriginForbidden
 from imgprocessor.request.names import MAX_QUOTED, printable
 from imgprocessor.request.parameters import OLD_NAMES, PARAMETERS, PROOFS, ImageQuery
 from imgprocessor.request.urls import is_allowed, read_url
-from imgprocessor.request.values import Value, Whole
+from imgprocessor.request.values import AnyValue, Whole
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def forbidden(query: ImageQuery, hosts: Sequence[str]) -> Callable[[], ImageErro
 
 
 @lru_cache
-def _values(max_side: int) -> dict[str, Value]:
+def _values(max_side: int) -> dict[str, AnyValue]:
     """Return the parameters' types, sides not over a limit."""
     rows = PARAMETERS.items()
     return {

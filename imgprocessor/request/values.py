@@ -198,21 +198,25 @@ def _of_shares(point: tuple[Decimal, Decimal]) -> str:
 
 
 @dataclass(frozen=True)
-class Text(Value):
-    """A text that has its own reader; caches leave it as it is spelled."""
+class Text:
+    """A text that has its own reader and writer; caches leave it as it is spelled."""
 
-    reader: Callable[[str], Any]
-    writer: Callable[[Any], str]
-    examples: tuple[str, ...] = ()
+    read: Callable[[str], Any]
+    write: Callable[[Any], str]
+    examples: tuple[str, ...]
     pattern: str = "[^&]+"
 
-    def read(self, spelled: str) -> Any:
-        """Return what the reader makes of it."""
-        return self.reader(spelled)
+    @property
+    def respelled(self) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
 
-    def write(self, value: Any) -> str:
-        """Return what the writer makes of it."""
-        return self.writer(value)
+    def pattern_of(self, value: Any) -> str:
+        """As it is written."""
+        return self.write(value).replace(".", "[.]")
+
+
+AnyValue = Value | Text
 
 
 def parse_number(text: str) -> Decimal | None:

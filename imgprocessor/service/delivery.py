@@ -4,7 +4,8 @@ Knows the parts, not the web: the web server and the command line both call it.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Literal
@@ -12,8 +13,7 @@ from typing import Literal
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery, Busy, ImageError, NotFound
 from imgprocessor.images.pipeline import SHAPED_BY, Rendition
-from imgprocessor.originals.folder import Original, Originals
-from imgprocessor.originals.remote import Remote
+from imgprocessor.originals.source import Original, Source
 from imgprocessor.policy.imagekey import etag, imagekey, name_in, tags
 from imgprocessor.policy.negotiation import Decision, negotiate, permit, uses
 from imgprocessor.policy.plan import Plan, make_plan
@@ -24,7 +24,6 @@ from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.request.hints import HINT_HEADERS, Hints, read_hints, vary
 from imgprocessor.request.parameters import ImageQuery
 from imgprocessor.request.query import ParsedQuery, forbidden, parse
-from imgprocessor.request.urls import is_url
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
@@ -34,6 +33,8 @@ AnswerSource = Literal["original", "master", "store"]
 _MAX_REMEMBERED = 2048
 _MAX_CHARACTERS = 1000
 """Requests that are remembered, and how long they may be: some six megabytes, all of them full."""
+
+_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,6 @@ class Found:
     """A planned answer whose original is there, not opened yet."""
 
     planned: Planned
-    originals: Originals
-    """Where it can be opened."""
     original: Original
     timings: Timings
     """What the time went to so far; whatever is done next is added."""
@@ -102,7 +101,14 @@ class Found:
     @property
     def etag(self) -> str:
         """The strong validator of the picture."""
-        return etag(self.planned.imagekey, self.original.version)
+        return etag(self.planned.imagekey, self.original.validator)
+
+    @property
+    def modified_seconds(self) -> int:
+        """When the original was modified, since 1970. In the future it would be a validator that
+        never gets old (RFC 9110, 8.8.2.1).
+        """
+        return min(self.original.modified_ns // _NS, int(time.time()))
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,8 @@ class Delivery:
         self,
         *,
         policy: Policy,
-        originals: Originals,
+        sources: Mapping[str, Source],
+        hosts: Sequence[str],
         pixels: PixelsSettings,
         masters: Masters,
         renderer: Renderer,
@@ -133,12 +140,13 @@ class Delivery:
         locks: Locks,
         cheaper_when_overloaded: bool,
         single_flight_seconds: float,
-        remote: Remote | None = None,
     ) -> None:
-        self._remote = remote
-        self._hosts = () if remote is None else remote.hosts
+        """Use sources by the schemes of the names that they know, "" for names without; originals
+        are fetched from `hosts` alone.
+        """
         self._policy = policy
-        self._originals = originals
+        self._sources = sources
+        self._hosts = hosts
         self._pixels = pixels
         self._masters = masters
         self._renderer = renderer
@@ -153,22 +161,21 @@ class Delivery:
         """Do all that needs no pixels: enough for a HEAD or a 304.
 
         Raises:
-            ImageError: as `Understood.require` and `Originals.find` do.
+            ImageError: as `Understood.require` and `Source.find` do.
         """
-        timings, began, query = Timings(), self.generation(), request.parsed.query
+        timings, began, name = Timings(), self.generation(), request.parsed.query.original
         with timings.timed("find"):
             planned = request.require()
-            originals = self._home(is_remote=bool(query.url))
-            original = originals.find(query.original)
-        return Found(planned, originals, original, timings, began)
+            original = self._source_of(name).find(name)
+        return Found(planned, original, timings, began)
 
-    def _home(self, *, is_remote: bool) -> Originals:
-        """Return where an original lives."""
-        if not is_remote:
-            return self._originals
-        if self._remote is None:
-            raise NotFound("there are no remote originals here")
-        return self._remote
+    def _source_of(self, name: str) -> Source:
+        """Return where an original comes from: no file's name has a scheme, nor any `//`."""
+        scheme, separator, _ = name.partition("://")
+        source = self._sources.get(scheme if separator else "")
+        if source is None:
+            raise NotFound(f"{name!r}: there are no such originals here")
+        return source
 
     def generation(self) -> Generation:
         """Return this moment, to know later whether something was purged since."""
@@ -241,14 +248,7 @@ class Delivery:
         Raises:
             ImageError: as `Renderer.render` does.
         """
-        job = Job(
-            found.original,
-            found.originals,
-            found.planned.plan,
-            found.timings,
-            found.began,
-            takes_place,
-        )
+        job = Job(found.original, found.planned.plan, found.timings, found.began, takes_place)
         made = self._renderer.render(job)
         return Answer(replace(found, original=made.original), made.rendition, made.source)
 
@@ -274,15 +274,15 @@ class Delivery:
         The original may have gone already.
 
         Raises:
-            NotFound: the name leads outside the folder of originals.
+            NotFound: no original may be called so.
             OSError: something cannot be removed.
         """
-        home = self._home(is_remote=is_url(name))
-        path = home.path_of(name)
+        source = self._source_of(name)
+        group = source.id_of(name)
         return self._forget(
-            partial(home.forget, name),
-            partial(self._masters.purge, path),
-            partial(self._renditions.purge, path),
+            partial(source.forget, name),
+            partial(self._masters.purge, group),
+            partial(self._renditions.purge, group),
         )
 
     def purge_imagekey(self, key: str) -> int:
@@ -294,8 +294,8 @@ class Delivery:
             NotFound, OSError: as `purge` does.
         """
         name = name_in(key)
-        path = self._home(is_remote=is_url(name)).path_of(name)
-        return self._forget(partial(self._renditions.purge_imagekey, path, key))
+        group = self._source_of(name).id_of(name)
+        return self._forget(partial(self._renditions.purge_imagekey, group, key))
 
     def purge_all(self) -> int:
         """Forget all that was ever made; return how many files that were.
@@ -303,13 +303,11 @@ class Delivery:
         Raises:
             OSError: something cannot be removed; everything else is.
         """
-        removals = [self._masters.purge_all, self._renditions.purge_all]
-        if self._remote is not None:
-            removals.insert(0, self._remote.forget_all)
-        return self._forget(*removals)
+        originals = [source.forget_all for source in {*self._sources.values()}]
+        return self._forget(*originals, self._masters.purge_all, self._renditions.purge_all)
 
     def _forget(self, *removals: Callable[[], int]) -> int:
-        """Remove in order of dependence: remote originals, then masters, then renditions.
+        """Remove in order of dependence: originals, then masters, then renditions.
 
         A request that begins during a removal may still find what is about to go, so each removal
         is followed by a new generation: what was made of old masters is not kept after that, and

@@ -8,7 +8,7 @@ from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import PLAINEST
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.originals.folder import Originals
+from imgprocessor.originals.folder import Folder
 from imgprocessor.policy.imagekey import EVERY_TAG, original_tag
 from imgprocessor.request.hints import Hints
 from imgprocessor.request.parameters import AUTHORS, ImageQuery
@@ -42,7 +42,7 @@ class Placeholder:
         self, file: Path, delivery: Delivery, locks: Locks, limits: OriginalsSettings
     ) -> None:
         self._file = file
-        self._originals = Originals(file.parent, limits)
+        self._originals = Folder(file.parent, limits.max_bytes)
         self._delivery = delivery
         self._locks = locks
         self._plain: StandIn | None = None
@@ -85,7 +85,7 @@ class Placeholder:
             return StandIn(planned, kept.rendition, "")
         with self._locks.held_if_possible(_LOCK, 0) as mine:
             if mine:
-                if self._plain_version != found.original.version:
+                if self._plain_version != found.original.validator:
                     self.prepare()  # the file is another one, or nothing could be rendered so far
                 return self._rendered(planned)[0]
         plain = self.plain()
@@ -116,12 +116,12 @@ class Placeholder:
             answer = self._delivery.answer(found, takes_place=False)
         except ImageError as error:
             return self._failed(planned, error), ""
-        return StandIn(planned, answer.rendition, ""), answer.found.original.version
+        return StandIn(planned, answer.rendition, ""), answer.found.original.validator
 
     def _found(self, planned: Planned, *, may_wait: bool = True) -> Found:
         timings = Timings() if may_wait else Timings(wait=math.inf)
         original = self._originals.find(self._file.name)
-        return Found(planned, self._originals, original, timings, self._delivery.generation())
+        return Found(planned, original, timings, self._delivery.generation())
 
     def _failed(self, planned: Planned, error: ImageError) -> StandIn:
         return StandIn(planned, None, f"placeholder {self._file}: {error}")

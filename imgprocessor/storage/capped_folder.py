@@ -1,19 +1,20 @@
 """A folder whose files never take more than a cap: counted, evicted, purged, over all processes.
 
-A file belongs to a group, and has a key. It is counted before it is written, appears whole or not
+A file lies in its group's folder. It is counted before it is written, appears whole or not
 at all, and may vanish at any time: the caller must be able to make it again. What cannot be kept is
 not kept, and `complain` is told why; only `purge` and `purge_all` raise.
 """
 
 import contextlib
-import hashlib
 import itertools
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from imgprocessor.storage.eviction import File, cost_of, files_in, folders_in, move, scanned
 from imgprocessor.storage.generation import Generation
@@ -61,6 +62,11 @@ class CappedFolder:
         self._serial = itertools.count()
         self._background = threading.Lock()
 
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        """Another process has a folder of its own, with the same files."""
+        known = {"max_bytes": self._max_bytes, "min_free_percent": self._min_free_percent}
+        return partial(type(self), self._folder, complain=self._complain, **known), ()
+
     @property
     def keeps(self) -> bool:
         """Whether anything is ever kept here."""
@@ -79,19 +85,6 @@ class CappedFolder:
         self._complain(wrong)
         with contextlib.suppress(OSError):  # a disk that is not written any more: it was said
             self.damages.increase()
-
-    def path(self, group: str, key: str) -> str:
-        """Return where a file is, or would be."""
-        key_name = hashlib.sha256(os.fsencode(key)).hexdigest()[:32]
-        return f"{self._group_folder(group)}/{key_name}"
-
-    def purge(self, group: str) -> int:
-        """Remove a group's files; return how many there were.
-
-        Raises:
-            OSError: one of them cannot be removed; all others are.
-        """
-        return self._purge(self._files_of(group))
 
     def purge_all(self) -> int:
         """Remove every file; return how many there were.
@@ -117,14 +110,9 @@ class CappedFolder:
             pass
 
     def _add(
-        self,
-        group: str,
-        key: str,
-        size: int,
-        write: Callable[[int], None],
-        generation: Generation | None,
+        self, path: str, size: int, write: Callable[[int], None], generation: Generation | None
     ) -> bool:
-        """Keep a file, instead of one with the same key; return whether it is kept.
+        """Keep a file, instead of one with the same path; return whether it is kept.
 
         `write` is called with the descriptor of an empty file, unless there is no room for `size`
         bytes. Nothing is kept where a purge came after the `generation`.
@@ -140,7 +128,7 @@ class CappedFolder:
                 try:
                     if self._reserve(descriptor, size):
                         write(descriptor)
-                        kept = self._publish(incoming, Path(self.path(group, key)), generation)
+                        kept = self._publish(incoming, Path(path), generation)
                 finally:
                     if not kept:  # where it was reserved, it stays counted until all is
                         incoming.unlink(missing_ok=True)
@@ -302,13 +290,6 @@ class CappedFolder:
     def _aged(self, group: Iterable[File]) -> Iterable[File]:
         """Return a group's files with the ages that they are evicted by: here their own."""
         return group
-
-    def _files_of(self, group: str) -> Iterator[File]:
-        return files_in(self._group_folder(group))
-
-    def _group_folder(self, group: str) -> str:
-        group_name = hashlib.sha256(os.fsencode(group)).hexdigest()[:32]
-        return f"{self._entries}/{group_name[:2]}/{group_name}"
 
     def _is_empty(self) -> bool:
         return not scanned(self._entries)

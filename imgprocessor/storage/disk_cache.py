@@ -1,14 +1,14 @@
 """Entries kept under a cap: bytes by group and key, each checked whenever it is read."""
 
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Iterable
-from functools import partial
 
 from imgprocessor.storage.capped_folder import CappedFolder
 from imgprocessor.storage.entry_format import checked, entry_bytes, name_of, write_entry
-from imgprocessor.storage.eviction import TOUCH_SECONDS
+from imgprocessor.storage.eviction import TOUCH_SECONDS, files_in
 from imgprocessor.storage.generation import Generation
 
 
@@ -27,6 +27,10 @@ class Scratch:
 
 class DiskCache(CappedFolder):
     """A folder of entries. Several processes, and several threads of each, may use it at once."""
+
+    def path(self, group: str, key: str) -> str:
+        """Return where an entry is, or would be."""
+        return f"{self._group_folder(group)}/{_short(key)}"
 
     def get(self, group: str, key: str, scratch: Scratch | None = None) -> memoryview | None:
         """Return what was put; None where nothing was, or what is there is damaged.
@@ -77,8 +81,19 @@ class DiskCache(CappedFolder):
         Nothing is kept where a purge came after the generation that the work for it was begun in.
         """
         name = _name(group, key)
-        write = partial(write_entry, name=name, parts=parts)
-        return self._add(group, key, entry_bytes(name, body_bytes), write, generation)
+
+        def write(descriptor: int) -> None:
+            write_entry(descriptor, name, parts)
+
+        return self._add(self.path(group, key), entry_bytes(name, body_bytes), write, generation)
+
+    def purge(self, group: str) -> int:
+        """Remove a group's entries; return how many there were.
+
+        Raises:
+            OSError: one of them cannot be removed; all others are.
+        """
+        return self._purge(files_in(self._group_folder(group)))
 
     def purge_keys(self, group: str, ending: str) -> int:
         """Remove those of a group's entries whose key ends so; return how many there were.
@@ -87,14 +102,22 @@ class DiskCache(CappedFolder):
             OSError: one of them cannot be removed; all others are.
         """
         end = os.fsencode(ending)
-        files = self._files_of(group)
+        files = files_in(self._group_folder(group))
         return self._purge(file for file in files if (name_of(file.path) or b"").endswith(end))
+
+    def _group_folder(self, group: str) -> str:
+        name = _short(group)
+        return f"{self._entries}/{name[:2]}/{name}"
 
 
 def _drop(path: str) -> None:
     """Remove what is damaged. It stays counted until all is counted anew."""
     with contextlib.suppress(OSError):
         os.unlink(path)  # noqa: PTH108 - not worth a Path
+
+
+def _short(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
 
 
 def _name(group: str, key: str) -> bytes:

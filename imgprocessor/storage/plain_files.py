@@ -23,7 +23,9 @@ class PlainFiles(DiskCache):
 
         Nothing is kept where a purge came after the generation that the work for it was begun in.
         """
-        return self._add(group, key, len(body), partial(write_plain, body=body), generation)
+        return self._add(
+            self.path(group, key), len(body), partial(write_plain, body=body), generation
+        )
 
     def _aged(self, group: Iterable[File]) -> Iterable[File]:
         """Return a group's files, all as old as the one that was used last."""

@@ -1,7 +1,6 @@
 """What clients and caches may keep, for how long, and whether a copy is still good."""
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flask import Request
 
@@ -10,36 +9,18 @@ from imgprocessor.service.delivery import Found
 
 _CONDITIONS = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
 
-_NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Validators:
-    """What a browser or cache may ask with whether its copy is still good."""
-
-    etag: str
-    modified_seconds: int
-
-
-def validators(found: Found) -> Validators:
-    """Return the validators of a picture whose original was found."""
-    # A modification in the future would be a validator that never gets old (RFC 9110, 8.8.2.1).
-    modified = min(found.original.modified_ns // _NS, int(time.time()))
-    return Validators(found.etag, modified)
-
 
 def is_current(request: Request, found: Found) -> bool:
     """Whether the client's own copy is still good (RFC 9110, 13.2.2)."""
     if not _CONDITIONS & request.environ.keys():
         return False
-    valid = validators(found)
     if request.if_none_match:
-        return request.if_none_match.contains_weak(valid.etag)
+        return request.if_none_match.contains_weak(found.etag)
     try:
         since = request.if_modified_since
     except OverflowError:  # a year or a zone that no calendar has
         return False
-    return since is not None and valid.modified_seconds <= since.timestamp()
+    return since is not None and found.modified_seconds <= since.timestamp()
 
 
 def until(freshness: FreshnessSettings, left_seconds: int) -> FreshnessSettings:

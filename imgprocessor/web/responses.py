@@ -12,7 +12,6 @@ from imgprocessor.errors import ImageError, NotFound
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.service.delivery import Found, Planned
 from imgprocessor.service.placeholder import StandIn
-from imgprocessor.web.caching import validators
 
 IMAGEKEY = "imagekey"
 IMAGE_DECISION = "image-decision"
@@ -98,11 +97,11 @@ def _response(
 
 def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:
     """Return what a 200 and its 304 have in common."""
-    planned, valid = found.planned, validators(found)
+    planned = found.planned
     return {
         IMAGEKEY: planned.imagekey,
-        "ETag": f'"{valid.etag}"',
-        "Last-Modified": formatdate(valid.modified_seconds, usegmt=True),
+        "ETag": f'"{found.etag}"',
+        "Last-Modified": formatdate(found.modified_seconds, usegmt=True),
         "Cache-Control": _cache_control(planned, freshness),
         **_vary(planned),
         **_tags(planned),

@@ -26,7 +26,8 @@ from imgprocessor.images.decode import DECODED_BY, MASTER_VERSION
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.pipeline import PIPELINE_VERSION, SHAPED_BY
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.source import Original
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.service.delivery import Delivery, Incoming
@@ -148,15 +149,14 @@ def test_a_case_looks_as_it_did(case: str, golden_service: Delivery, tmp_path: P
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_what_is_kept_of_an_original_is_as_it_was(name: str, folder: Path, tmp_path: Path) -> None:
     limits = OriginalsSettings()
-    originals = Originals(folder, limits)
-    original = originals.find(name)
+    original = Folder(folder, limits.max_bytes).find(name)
     kept = _Noted(tmp_path / "masters", original)
     masters = Masters(kept, Locks(tmp_path / "locks"), limits, wait_seconds=30, report=print)
     plan = replace(FULL, box=Box(400, None), fit=Fit.INSIDE, density=Decimal(1))
 
-    with masters.found(original, originals, plan, Timings()):
+    with masters.found(original, plan, Timings()):
         masters.finish()
-    with masters.found(original, originals, plan, Timings()) as found:
+    with masters.found(original, plan, Timings()) as found:
         assert found.source == "master"
         levels = ", ".join(kept.keys[1:])
         image = found.picture.image.convert("RGB")

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import ImageError, NotFound, OriginalsUnavailable, OversizedOriginal
-from imgprocessor.originals.folder import Originals
+from imgprocessor.originals.folder import Folder
 
-LIMITS = OriginalsSettings(max_bytes=1000)
+MAX_BYTES = 1000
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def _read(root: Path, name: str) -> bytes:
-    originals = Originals(root, LIMITS)
+    originals = Folder(root, MAX_BYTES)
     with originals.open(originals.find(name)) as (file, _):
         return file.read()
 
@@ -52,6 +51,20 @@ def test_a_symbolic_link_that_stays_under_the_root_is_followed(root: Path) -> No
     (root / "link").symlink_to("folder/b")
 
     assert _read(root, "link") == b"bb"
+
+
+def test_all_names_of_a_file_have_what_is_made_from_it_in_common(root: Path) -> None:
+    """As it is kept: another spelling would have everything made anew."""
+    (root / "link").symlink_to("folder/b")
+    originals = Folder(root, MAX_BYTES)
+    file, status = root / "folder/b", (root / "folder/b").stat()
+    times = f"{status.st_mtime_ns:x}-2-{status.st_ctime_ns:x}"
+
+    for name in ("link", "folder/b"):
+        found = originals.find(name)
+        assert found.id == originals.id_of(name) == str(file)
+        assert found.validator == times
+        assert found.identity == f"{times}-{status.st_ino:x} {file}"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +122,7 @@ def test_fifos_sockets_and_devices_are_refused_at_once(root: Path) -> None:
 
 
 def test_a_fifo_that_took_an_originals_place_does_not_hang(root: Path) -> None:
-    originals = Originals(root, LIMITS)
+    originals = Folder(root, MAX_BYTES)
     found = originals.find("a.jpg")
     (root / "a.jpg").unlink()
     os.mkfifo(root / "a.jpg")
@@ -118,8 +131,18 @@ def test_a_fifo_that_took_an_originals_place_does_not_hang(root: Path) -> None:
         pass
 
 
+def test_a_folder_that_took_an_originals_place_is_not_opened(root: Path) -> None:
+    originals = Folder(root, MAX_BYTES)
+    found = originals.find("a.jpg")
+    (root / "a.jpg").unlink()
+    (root / "a.jpg").mkdir()
+
+    with pytest.raises(NotFound, match="no plain file"), originals.open(found):
+        pass
+
+
 def test_a_link_that_took_an_originals_place_is_not_followed(root: Path, tmp_path: Path) -> None:
-    originals = Originals(root, LIMITS)
+    originals = Folder(root, MAX_BYTES)
     found = originals.find("folder/b")
     (root / "folder" / "b").unlink()
     (root / "folder").rmdir()
@@ -135,11 +158,11 @@ def test_a_file_with_too_many_bytes_is_refused(root: Path) -> None:
     (root / "large").write_bytes(b"x" * 1001)
 
     with pytest.raises(OversizedOriginal, match="max_bytes = 1000"):
-        Originals(root, LIMITS).find("large")
+        Folder(root, MAX_BYTES).find("large")
 
 
 def test_a_root_that_has_gone_is_not_taken_for_missing_pictures(root: Path) -> None:
-    originals = Originals(root, LIMITS)
+    originals = Folder(root, MAX_BYTES)
     root.rename(root.with_name("elsewhere"))
 
     with pytest.raises(OriginalsUnavailable):
@@ -147,17 +170,17 @@ def test_a_root_that_has_gone_is_not_taken_for_missing_pictures(root: Path) -> N
 
 
 def test_a_replaced_original_has_another_version(root: Path) -> None:
-    originals = Originals(root, LIMITS)
-    before = originals.find("a.jpg").version
+    originals = Folder(root, MAX_BYTES)
+    before = originals.find("a.jpg").identity
     (root / "new").write_bytes(b"A")
     os.utime(root / "new", ns=(1, 1))
     (root / "new").rename(root / "a.jpg")
 
-    assert before != originals.find("a.jpg").version
+    assert before != originals.find("a.jpg").identity
 
 
 def test_an_original_replaced_after_it_was_found_is_opened_as_what_it_is_now(root: Path) -> None:
-    originals = Originals(root, LIMITS)
+    originals = Folder(root, MAX_BYTES)
     found = originals.find("a.jpg")
     (root / "a.jpg").write_bytes(b"longer")
 
@@ -167,7 +190,7 @@ def test_an_original_replaced_after_it_was_found_is_opened_as_what_it_is_now(roo
 
 
 def test_an_original_changed_while_it_is_read_is_noticed(root: Path) -> None:
-    originals = Originals(root, LIMITS)
+    originals = Folder(root, MAX_BYTES)
 
     def read_while_it_changes() -> None:
         with originals.open(originals.find("a.jpg")) as (file, _):

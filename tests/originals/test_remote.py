@@ -3,19 +3,16 @@
 import contextlib
 import json
 import multiprocessing
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from origins import PUBLIC, Origin, Wires, answer, origin, public
+from origins import PUBLIC, URL, Host, answer, host_in
 from servers import await_true
 
-from imgprocessor.config.settings import OriginalsSettings, RemoteSettings
 from imgprocessor.errors import (
     Busy,
     ImageError,
@@ -27,82 +24,20 @@ from imgprocessor.errors import (
     OriginTimeout,
     OversizedOriginal,
 )
-from imgprocessor.originals.fetch import Fetcher
-from imgprocessor.originals.folder import Original, Originals
-from imgprocessor.originals.local_copies import CopyRecord
+from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.local_copies import CopyRecord, LocalCopies
 from imgprocessor.originals.remote import Remote
+from imgprocessor.originals.source import Original, Source
 from imgprocessor.storage.generation import Generations
-from imgprocessor.storage.plain_files import PlainFiles
-
-URL = "http://a.example/a.jpg"
-
-
-@dataclass
-class Host:
-    """A host whose answers a test decides, and everything that asks it."""
-
-    there: Origin
-    folder: Path
-    replies: dict[str, bytes]
-    """By path; what is not there is a 404."""
-    wires: Wires
-    complaints: list[str] = field(default_factory=list)
-    late: float = 0
-    """Seconds that the clock is ahead."""
-
-    def remote(self, *, max_kept_bytes: int = 50_000_000, **changed: int) -> Remote:
-        """Return what a process would have."""
-        settings = replace(
-            RemoteSettings(
-                hosts=("a.example", "b.example"),
-                folder=self.folder / "remote",
-                total_seconds=2,
-                first_byte_seconds=1,
-                connect_seconds=1,
-            ),
-            **changed,  # type: ignore[arg-type]
-        )
-        disk_cache = PlainFiles(
-            settings.folder,
-            max_bytes=max_kept_bytes,
-            min_free_percent=0,
-            complain=self.complaints.append,
-        )
-        return Remote(
-            settings,
-            OriginalsSettings(),
-            disk_cache=disk_cache,
-            generations=Generations(self.folder),
-            fetcher=Fetcher(settings, resolve=public, dial=self.wires.dial),
-            complain=self.complaints.append,
-            clock=lambda: time.time() + self.late,
-        )
-
-    @property
-    def asked(self) -> int:
-        """How many requests came."""
-        return len(self.there.requests)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    replies: dict[str, bytes] = {}
-
-    def behave(connection: socket.socket, request: bytes) -> None:
-        path = request.split(b" ")[1].decode()
-        reply = replies.get(path, answer(b"", "404 Not Found"))
-        if reply == b"wait":
-            time.sleep(30)
-        etag = reply.partition(b"ETag: ")[2].partition(b"\r\n")[0]
-        if etag and b"If-None-Match: " + etag in request:
-            reply = answer(b"", "304 Not Modified", ETag=etag.decode("latin-1"), Content_Length="")
-        connection.sendall(reply)
-
-    with origin(behave) as there:
-        yield Host(there, tmp_path, replies, Wires(there.port))
+    with host_in(tmp_path) as there:
+        yield there
 
 
-def read(remote: Originals, original: Original) -> bytes:
+def read(remote: Source, original: Original) -> bytes:
     with remote.open(original) as (file, opened):
         assert opened.identity == original.identity
         return file.read()
@@ -117,17 +52,18 @@ def test_an_original_is_fetched_once_for_all_processes(host: Host) -> None:
     assert host.asked == 1
     assert found[0] == found[1] == found[2]
     assert read(one, found[0]) == read(other, found[0]) == b"picture"
-    assert found[0].path == one.path_of(URL)
+    assert found[0].id == one.id_of(URL) == URL
 
 
 def test_what_is_kept_is_a_plain_file_that_any_process_can_open(host: Host) -> None:
     host.replies["/a.jpg"] = answer(b"picture")
     found = host.remote().find(URL)
 
-    plain = Original(found.path, found.size_bytes, found.modified_ns, found.changed_ns, found.inode)
-    assert Path(found.path).read_bytes() == b"picture"
-    with Originals(host.folder / "remote", OriginalsSettings()).open(plain) as (file, opened):
-        assert (file.read(), opened.identity) == (b"picture", found.identity)
+    folder = Folder(host.folder / "remote", 1000)
+    plain = folder.find(host.picture())
+    with folder.open(plain) as (file, opened):
+        assert file.read() == b"picture"
+        assert (opened.version, opened.on_node) == (found.version, found.on_node)
 
 
 def test_what_is_old_is_asked_after_and_stays_the_same_file(host: Host) -> None:
@@ -168,7 +104,7 @@ def test_the_same_bytes_once_more_are_the_same_version(host: Host) -> None:
     host.late = 202
     other = remote.find(URL)
     assert other.version != first.version
-    assert other.path == first.path
+    assert other.id == first.id
     assert read(remote, other) == b"other"
 
 
@@ -456,14 +392,15 @@ def test_what_is_damaged_is_never_shown_and_fetched_anew(
 ) -> None:
     host.replies["/a.jpg"] = answer(b"picture", ETag='"1"')
     remote = host.remote()
-    damage(Path(remote.find(URL).path))
+    remote.find(URL)
+    damage(Path(host.picture()))
     found = remote.find(URL)
 
     with pytest.raises(OriginalsUnavailable, match="damaged"), remote.open(found):
         pass
 
     assert any("is damaged" in text for text in host.complaints)
-    assert remote._disk_cache.damages.read() == 1  # noqa: SLF001 - what the metrics show
+    assert host.kept.damages.read() == 1  # what the metrics show
     assert read(remote, remote.find(URL)) == b"picture"
     assert host.asked == 2
 
@@ -475,18 +412,18 @@ def test_what_was_purged_while_it_was_opened_is_no_damage(
     host.replies["/a.jpg"] = answer(b"picture")
     remote = host.remote()
     found = remote.find(URL)
-    facts = remote._record  # noqa: SLF001 - a purge in the middle
+    facts = LocalCopies.record
 
-    def purged(url: str) -> CopyRecord | None:
-        remote.forget(url)
-        return facts(url)
+    def purged(copies: LocalCopies, url: str) -> CopyRecord | None:
+        remote.forget(url)  # in the middle
+        return facts(copies, url)
 
-    monkeypatch.setattr(remote, "_record", purged)
+    monkeypatch.setattr(LocalCopies, "record", purged)
     with pytest.raises(OriginalsUnavailable, match="gone"), remote.open(found):
         pass
 
     assert host.complaints == []
-    assert remote._disk_cache.damages.read() == 0  # noqa: SLF001 - what the metrics show
+    assert host.kept.damages.read() == 0  # what the metrics show
 
 
 @pytest.mark.parametrize("what", ["picture", "facts"])
@@ -494,7 +431,7 @@ def test_where_half_of_it_is_gone_it_is_fetched_anew(host: Host, what: str) -> N
     host.replies["/a.jpg"] = answer(b"picture", ETag='"1"')
     remote = host.remote()
     first = remote.find(URL)
-    Path(remote._disk_cache.path(URL, what)).unlink()  # noqa: SLF001 - as the collector may
+    Path(host.kept.path(URL, what)).unlink()  # as the collector may
     second = remote.find(URL)
     assert read(remote, second) == b"picture"
     assert host.asked == 2
@@ -506,7 +443,8 @@ def test_where_half_of_it_is_gone_it_is_fetched_anew(host: Host, what: str) -> N
 def test_a_link_in_its_place_leads_nowhere(host: Host, tmp_path: Path) -> None:
     host.replies["/a.jpg"] = answer(b"picture")
     remote = host.remote()
-    path = Path(remote.find(URL).path)
+    remote.find(URL)
+    path = Path(host.picture())
     (tmp_path / "secret").write_bytes(b"secret")
     path.unlink()
     path.symlink_to(tmp_path / "secret")
@@ -539,7 +477,7 @@ def test_the_cap_is_never_exceeded_and_what_is_used_stays(host: Host) -> None:
         remote.find(f"http://a.example/{number}")
         time.sleep(0.01)
         assert remote.find(used) == first, number
-        remote._disk_cache.settle()  # noqa: SLF001 - what it collects in the background
+        host.kept.settle()  # what it collects in the background
         assert sum(path.stat().st_blocks * 512 for path in kept.rglob("*") if path.is_file()) < 4e6
     assert host.asked == 101
     groups = {path.parent for path in kept.rglob("*") if path.is_file()}
@@ -553,7 +491,7 @@ def test_record_of_another_version_are_none(host: Host) -> None:
     remote = host.remote()
     first = remote.find(URL)
     content = json.dumps({"something": "else"}).encode()
-    remote._disk_cache.put(URL, "facts", len(content), [content])  # noqa: SLF001 - as another would
+    host.kept.put(URL, "facts", len(content), [content])  # as another would
     assert remote.find(URL) == first
     assert host.asked == 2
 

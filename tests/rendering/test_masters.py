@@ -22,7 +22,8 @@ from imgprocessor.errors import BrokenOriginal, Busy
 from imgprocessor.geometry import Box, Fit
 from imgprocessor.images.decode import Metadata
 from imgprocessor.images.pipeline import render
-from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 from imgprocessor.rendering.masters import Masters
@@ -107,8 +108,8 @@ QUICK = {"alpha", "grey"}
 
 
 def make_one(masters: Masters, root: Path, plan: Plan = PLAN) -> Made:
-    originals = Originals(root, LIMITS)
-    with masters.found(originals.find("a"), originals, plan, Timings()) as found:
+    originals = Folder(root, LIMITS.max_bytes)
+    with masters.found(originals.find("a"), plan, Timings()) as found:
         body = render(found.picture, plan, Timings()).body
         return Made(found.source, found.original, found.picture.metadata, body)
 
@@ -216,7 +217,7 @@ def test_purged_masters_are_made_anew(root: Path, tmp_path: Path) -> None:
     original = make_one(masters, root).original
     masters.finish()
 
-    assert masters.purge(original.path) > 3
+    assert masters.purge(original.id) > 3
     assert make_one(masters, root).source == "original"
 
 
@@ -263,16 +264,16 @@ def test_who_waited_in_vain_decodes_all_the_same(root: Path, tmp_path: Path) -> 
     hasty = Masters(disk_cache, locks, LIMITS, wait_seconds=0, report=print)
     opened, go_on = threading.Event(), threading.Event()
 
-    class Slow(Originals):
+    class Slow(Folder):
         def open(self, original):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
             opened.set()
             go_on.wait(10)
             return super().open(original)
 
-    slow = Slow(root, LIMITS)
+    slow = Slow(root, LIMITS.max_bytes)
 
     def decode_slowly() -> None:
-        with masters.found(slow.find("a"), slow, PLAN, Timings()):
+        with masters.found(slow.find("a"), PLAN, Timings()):
             pass
 
     first = threading.Thread(target=decode_slowly)
@@ -308,17 +309,17 @@ def test_a_fault_in_the_background_is_reported_and_frees_the_lock(
 def test_two_threads_never_mix_their_pictures(root: Path, tmp_path: Path) -> None:
     """Both read masters into the same memory, one after the other."""
     colours = {"red": (255, 0, 0), "blue": (0, 0, 255)}
-    masters, originals = make(tmp_path), Originals(root, LIMITS)
+    masters, originals = make(tmp_path), Folder(root, LIMITS.max_bytes)
     for colour in colours:
         images.save(root / colour, Image.new("RGB", (1300, 900), colour), "PNG")
-        with masters.found(originals.find(colour), originals, PLAN, Timings()):
+        with masters.found(originals.find(colour), PLAN, Timings()):
             pass
         masters.finish()
     wrong: list[str] = []
 
     def render_many(colour: str) -> None:
         for _ in range(25):
-            with masters.found(originals.find(colour), originals, PLAN, Timings()) as found:
+            with masters.found(originals.find(colour), PLAN, Timings()) as found:
                 body = render(found.picture, PLAN, Timings()).body
             if images.decoded(body).getpixel((9, 9)) != colours[colour]:
                 wrong.append(colour)
@@ -336,12 +337,12 @@ def test_others_need_not_wait_until_a_rendition_is_encoded(root: Path, tmp_path:
     """Nothing of this one is kept, so waiting would be for nothing."""
     (root / "a").write_bytes(images.encoded(images.texture((4000, 3000)), "JPEG"))
     plan = replace(PLAN, box=Box(2600, None))
-    one, other, originals = make(tmp_path), make(tmp_path), Originals(root, LIMITS)
+    one, other, originals = make(tmp_path), make(tmp_path), Folder(root, LIMITS.max_bytes)
     timings = Timings()
 
     with (
-        one.found(originals.find("a"), originals, plan, Timings()),
-        other.found(originals.find("a"), originals, plan, timings),
+        one.found(originals.find("a"), plan, Timings()),
+        other.found(originals.find("a"), plan, timings),
     ):
         assert timings["wait"] < 10_000
 
@@ -361,11 +362,11 @@ def test_what_was_replaced_after_it_was_found_is_kept_as_what_it_is(
     root: Path, tmp_path: Path
 ) -> None:
     images.save(root / "a", Image.new("RGB", (400, 300), "red"), "PNG")
-    masters, originals = make(tmp_path), Originals(root, LIMITS)
+    masters, originals = make(tmp_path), Folder(root, LIMITS.max_bytes)
     found_before = originals.find("a")
     images.save(root / "new", Image.new("RGB", (400, 300), "blue"), "PNG")
     (root / "new").replace(root / "a")
-    with masters.found(found_before, originals, PLAN, Timings()) as found:
+    with masters.found(found_before, PLAN, Timings()) as found:
         assert found.original == originals.find("a")
     masters.finish()
 
@@ -421,16 +422,16 @@ def test_of_originals_that_take_much_memory_one_is_decoded_at_a_time(
     disk_cache = DiskCache(tmp_path / "m", max_bytes=0, min_free_percent=0, complain=pytest.fail)
     locks = Locks(tmp_path / "locks")
     masters = Masters(disk_cache, locks, LIMITS, wait_seconds=0.2, report=print)
-    originals, timings = Originals(root, LIMITS), Timings()
+    originals, timings = Folder(root, LIMITS.max_bytes), Timings()
 
     # Two at once might be more than the machine has, and the kernel would choose whom to end.
     with (
         locks.held("memory", 0),
         pytest.raises(Busy),
-        masters.found(originals.find("a"), originals, PLAN, timings),
+        masters.found(originals.find("a"), PLAN, timings),
     ):
         pass
     assert timings["wait"] >= 200
     timings = Timings()
-    with masters.found(originals.find("a"), originals, PLAN, timings):
+    with masters.found(originals.find("a"), PLAN, timings):
         assert timings["wait"] < 100

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from imgprocessor.errors import BrokenOriginal, Busy, DeadlyOriginal, ImageError, NotFound
-from imgprocessor.originals.folder import Original
+from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.source import NodeVersion, Original
 from imgprocessor.rendering import quarantine as quarantine_module
 from imgprocessor.rendering.quarantine import Quarantine
 
 PLAN = "plan"
-ORIGINAL = Original("/originals/a.jpg", 1, 2, 3, 4)
+ORIGINAL = Original(
+    Folder(Path("/originals"), 1), "/originals/a.jpg", "2-1", 1, 2, NodeVersion(3, 4)
+)
 
 
 @pytest.fixture
@@ -57,8 +60,8 @@ def test_another_version_is_another_original(quarantine: Quarantine) -> None:
     for _ in range(2):
         quarantine.note_death(ORIGINAL)
 
-    quarantine.check(replace(ORIGINAL, modified_ns=5), PLAN)
-    quarantine.check(replace(ORIGINAL, path="/originals/b.jpg"), PLAN)
+    quarantine.check(replace(ORIGINAL, version="5-1"), PLAN)
+    quarantine.check(replace(ORIGINAL, id="/originals/b.jpg"), PLAN)
 
 
 @pytest.mark.parametrize("age", [601, -1000])
@@ -120,7 +123,7 @@ def _taken(folder: Path) -> tuple[int, int]:
 
 def _note(quarantine: Quarantine, kind: str, number: int) -> None:
     """Let an original do harm: each time another one, or another rendition of one."""
-    original = replace(ORIGINAL, inode=number)
+    original = replace(ORIGINAL, on_node=NodeVersion(3, number))
     if kind == "refused":
         quarantine.note_verdict(original, BrokenOriginal("\N{BOMB}" * 10_000))
     elif kind == "kills":
@@ -191,4 +194,4 @@ def test_a_long_verdict_is_still_one(quarantine: Quarantine) -> None:
     _note(quarantine, "refused", 7)
 
     with pytest.raises(BrokenOriginal, match="remembered"):
-        quarantine.check(replace(ORIGINAL, inode=7), PLAN)
+        quarantine.check(replace(ORIGINAL, on_node=NodeVersion(3, 7)), PLAN)

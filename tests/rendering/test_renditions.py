@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.geometry import Size
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.originals.folder import Originals
+from imgprocessor.originals.folder import Folder
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.storage.disk_cache import DiskCache
 
@@ -33,14 +32,14 @@ def renditions(tmp_path: Path) -> Renditions:
 
 
 @pytest.fixture
-def kept_originals(tmp_path: Path) -> Originals:
+def kept_originals(tmp_path: Path) -> Folder:
     for name in ("a", "b"):
         (tmp_path / "originals").mkdir(exist_ok=True)
         (tmp_path / "originals" / name).write_bytes(b"original")
-    return Originals(tmp_path / "originals", OriginalsSettings())
+    return Folder(tmp_path / "originals", 1000)
 
 
-def test_all_parts_come_back(renditions: Renditions, kept_originals: Originals) -> None:
+def test_all_parts_come_back(renditions: Renditions, kept_originals: Folder) -> None:
     original = kept_originals.find("a")
     assert renditions.get(original, "key") is None
     assert renditions.put(original, "key", RENDITION)
@@ -51,7 +50,7 @@ def test_all_parts_come_back(renditions: Renditions, kept_originals: Originals) 
 
 
 def test_a_replaced_original_has_none(
-    renditions: Renditions, kept_originals: Originals, tmp_path: Path
+    renditions: Renditions, kept_originals: Folder, tmp_path: Path
 ) -> None:
     path = tmp_path / "originals/a"
     os.utime(path, (1, 1))
@@ -63,13 +62,13 @@ def test_a_replaced_original_has_none(
 
 
 def test_a_purge_takes_all_versions_of_one_original(
-    renditions: Renditions, kept_originals: Originals, tmp_path: Path
+    renditions: Renditions, kept_originals: Folder, tmp_path: Path
 ) -> None:
     for number in range(3):
         (tmp_path / "originals/a").write_bytes(b"x" * number)
         renditions.put(kept_originals.find("a"), "key", RENDITION)
     renditions.put(kept_originals.find("b"), "key", RENDITION)
 
-    assert renditions.purge(kept_originals.path_of("a")) == 3
+    assert renditions.purge(kept_originals.id_of("a")) == 3
     assert renditions.get(kept_originals.find("a"), "key") is None
     assert renditions.get(kept_originals.find("b"), "key") == RENDITION

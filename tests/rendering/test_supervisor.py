@@ -7,22 +7,29 @@ import signal
 import socket
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import images
 import pytest
+from origins import URL, answer, host_in, public
 from servers import await_true, children
 
-from imgprocessor.app import make_web
+from imgprocessor.app import make_delivery, make_web
 from imgprocessor.config.settings import Settings
-from imgprocessor.errors import ConfigurationError
+from imgprocessor.errors import ConfigurationError, DeadlyOriginal
+from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.rendering.admission import Admission
+from imgprocessor.rendering.ipc import READY
 from imgprocessor.rendering.pool import WorkerPool
-from imgprocessor.rendering.process import make_locks, make_quarantine, run_folder
+from imgprocessor.rendering.process import make_locks, run_folder
+from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.run_folder import SOCKET, make_run_folder
 from imgprocessor.rendering.supervisor import Supervisor
+from imgprocessor.service.delivery import Incoming
 from imgprocessor.storage.locks import Locks
 
 
@@ -53,12 +60,17 @@ def supervisor(settings: Settings) -> Iterator[tuple[int, "multiprocessing.Simpl
         process.join()
 
 
+def quarantine_of(settings: Settings) -> Quarantine:
+    """Return what all daemons share."""
+    return Quarantine(run_folder(settings) / "quarantine", 600)
+
+
 def pool_of(settings: Settings) -> WorkerPool:
     """Return what a daemon would have."""
     return WorkerPool(
         run_folder(settings),
         Admission(make_locks(settings.disk_cache), 3),
-        make_quarantine(settings),
+        quarantine_of(settings),
         wait_seconds=5,
         answer_seconds=15,
     )
@@ -77,8 +89,57 @@ def test_a_job_of_another_version_costs_no_worker(here: Settings) -> None:
                 connection.settimeout(10)
                 connection.connect(str(run_folder(here) / SOCKET))
                 connection.sendall(struct.pack("<Q", len(job)) + job)
-                assert connection.recv(1) == b""
+                assert [connection.recv(1), connection.recv(1)] == [READY, b""]
         assert children(leader) == before
+
+
+def test_what_killed_others_meanwhile_is_not_handed_over(here: Settings) -> None:
+    delivery = make_delivery(here, renderer=pool_of(here))
+    found = delivery.find(delivery.understand(Incoming("name=nasa.jpeg&width=64", {})))
+    said: list[bytes] = []
+
+    def be_a_worker(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            for _ in range(2):
+                quarantine_of(here).note_death(found.original)
+            connection.sendall(READY)
+            said.append(connection.recv(1))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(run_folder(here) / SOCKET))
+        listener.listen()
+        worker = threading.Thread(target=be_a_worker, args=(listener,))
+        worker.start()
+        with pytest.raises(DeadlyOriginal, match="not opened"):
+            delivery.render(found)
+        worker.join()
+
+    assert said == [b""]
+
+
+def test_a_worker_opens_what_was_fetched_and_refuses_what_is_damaged(
+    here: Settings, tmp_path: Path
+) -> None:
+    remote = replace(here.remote, hosts=("a.example",), folder=tmp_path / "remote")
+    picture = images.encoded(images.texture((60, 40)), "JPEG")
+    pool = pool_of(here)
+    with host_in(tmp_path) as host, supervisor(here):
+        await_true(pool.has_workers)
+        host.replies["/a.jpg"] = answer(picture, Cache_Control="max-age=100")
+        fetcher = Fetcher(remote, resolve=public, dial=host.wires.dial)
+        client = make_web(replace(here, remote=remote), pool, fetcher).test_client()
+        assert client.get(f"/images/?url={URL}&width=20").status_code == 200
+        (kept,) = (
+            path
+            for path in (tmp_path / "remote/entries").rglob("*")
+            if path.is_file() and path.read_bytes() == picture
+        )
+        kept.write_bytes(picture[:-1] + b"x")
+        statuses = [client.get(f"/images/?url={URL}&width=20").status_code for _ in range(2)]
+
+    assert statuses == [503, 200]
+    assert host.asked == 2
 
 
 def test_where_no_worker_can_start_the_node_is_not_ready(

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from imgprocessor.edge.query_rules import author_step
 from imgprocessor.edge.rules import follow
 from imgprocessor.request.parameters import PARAMETERS, Ladder, Parameter
-from imgprocessor.request.values import Point, Value, Whole, Word, write_number
+from imgprocessor.request.values import AnyValue, Point, Whole, Word, write_number
 
 HALF = Decimal("0.5")
 POINT = Point({"north": (HALF, Decimal(0)), "centre": (HALF, HALF), "east": (Decimal(1), HALF)})
-TYPES: dict[str, Value] = {
+TYPES: dict[str, AnyValue] = {
     **{name: row.value for name, row in PARAMETERS.items()},
     "a whole number": Whole(5, 120, digits=4, zero_is_none=False, examples=("5", "77", "120")),
     "a word": Word({"h": 1, "v": 2, "hv": 3}),

@@ -30,7 +30,8 @@ from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.edge.writers import Backend, Site
 from imgprocessor.errors import BadQuery, ConfigurationError
 from imgprocessor.load import load_settings
-from imgprocessor.originals.folder import Original, Originals
+from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.source import Original
 from imgprocessor.policy.imagekey import key_tag, name_in, original_tag
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
@@ -186,17 +187,17 @@ class Slow:
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """The first original that is opened waits, its old content at hand; others do not."""
     slow = Slow(threading.Event(), threading.Event())
-    really = Originals.open
+    really = Folder.open
 
     @contextlib.contextmanager
-    def wait(self: Originals, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
+    def wait(self: Folder, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
         with really(self, original) as opened:
             if not slow.opened.is_set():
                 slow.opened.set()
                 assert slow.go_on.wait(WAIT_SECONDS)
             yield opened
 
-    monkeypatch.setattr(Originals, "open", wait)
+    monkeypatch.setattr(Folder, "open", wait)
     return slow
 
 

@@ -57,7 +57,7 @@ def explained(
     yield from _planned(delivery.plan(query, request.hints), pixels)
     try:
         found = delivery.find(request)
-        yield "original", f"{found.original.path}, {found.original.size_bytes} bytes"
+        yield "original", f"{found.original.id}, {found.original.size_bytes} bytes"
         yield from _rendered(found, delivery)
     except ImageError as error:
         yield "answer", f"the placeholder, with {error.status} {error.code}: {error}"

@@ -1,0 +1,85 @@
+"""A source of originals: it finds them, opens them, and forgets them; nobody else knows how."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple, Protocol
+
+
+class NodeVersion(NamedTuple):
+    """What tells a file from the one before it on this node; other nodes have other figures."""
+
+    changed_ns: int = 0
+    """When its inode changed: also by what sets the modification time back, as copying may."""
+    inode: int = 0
+
+
+@dataclass(frozen=True)
+class Original:
+    """A picture that a source found, not opened yet. Can be handed to another process."""
+
+    source: "Source" = field(repr=False, compare=False)
+    """Where it can be opened."""
+    id: str
+    """One for all names that lead to it, and no other source's: what is made from it is kept as
+    this group, whatever its version.
+    """
+    version: str
+    """What changes with its content, and is the same on all nodes."""
+    size_bytes: int
+    modified_ns: int
+    on_node: NodeVersion = NodeVersion()
+
+    @property
+    def validator(self) -> str:
+        """What changes when it is replaced, even by one of its size and time stamp."""
+        return f"{self.version}-{self.on_node.changed_ns:x}"
+
+    @property
+    def identity(self) -> str:
+        """Which original it is, in which version: the name of what is made from it."""
+        return f"{self.validator}-{self.on_node.inode:x} {self.id}"
+
+
+class Source(Protocol):
+    """Where originals come from. What its originals have as their source may be another one, which
+    can be handed to another process and opens them there.
+    """
+
+    def find(self, name: str) -> Original:
+        """Size up an original without opening it.
+
+        Raises:
+            NotFound: there is none, or no original may be called so.
+            ImageError: it may not be had, or not at this moment.
+        """
+
+    def id_of(self, name: str) -> str:
+        """Return the id of an original, be it there or not.
+
+        Raises:
+            NotFound: no original may be called so.
+        """
+
+    def open(self, original: Original) -> AbstractContextManager[tuple[BinaryIO, Original]]:
+        """Open what `find` found; yield the file and the original as it is by now.
+
+        Raises:
+            NotFound: it has gone.
+            OriginalsUnavailable: it was changed while it was read, or another `find` may help.
+            ImageError: what took its place is no original.
+        """
+
+    def forget(self, name: str) -> int:
+        """Remove an original that is here only because it was asked for; return how many files.
+
+        Raises:
+            NotFound: no original may be called so.
+            OSError: it cannot be removed.
+        """
+
+    def forget_all(self) -> int:
+        """Remove all that is here only because it was asked for; return how many files.
+
+        Raises:
+            OSError: one of them cannot be removed.
+        """
