@@ -14,6 +14,29 @@ class Fit(StrEnum):
     COVER = "cover"  # exactly the box, undistorted, the rest cut off evenly
 
 
+Gravity = tuple[Decimal, Decimal]
+"""A point of a picture that is to stay in sight: shares of its width and height, from the left and
+from the top.
+"""
+
+_START, _MIDDLE, _END = Decimal(0), Decimal("0.5"), Decimal(1)
+
+CENTRE: Gravity = (_MIDDLE, _MIDDLE)
+
+COMPASS: dict[str, Gravity] = {
+    "centre": CENTRE,
+    "north": (_MIDDLE, _START),
+    "northeast": (_END, _START),
+    "east": (_END, _MIDDLE),
+    "southeast": (_END, _END),
+    "south": (_MIDDLE, _END),
+    "southwest": (_START, _END),
+    "west": (_START, _MIDDLE),
+    "northwest": (_START, _START),
+}
+"""The points that have words."""
+
+
 @dataclass(frozen=True)
 class Size:
     """Width and height of a picture, in pixels, each at least 1."""
@@ -92,11 +115,12 @@ def inside(original: Size, box: Box) -> Size:
     return size
 
 
-def lay_out(original: Size, box: Box, fit: Fit, max_side: int) -> Layout:
+def lay_out(original: Size, box: Box, fit: Fit, max_side: int, gravity: Gravity = CENTRE) -> Layout:
     """Return how an original of this size is put into a box of device pixels.
 
-    With one side free, force and cover both give exactly the other side. No side of the result
-    is over `max_side`: an extreme shape is made smaller, its aspect kept.
+    Cover keeps the part whose middle is as near the point of gravity as the edges allow. With one
+    side free, force and cover both give exactly the other side. No side of the result is over
+    `max_side`: an extreme shape is made smaller, its aspect kept.
     """
     part = (0.0, 0.0, float(original.width), float(original.height))
     limit = Box(max_side, max_side)
@@ -106,7 +130,7 @@ def lay_out(original: Size, box: Box, fit: Fit, max_side: int) -> Layout:
         return Layout(part, inside(_stretched(original, box), limit))
     size = Size(box.width, box.height)
     if fit is Fit.COVER:
-        part = _centred_part(original, size)
+        part = _part_around(gravity, original, size)
     return Layout(part, inside(size, limit))
 
 
@@ -125,14 +149,22 @@ def _stretched(original: Size, box: Box) -> Size:
     return original
 
 
-def _centred_part(original: Size, size: Size) -> tuple[float, float, float, float]:
+def _part_around(gravity: Gravity, original: Size, size: Size) -> tuple[float, float, float, float]:
     if original.width * size.height > original.height * size.width:
         width = original.height * size.width / size.height
-        left = (original.width - width) / 2
-        return (left, 0.0, left + width, float(original.height))
+        left, right = _stretch_around(gravity[0], width, original.width)
+        return (left, 0.0, right, float(original.height))
     height = original.width * size.height / size.width
-    top = (original.height - height) / 2
-    return (0.0, top, float(original.width), top + height)
+    top, bottom = _stretch_around(gravity[1], height, original.height)
+    return (0.0, top, float(original.width), bottom)
+
+
+def _stretch_around(share: Decimal, stretch: float, length: int) -> tuple[float, float]:
+    """Return where a stretch of a length starts and ends whose middle is near a share of it."""
+    room = length - stretch
+    start = room / 2 + float(share - _MIDDLE) * length
+    start = min(max(start, 0.0), room)
+    return start, start + stretch
 
 
 def _from_other_end(start: float, end: float, length: int) -> tuple[float, float]:

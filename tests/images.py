@@ -15,6 +15,18 @@ from imgprocessor.timing import Timings
 
 RED, GREEN, BLUE, WHITE = (208, 32, 32), (32, 160, 48), (32, 48, 208), (240, 240, 240)
 
+STORED = {
+    1: lambda image: image,
+    2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+}
+"""How a picture is stored that each orientation displays upright: CIPA DC-008, table 6."""
+
 
 def four_colours(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
     """Red and green above blue and white: every turn, flip and stretch of it can be told."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgprocessor.geometry import Box, Fit, Layout, Size, inside, lay_out, share
+from imgprocessor.geometry import COMPASS, Box, Fit, Layout, Size, inside, lay_out, share
 
 MAX_SIDE = 4096
 sides = st.integers(1, 20_000)
@@ -95,6 +95,50 @@ def test_cover_keeps_the_centre_undistorted(original: Size, width: int, height: 
     assert left == pytest.approx(original.width - right, abs=1e-6)
     assert top == pytest.approx(original.height - bottom, abs=1e-6)
     assert (right - left) / (bottom - top) == pytest.approx(width / height)
+
+
+shares = st.integers(0, 20).map(lambda step: Decimal(step) / 20)
+
+
+@given(sizes, asked, asked, shares, shares)
+def test_cover_keeps_what_is_nearest_to_the_point(
+    original: Size, width: int, height: int, x: Decimal, y: Decimal
+) -> None:
+    box = Box(width, height)
+    left, top, right, bottom = lay_out(original, box, Fit.COVER, MAX_SIDE, (x, y)).part
+    centred = lay_out(original, box, Fit.COVER, MAX_SIDE)
+    close = pytest.approx
+
+    assert 0 <= left < right <= original.width + 1e-6
+    assert 0 <= top < bottom <= original.height + 1e-6
+    assert right - left == close(centred.part[2] - centred.part[0])
+    assert bottom - top == close(centred.part[3] - centred.part[1])
+    for start, end, length, wanted in (
+        (left, right, original.width, x),
+        (top, bottom, original.height, y),
+    ):
+        away = (start + end) / 2 - float(wanted) * length
+        # Not in the middle: then at the edge that is in the way.
+        assert away == close(0, abs=1e-6) or (start if away > 0 else length - end) == close(
+            0, abs=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("gravity", "part"),
+    [
+        ("centre", (100.0, 0.0, 300.0, 200.0)),
+        ("north", (100.0, 0.0, 300.0, 200.0)),
+        ("west", (0.0, 0.0, 200.0, 200.0)),
+        ("southwest", (0.0, 0.0, 200.0, 200.0)),
+        ("east", (200.0, 0.0, 400.0, 200.0)),
+        ("northeast", (200.0, 0.0, 400.0, 200.0)),
+    ],
+)
+def test_a_compass_word_is_a_point(gravity: str, part: tuple[float, float, float, float]) -> None:
+    original, box = Size(400, 200), Box(50, 50)
+
+    assert lay_out(original, box, Fit.COVER, MAX_SIDE, COMPASS[gravity]).part == part
 
 
 @given(

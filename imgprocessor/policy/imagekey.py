@@ -11,6 +11,7 @@ from imgprocessor.errors import BadQuery
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 from imgprocessor.request.names import decode, spell
+from imgprocessor.request.parameters import PARAMETERS
 
 FIELDS = (
     "name",
@@ -31,6 +32,9 @@ last nine can always be told apart.
 EVERY_TAG = "imgprocessor"
 """The tag of all answers."""
 
+_PREFIXES = {"gravity": "g"}
+"""Of the operations, by the parameter and the plan's field."""
+
 NONE = "-"
 """What stands for a field that cannot matter."""
 
@@ -44,7 +48,7 @@ def imagekey(name: str, plan: Plan) -> str:
             spell(name),
             NONE if plan.box is None else str(plan.box),
             NONE if plan.fit is None else plan.fit.value,
-            NONE,
+            _operations(plan),
             NONE if plan.density is None else f"{plan.density}x",
             plan.bandwidth,
             NONE if plan.screen is None else plan.screen,
@@ -52,6 +56,19 @@ def imagekey(name: str, plan: Plan) -> str:
             _limits(plan),
             shape_digest(plan.cell, plan.pixels, plan.encoders),
         )
+    )
+
+
+def _operations(plan: Plan) -> str:
+    """Each as a prefix and its value, in the table's order; in no field there is a comma."""
+    asked = {name: getattr(plan, name) for name in _PREFIXES}
+    return (
+        "+".join(
+            f"{_PREFIXES[name]}{row.value.write(asked[name]).replace(',', 'x')}"
+            for name, row in PARAMETERS.items()
+            if asked.get(name) is not None
+        )
+        or NONE
     )
 
 

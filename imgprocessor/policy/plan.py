@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.formats import Format
-from imgprocessor.geometry import Box, Fit, Layout, Size, inside, lay_out, share
+from imgprocessor.geometry import CENTRE, Box, Fit, Gravity, Layout, Size, inside, lay_out, share
 from imgprocessor.policy.negotiation import Decision
 from imgprocessor.policy.table import DENSITIES, Cell
 from imgprocessor.request.parameters import ImageQuery
@@ -39,6 +39,8 @@ class Plan:
     pixels: PixelsSettings
     encoders: str
     """The versions of what decodes and encodes: another version may write other bytes."""
+    gravity: Gravity | None = None
+    """None where nothing is cut off, or as much at both ends."""
 
     @property
     def max_quality(self) -> int:
@@ -54,7 +56,8 @@ class Plan:
         """Return what becomes of an original of this size (as displayed, after orientation)."""
         max_side = self.pixels.max_output_side_pixels
         if self.box is not None and self.fit is not None and self.density is not None:
-            return lay_out(original, self.box.times(self.density), self.fit, max_side)
+            box, gravity = self.box.times(self.density), self.gravity or CENTRE
+            return lay_out(original, box, self.fit, max_side, gravity)
         wanted = original
         if self.cell.width_pixels is not None:
             wanted = inside(original, Box(self.cell.width_pixels, None))
@@ -96,6 +99,7 @@ def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, enc
         cell=cell,
         pixels=pixels,
         encoders=encoders,
+        gravity=_effective_gravity(query),
     )
 
 
@@ -105,6 +109,11 @@ def _effective_fit(query: ImageQuery) -> Fit | None:
     if query.box.is_lone and query.fit is Fit.COVER:
         return Fit.FORCE  # with one side free there is nothing to cut off
     return query.fit
+
+
+def _effective_gravity(query: ImageQuery) -> Gravity | None:
+    cuts = query.box is not None and _effective_fit(query) is Fit.COVER
+    return query.gravity if cuts and query.gravity != CENTRE else None
 
 
 def _honoured_density(box: Box | None, decision: Decision, max_side: int) -> Decimal | None:

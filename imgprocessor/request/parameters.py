@@ -17,11 +17,12 @@ from types import MappingProxyType
 from typing import Any
 
 from imgprocessor.formats import FORMATS, Format
-from imgprocessor.geometry import Box, Fit
+from imgprocessor.geometry import CENTRE, COMPASS, Box, Fit, Gravity
 from imgprocessor.request.names import read_name, read_spelled_url, spell
 from imgprocessor.request.number_patterns import NUMBER
 from imgprocessor.request.values import (
     AnyValue,
+    Point,
     Text,
     Whole,
     Word,
@@ -147,9 +148,16 @@ class ImageQuery:
         Fit.INSIDE,
         Word({fit.value: fit for fit in Fit}),
         "`inside` (default): the whole picture, never enlarged; `force`: exactly that size,"
-        " distorted if need be; `cover`: exactly that size, the centre of the picture",
+        " distorted if need be; `cover`: exactly that size, undistorted, the rest cut off",
         Ladder(is_free=True),
         {"fsize": {"1": Fit.FORCE.value}},
+    )
+    gravity: Gravity = _author(
+        CENTRE,
+        Point(COMPASS),
+        "what `fit=cover` with both sides keeps of the picture: `centre` (default), `north`,"
+        " `northeast` and so on, or a point such as `0.3,0.6`: shares of the width and the height,"
+        " in steps of 0.05; it comes as near the middle as the edges allow",
     )
     quality: int | None = _author(
         None,

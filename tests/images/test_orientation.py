@@ -20,18 +20,6 @@ from imgprocessor.timing import Timings
 
 DISPLAYED = Size(120, 80)
 
-STORED = {
-    1: lambda image: image,
-    2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-    3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
-    4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
-    6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
-    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
-    8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
-}
-"""How a picture is stored that each orientation displays upright: CIPA DC-008, table 6."""
-
 PARTS = [
     (0.0, 0.0, 120.0, 80.0),
     (30.0, 20.0, 90.0, 60.0),
@@ -58,7 +46,7 @@ def rendered(
     """Render what is laid out so, as displayed, of a picture that is stored in this orientation."""
     monkeypatch.setattr(Plan, "lay_out", lambda *_: layout)
     known = metadata(Size(*displayed.size), orientation)
-    stored = Picture(known, Level(1), STORED[orientation](displayed))
+    stored = Picture(known, Level(1), images.STORED[orientation](displayed))
     return images.decoded(render(stored, replace(FULL, formats=("png",)), Timings()).body)
 
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, MpoImagePlugin
 
 from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal, UnsupportedOriginal
-from imgprocessor.geometry import Box, Fit, Layout, Size
+from imgprocessor.geometry import COMPASS, Box, Fit, Layout, Size
 from imgprocessor.images.decode import Metadata, Picture
 from imgprocessor.images.pipeline import Rendition, render
 from imgprocessor.images.pyramid import Level
@@ -133,6 +133,28 @@ def test_cover_crops_the_centre_of_what_is_displayed() -> None:
     result = pixels(file, boxed(60, 60, Fit.COVER))
 
     assert ["red"] * 4 == images.corner_colours(result)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("gravity", "expected"),
+    [("centre", "red"), ("north", "blue"), ("southeast", "green"), ("west", "red")],
+)
+def test_cover_keeps_what_gravity_says_of_what_is_displayed(
+    gravity: str, expected: str, orientation: int
+) -> None:
+    """Blue at the top, red in the middle, green below, however it is stored."""
+    upright = Image.new("RGB", (60, 180), images.BLUE)
+    upright.paste(images.RED, (0, 60, 60, 120))
+    upright.paste(images.GREEN, (0, 120, 60, 180))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = images.STORED[orientation](upright)
+    file = images.encoded(stored, "PNG", exif=exif.tobytes())
+
+    result = pixels(file, replace(boxed(60, 60, Fit.COVER), gravity=COMPASS[gravity]))
+
+    assert [expected] * 4 == images.corner_colours(result)
 
 
 @pytest.mark.parametrize(

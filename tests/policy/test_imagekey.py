@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.geometry import Box, Fit
+from imgprocessor.errors import BadQuery
+from imgprocessor.geometry import COMPASS, Box, Fit
 from imgprocessor.policy.imagekey import FIELDS, etag, imagekey, name_in
 from imgprocessor.policy.negotiation import negotiate
 from imgprocessor.policy.plan import Plan, make_plan
@@ -42,6 +43,7 @@ FULL = Plan(
     ),
     pixels=PixelsSettings(),
     encoders="Pillow 1",
+    gravity=(Decimal("0.3"), Decimal("0.6")),
 )
 """A plan with every field set, so that each can be changed."""
 
@@ -62,17 +64,27 @@ def _key(plan: Plan) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"screen": None}, "nasa.jpeg_340x400_inside_-_1x_3g_-_jpeg_q40+b20000"),
-        ({"bytes_limit": None}, "nasa.jpeg_340x400_inside_-_1x_3g_phone_jpeg_q40"),
-        ({"quality_limit": None}, "nasa.jpeg_340x400_inside_-_1x_3g_phone_jpeg_b20000"),
-        ({"density": Decimal("1.5")}, "nasa.jpeg_340x400_inside_-_1.5x_3g_phone_jpeg_q40+b20000"),
-        ({"box": Box(340, None)}, "nasa.jpeg_340x_inside_-_1x_3g_phone_jpeg_q40+b20000"),
+        ({"screen": None}, "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_-_jpeg_q40+b20000"),
+        ({"bytes_limit": None}, "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_phone_jpeg_q40"),
+        ({"quality_limit": None}, "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_phone_jpeg_b20000"),
+        (
+            {"density": Decimal("1.5")},
+            "nasa.jpeg_340x400_inside_g0.3x0.6_1.5x_3g_phone_jpeg_q40+b20000",
+        ),
+        ({"box": Box(340, None)}, "nasa.jpeg_340x_inside_g0.3x0.6_1x_3g_phone_jpeg_q40+b20000"),
         (
             {"formats": ("avif", "webp", "jpeg")},
-            "nasa.jpeg_340x400_inside_-_1x_3g_phone_avif+webp+jpeg_q40+b20000",
+            "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_phone_avif+webp+jpeg_q40+b20000",
         ),
         (
-            {"box": None, "fit": None, "density": None, "quality_limit": None, "bytes_limit": None},
+            {
+                "box": None,
+                "fit": None,
+                "density": None,
+                "gravity": None,
+                "quality_limit": None,
+                "bytes_limit": None,
+            },
             "nasa.jpeg_-_-_-_-_3g_phone_jpeg_-",
         ),
     ],
@@ -82,6 +94,38 @@ def test_a_key_is_the_name_and_nine_fields(changes: dict[str, Any], expected: st
 
     assert re.fullmatch(re.escape(expected) + "_[0-9a-f]{8}", key)
     assert len(FIELDS) == len(key.split("_"))
+
+
+@pytest.mark.parametrize(
+    ("rest", "operations"),
+    [
+        ("fit=cover&width=4&height=3&gravity=0.3%2C0.60", None),
+        ("fit=cover&width=4&height=3&gravity=0.3%2C0.6", "g0.3x0.6"),
+        ("fit=cover&width=4&height=3&gravity=north", "gnorth"),
+        ("fit=cover&width=4&height=3&gravity=0.5,0", "gnorth"),
+        ("fit=cover&width=4&height=3&gravity=0,0.05", "g0x0.05"),
+        ("fit=cover&width=4&height=3&gravity=centre", "-"),
+        ("fit=cover&width=4&height=3&gravity=0.5,0.5", "-"),
+        ("fit=cover&width=4&gravity=north", "-"),
+        ("fit=force&width=4&height=3&gravity=north", "-"),
+        ("width=4&height=3&gravity=north", "-"),
+        ("gravity=north", "-"),
+    ],
+)
+def test_gravity_is_in_the_key_where_it_matters(
+    policy: Policy, rest: str, operations: str | None
+) -> None:
+    values = {"name": "a"} | dict(part.split("=") for part in rest.split("&"))
+    if operations is None:
+        with pytest.raises(
+            BadQuery, match=r"gravity=0\.3%2C0\.60: must be centre, north, northeast"
+        ):
+            _planned(policy, values, {})
+        return
+
+    assert (
+        imagekey(*_planned(policy, values, {})).split("_")[FIELDS.index("operations")] == operations
+    )
 
 
 def _one_field_changed(value: Any) -> Iterator[tuple[str, Any]]:
@@ -105,6 +149,8 @@ def _others(old: Any) -> list[Any]:
         return [old + 1]
     if isinstance(old, str):
         return [old + "x"]
+    if isinstance(old, tuple) and isinstance(old[0], Decimal):
+        return [old[::-1], COMPASS["north"]]
     if isinstance(old, tuple):
         return [(*old, "x")]
     raise AssertionError(f"say here how a {type(old).__name__} is changed")
@@ -123,7 +169,7 @@ def test_another_name_is_another_key() -> None:
 
 
 def test_a_none_in_any_field_that_allows_it_changes_the_key() -> None:
-    for name in ("box", "fit", "density", "screen", "quality_limit", "bytes_limit"):
+    for name in ("box", "fit", "gravity", "density", "screen", "quality_limit", "bytes_limit"):
         nothing: dict[str, Any] = {name: None}
         assert _key(FULL) != _key(dataclasses.replace(FULL, **nothing))
 
