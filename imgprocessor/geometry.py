@@ -14,6 +14,14 @@ class Fit(StrEnum):
     COVER = "cover"  # exactly the box, undistorted, the rest cut off evenly
 
 
+class Flip(StrEnum):
+    """How a picture is mirrored, as it is displayed."""
+
+    ACROSS = "h"  # left and right are exchanged
+    DOWN = "v"  # top and bottom are
+    BOTH = "hv"
+
+
 Gravity = tuple[Decimal, Decimal]
 """A point of a picture that is to stay in sight: shares of its width and height, from the left and
 from the top.

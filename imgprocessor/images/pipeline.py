@@ -15,6 +15,7 @@ from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import write_exif
 from imgprocessor.images.operations.colour import to_srgb
 from imgprocessor.images.operations.flatten import flatten
+from imgprocessor.images.operations.flip import flip
 from imgprocessor.images.operations.orient import orient
 from imgprocessor.images.operations.resize import resize
 from imgprocessor.images.operations.work import Work
@@ -61,6 +62,7 @@ class Rendition:
 STEPS: tuple[tuple[str, Callable[[Work], Image.Image]], ...] = (
     ("resize", resize),
     ("orient", orient),
+    ("orient", flip),
     ("colour", to_srgb),
     ("colour", flatten),
 )

@@ -32,7 +32,7 @@ last nine can always be told apart.
 EVERY_TAG = "imgprocessor"
 """The tag of all answers."""
 
-_PREFIXES = {"gravity": "g"}
+_PREFIXES = {"gravity": "g", "flip": "f"}
 """Of the operations, by the parameter and the plan's field."""
 
 NONE = "-"

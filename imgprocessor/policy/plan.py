@@ -6,7 +6,18 @@ from decimal import Decimal
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.formats import Format
-from imgprocessor.geometry import CENTRE, Box, Fit, Gravity, Layout, Size, inside, lay_out, share
+from imgprocessor.geometry import (
+    CENTRE,
+    Box,
+    Fit,
+    Flip,
+    Gravity,
+    Layout,
+    Size,
+    inside,
+    lay_out,
+    share,
+)
 from imgprocessor.policy.negotiation import Decision
 from imgprocessor.policy.table import DENSITIES, Cell
 from imgprocessor.request.parameters import ImageQuery
@@ -41,6 +52,8 @@ class Plan:
     """The versions of what decodes and encodes: another version may write other bytes."""
     gravity: Gravity | None = None
     """None where nothing is cut off, or as much at both ends."""
+    flip: Flip | None = None
+    """None where nothing is mirrored."""
 
     @property
     def max_quality(self) -> int:
@@ -100,6 +113,7 @@ def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, enc
         pixels=pixels,
         encoders=encoders,
         gravity=_effective_gravity(query),
+        flip=query.flip,
     )
 
 

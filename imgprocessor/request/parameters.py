@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from imgprocessor.formats import FORMATS, Format
-from imgprocessor.geometry import CENTRE, COMPASS, Box, Fit, Gravity
+from imgprocessor.geometry import CENTRE, COMPASS, Box, Fit, Flip, Gravity
 from imgprocessor.request.names import read_name, read_spelled_url, spell
 from imgprocessor.request.number_patterns import NUMBER
 from imgprocessor.request.values import (
@@ -158,6 +158,12 @@ class ImageQuery:
         "what `fit=cover` with both sides keeps of the picture: `centre` (default), `north`,"
         " `northeast` and so on, or a point such as `0.3,0.6`: shares of the width and the height,"
         " in steps of 0.05; it comes as near the middle as the edges allow",
+    )
+    flip: Flip | None = _author(
+        None,
+        Word({"none": None, **{flip.value: flip for flip in Flip}}),
+        "`none` (default); `h`: the rendition mirrored left to right; `v`: top to bottom; `hv`:"
+        " both; what is kept of the picture stays the same",
     )
     quality: int | None = _author(
         None,

@@ -101,6 +101,8 @@ class Placeholder:
             url="",
             # The format that costs least to make: failures come in floods.
             format=PLAINEST,
+            # It may hold words or digits, which nobody reads from behind.
+            flip=None,
         )
         return replace(
             self._delivery.plan(query, hints),

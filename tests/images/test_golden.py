@@ -44,6 +44,12 @@ CASES = {
     "cover": ("photo.jpg", "width=200&height=300&fit=cover", {}),
     "cover_west": ("photo.jpg", "width=200&height=300&fit=cover&gravity=west", {}),
     "cover_point": ("lying.jpg", "width=300&height=200&fit=cover&gravity=0.3,0.6", {}),
+    "flip_across": ("photo.jpg", "width=340&flip=h", {}),
+    "flip_both_lying": (
+        "lying.jpg",
+        "width=300&height=200&fit=cover&gravity=0.3,0.6&flip=hv",
+        {},
+    ),
     "lone_height_dense": ("photo.jpg", "height=150&dpr=2", {}),
     "phone_on_2g": ("photo.jpg", "", {"ect": "2g", "sec-ch-viewport-width": "360"}),
     "desktop_on_4g": ("photo.jpg", "", {}),

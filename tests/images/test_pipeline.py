@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, MpoImagePlugin
 
 from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal, UnsupportedOriginal
-from imgprocessor.geometry import COMPASS, Box, Fit, Layout, Size
+from imgprocessor.geometry import COMPASS, Box, Fit, Flip, Layout, Size
 from imgprocessor.images.decode import Metadata, Picture
 from imgprocessor.images.pipeline import Rendition, render
 from imgprocessor.images.pyramid import Level
@@ -155,6 +155,33 @@ def test_cover_keeps_what_gravity_says_of_what_is_displayed(
     result = pixels(file, replace(boxed(60, 60, Fit.COVER), gravity=COMPASS[gravity]))
 
     assert [expected] * 4 == images.corner_colours(result)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("flip", "expected"),
+    [
+        (None, ["red", "green", "blue", "white"]),
+        (Flip.ACROSS, ["green", "red", "white", "blue"]),
+        (Flip.DOWN, ["blue", "white", "red", "green"]),
+        (Flip.BOTH, ["white", "blue", "green", "red"]),
+    ],
+)
+def test_flip_mirrors_what_is_displayed_and_keeps_what_gravity_says(
+    flip: Flip | None, expected: list[str], orientation: int
+) -> None:
+    """Four colours at the left of a grey picture, however it is stored."""
+    upright = Image.new("RGB", (180, 60), (128, 128, 128))
+    upright.paste(images.four_colours((80, 60)))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    file = images.encoded(images.STORED[orientation](upright), "PNG", exif=exif.tobytes())
+    plan = replace(boxed(80, 60, Fit.COVER), gravity=COMPASS["west"], flip=flip)
+
+    result = pixels(file, plan)
+
+    assert (80, 60) == result.size
+    assert expected == images.corner_colours(result)
 
 
 @pytest.mark.parametrize(

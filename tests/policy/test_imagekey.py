@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
-from imgprocessor.geometry import COMPASS, Box, Fit
+from imgprocessor.geometry import COMPASS, Box, Fit, Flip
 from imgprocessor.policy.imagekey import FIELDS, etag, imagekey, name_in
 from imgprocessor.policy.negotiation import negotiate
 from imgprocessor.policy.plan import Plan, make_plan
@@ -44,6 +44,7 @@ FULL = Plan(
     pixels=PixelsSettings(),
     encoders="Pillow 1",
     gravity=(Decimal("0.3"), Decimal("0.6")),
+    flip=Flip.ACROSS,
 )
 """A plan with every field set, so that each can be changed."""
 
@@ -64,17 +65,17 @@ def _key(plan: Plan) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"screen": None}, "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_-_jpeg_q40+b20000"),
-        ({"bytes_limit": None}, "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_phone_jpeg_q40"),
-        ({"quality_limit": None}, "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_phone_jpeg_b20000"),
+        ({"screen": None}, "nasa.jpeg_340x400_inside_g0.3x0.6+fh_1x_3g_-_jpeg_q40+b20000"),
+        ({"bytes_limit": None}, "nasa.jpeg_340x400_inside_g0.3x0.6+fh_1x_3g_phone_jpeg_q40"),
+        ({"quality_limit": None}, "nasa.jpeg_340x400_inside_g0.3x0.6+fh_1x_3g_phone_jpeg_b20000"),
         (
             {"density": Decimal("1.5")},
-            "nasa.jpeg_340x400_inside_g0.3x0.6_1.5x_3g_phone_jpeg_q40+b20000",
+            "nasa.jpeg_340x400_inside_g0.3x0.6+fh_1.5x_3g_phone_jpeg_q40+b20000",
         ),
-        ({"box": Box(340, None)}, "nasa.jpeg_340x_inside_g0.3x0.6_1x_3g_phone_jpeg_q40+b20000"),
+        ({"box": Box(340, None)}, "nasa.jpeg_340x_inside_g0.3x0.6+fh_1x_3g_phone_jpeg_q40+b20000"),
         (
             {"formats": ("avif", "webp", "jpeg")},
-            "nasa.jpeg_340x400_inside_g0.3x0.6_1x_3g_phone_avif+webp+jpeg_q40+b20000",
+            "nasa.jpeg_340x400_inside_g0.3x0.6+fh_1x_3g_phone_avif+webp+jpeg_q40+b20000",
         ),
         (
             {
@@ -82,6 +83,7 @@ def _key(plan: Plan) -> str:
                 "fit": None,
                 "density": None,
                 "gravity": None,
+                "flip": None,
                 "quality_limit": None,
                 "bytes_limit": None,
             },
@@ -128,6 +130,25 @@ def test_gravity_is_in_the_key_where_it_matters(
     )
 
 
+@pytest.mark.parametrize(
+    ("rest", "operations"),
+    [
+        ("flip=h", "fh"),
+        ("flip=v&width=4", "fv"),
+        ("flip=hv&width=4&height=3&fit=cover&gravity=north", "gnorth+fhv"),
+        ("flip=hv&width=4&height=3&gravity=north", "fhv"),
+        ("flip=none", "-"),
+        ("flip=", "-"),
+        ("", "-"),
+    ],
+)
+def test_flip_is_in_the_key_after_gravity(policy: Policy, rest: str, operations: str) -> None:
+    values = {"name": "a"} | dict(part.split("=") for part in rest.split("&") if part)
+    key = imagekey(*_planned(policy, values, {}))
+
+    assert key.split("_")[FIELDS.index("operations")] == operations
+
+
 def _one_field_changed(value: Any) -> Iterator[tuple[str, Any]]:
     """Walk a dataclass, and yield it with each field, at any depth, changed once."""
     for field in dataclasses.fields(value):
@@ -169,7 +190,16 @@ def test_another_name_is_another_key() -> None:
 
 
 def test_a_none_in_any_field_that_allows_it_changes_the_key() -> None:
-    for name in ("box", "fit", "gravity", "density", "screen", "quality_limit", "bytes_limit"):
+    for name in (
+        "box",
+        "fit",
+        "gravity",
+        "flip",
+        "density",
+        "screen",
+        "quality_limit",
+        "bytes_limit",
+    ):
         nothing: dict[str, Any] = {name: None}
         assert _key(FULL) != _key(dataclasses.replace(FULL, **nothing))
 

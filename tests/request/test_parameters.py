@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imgprocessor.errors import BadQuery
-from imgprocessor.geometry import Box, Fit
+from imgprocessor.geometry import Box, Fit, Flip
 from imgprocessor.request.names import spell
 from imgprocessor.request.parameters import OLD_NAMES, PARAMETERS, ImageQuery
 from imgprocessor.request.query import parse, parse_query
@@ -37,6 +37,11 @@ def _parse(rest: str) -> ImageQuery:
         ("fsize=1", "fit", Fit.FORCE),
         ("fsize=0", "fit", Fit.INSIDE),
         ("fsize=yes", "fit", Fit.INSIDE),
+        ("flip=h", "flip", Flip.ACROSS),
+        ("flip=v", "flip", Flip.DOWN),
+        ("flip=hv", "flip", Flip.BOTH),
+        ("flip=none", "flip", None),
+        ("flip=", "flip", None),
         ("bandwidth=2G", "bandwidth", "2g"),
         ("bandwidth=*", "bandwidth", "*"),
         ("bandwidth=%2A", "bandwidth", "*"),
@@ -99,6 +104,7 @@ def test_a_name_is_decoded_once(spelled: str, name: str) -> None:
         ("name=a&width=%D9%A3", "width=%D9%A3: must be"),
         ("name=a&width=1&width=2", "width: given twice"),
         ("name=a&fit=stretch", "fit=stretch: must be inside, force or cover"),
+        ("name=a&flip=vh", "flip=vh: must be none, h, v or hv"),
         ("name=a&fit=INSIDE", "fit=INSIDE: must be"),
         ("name=a&fit=cover&fsize=1", "fit: given twice (fsize is its old spelling)"),
         ("name=a&screen=1&screensize=2", "screen: given twice (screensize is"),

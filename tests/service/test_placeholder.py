@@ -55,6 +55,15 @@ def test_it_has_the_quality_that_was_asked(delivery: Delivery, settings: Setting
     assert len(low.body) < len(high.body)
 
 
+def test_it_is_never_mirrored(delivery: Delivery, settings: Settings) -> None:
+    file = settings.placeholder.file
+    one, other = (
+        _stand(file, delivery, f"name=none.jpg&width=120{more}") for more in ("", "&flip=h")
+    )
+
+    assert one.planned.imagekey == other.planned.imagekey
+
+
 @pytest.mark.parametrize("content", [None, b"", b"broken", b"\x89PNG\r\n\x1a\nbroken"])
 def test_one_that_is_missing_or_broken_is_no_second_failure(
     delivery: Delivery, tmp_path: Path, content: bytes | None
