@@ -18,6 +18,11 @@ from imgprocessor.timing import Timings
 
 _PLAIN_WIDTH = 320
 
+_COUNTS = ("width", "height", "fit", "quality", "max_bytes")
+"""What counts of what a page's author writes: room and weight, but nothing that is done to pixels,
+for a placeholder may hold words.
+"""
+
 _LOCK = "placeholder"
 
 
@@ -93,17 +98,10 @@ class Placeholder:
         return replace(plain, planned=replace(plain.planned, vary=planned.vary, tags=planned.tags))
 
     def _planned(self, asked: ImageQuery, hints: Hints, *, may_choose: bool) -> Planned:
-        if not may_choose:
-            asked = _visitors_part(asked)
-        query = replace(
-            asked,
-            name=self._file.name,
-            url="",
-            # The format that costs least to make: failures come in floods.
-            format=PLAINEST,
-            # It may hold words or digits, which nobody reads from behind.
-            flip=None,
-        )
+        counts = _COUNTS if may_choose else ()
+        left_out = {row.name: row.default for row in AUTHORS if row.name not in counts}
+        # The format that costs least to make: failures come in floods.
+        query = replace(asked, **left_out | {"name": self._file.name, "format": PLAINEST})
         return replace(
             self._delivery.plan(query, hints),
             # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
@@ -127,9 +125,3 @@ class Placeholder:
 
     def _failed(self, planned: Planned, error: ImageError) -> StandIn:
         return StandIn(planned, None, f"placeholder {self._file}: {error}")
-
-
-def _visitors_part(query: ImageQuery) -> ImageQuery:
-    """Return a query without what a page's author writes, but for the name."""
-    authors = {row.name: row.default for row in AUTHORS}
-    return replace(query, **authors | {"name": query.name, "url": query.url})

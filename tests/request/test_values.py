@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from imgprocessor.edge.query_rules import author_step
 from imgprocessor.edge.rules import follow
-from imgprocessor.request.parameters import PARAMETERS, Ladder, Parameter
+from imgprocessor.request.parameters import PARAMETERS, ImageQuery, Ladder, Parameter
 from imgprocessor.request.values import AnyValue, Point, Whole, Word, write_number
 
 HALF = Decimal("0.5")
@@ -37,6 +37,17 @@ def test_what_is_read_is_written_in_one_spelling(name: str) -> None:
             assert value.read(written) == known
             assert re.fullmatch(value.pattern, written) or known == ""
             assert value.write(value.read(written)) == written
+
+
+@pytest.mark.parametrize("row", PARAMETERS.values(), ids=PARAMETERS)
+def test_a_row_has_a_default_that_its_type_knows(row: Parameter) -> None:
+    """Caches drop it, however it is spelled."""
+    if row.is_signed:
+        pattern = row.value.pattern_of(row.default)
+        for spelled in (*row.value.examples, *row.value.respelled):
+            if re.fullmatch(pattern, spelled):
+                assert row.value.read(spelled) == row.default
+    assert getattr(ImageQuery(), row.name) == row.default
 
 
 @pytest.mark.parametrize("name", ["a whole number", "a word", "a point", "width", "fit", "format"])
