@@ -3,12 +3,12 @@
     python benchmarks/edge_hits.py [--requests 200000] [--seed 1] [--unsized]
 
 makes up a day's requests (`edge_visitors`; with `--unsized` to pages that leave widths to the
-table) and sends the same ones through a real Varnish three
-times: with the configuration that `edge varnish` writes; with `raw.vcl`, which keeps one object for
-each spelling of URL and hints; and with no configuration, so that Varnish does what the
-application's `Vary` says. Behind stands a server that answers as the application does, but with the
-imagekey for a picture; nothing gets old. Every answer's imagekey is compared with the one that the
-application works out for that request: a single wrong one voids the count. Prints a Markdown table.
+table) and sends the same ones through a real Varnish three times: with the configuration that `edge
+varnish` writes; with `raw.vcl`, which keeps one object for each spelling of URL and hints; and with
+no configuration, so that Varnish does what the application's `Vary` says. Behind stands a server
+that answers as the application does, but with the imagekey for a picture; nothing gets old. Every
+answer's imagekey is compared with the one that the application works out for that request: a single
+wrong one voids the count. Prints a Markdown table.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Measure a rendition found in the store against a bare Flask view, in the same daemons.
+"""Measure a rendition found in the disk cache against a bare Flask view, in the same daemons.
 
     python benchmarks/hot_path.py [--rounds 5] [--seconds 4]
 
 starts the project's Apache over the photographs of Debian's lomiri-wallpapers, renders 228 of them,
 and asks for those again past Apache's own cache (`Cache-Control: no-store`): Python finds each in
-the store. A Flask view in the same daemon processes, which answers the same bytes from memory and
-does nothing else, is asked for as often, in turn. Prints requests a second and the ratio, medians.
+the disk cache. A Flask view in the same daemon processes, which answers the same bytes from memory
+and does nothing else, is asked for as often, in turn. Prints requests a second and the ratio,
+medians.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python benchmarks/masters.py FOLDER... [--widths 320,640,1080,1333] [--margins 1.2,1.5,2.0]
 
-renders every photograph at quality 75 by way of its level (`levels.choose_level`, for each
+renders every photograph at quality 75 by way of its level (`pyramid.choose_level`, for each
 `master_margin`), directly (libjpeg's reduced decoding to at least twice the size, then Lanczos) and
 from the whole original, and prints how many points of SSIMULACRA2 the first loses against the
 others: mean and worst. Then keeps masters in several formats: bytes a pixel, milliseconds a

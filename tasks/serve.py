@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
     parser.add_argument(
-        "--keys", action="store_true", help="Apache's cache keeps pictures by their imagekeys"
+        "--keys", action="store_true", help="Apache's cache keeps by the one spelling"
     )
     parser.add_argument("--include", type=Path, help="Apache directives beside the virtual host")
     return parser.parse_args()

@@ -105,7 +105,7 @@ def find(
 
 
 LONGEST = [
-    "web/test_apache.py", "edge/test_edge_signing.py", "edge/test_key_rules.py",
+    "web/test_apache.py", "edge/test_edge_signing.py", "edge/test_spelling.py",
     "rendering/test_masters.py", "edge/test_writers.py", "images/test_hostile.py",
     "storage/test_failing_disk.py", "service/test_purge.py", "originals/test_fetch.py",
 ]  # fmt: skip

@@ -301,6 +301,7 @@ NODE = shutil.which("node")
         {"name": "cats/tom & jerry=(1)!'*~.png", "width": 640, "height": 9, "fit": "cover"},
         {"name": "\u00fc\u20ac\U0001f431+%41?#.jpg", "quality": 40, "max_bytes": 9999},
         {"name": "a.jpg", "format": "webp", "expires": 1_900_000_000},
+        {"name": "a,b.jpg", "width": 9, "height": 9, "fit": "cover", "gravity": "0.3,0.6"},
     ],
 )
 def test_the_javascript_in_documents_signs(parameters: dict[str, object]) -> None:
@@ -325,6 +326,9 @@ def test_the_ladder_in_documents_is_one() -> None:
 
     assert allowed.ladders["qualities"] == (40, 60)
     assert allowed.ladders["budgets"] == (20_000, 50_000)
+    assert set(allowed.ladders) == {
+        row.ladder.key or row.name for row in parameters.AUTHORS if row.ladder is not None
+    }
 
 
 @pytest.mark.parametrize("file", PAGES)

@@ -187,8 +187,8 @@ def formats_steps(policy: Policy) -> Iterator[Step]:
     offered = [known for known in FORMATS if known in policy.formats]
     if len(offered) == 1:
         return
-    some, plus = "|".join(FORMATS), "(?:[+]|%2[bB]|%20)"
-    named = f"formats=(?:[^&]*{plus})?(?:{some})(?:{plus}[^&]*)?"
+    one, plus = f"(?:{'|'.join(FORMATS)})", "(?:[+]|%2[bB]|%20)"
+    named = f"formats={one}(?:{plus}{one}){{0,{len(FORMATS) - 1}}}"
     yield asked("asked_formats", Rule(f"{BEGIN}({named}){END}", r"&\1"))
     for known in offered:
         kinds = [f"image/{known}"]

@@ -106,8 +106,10 @@ def _read_dpr(spelled: str) -> Decimal | None:
 
 
 def _read_formats(spelled: str) -> frozenset[Format] | None:
-    words = re.split(r"[+ ]|%2[bB]|%20", spelled)
-    return frozenset(known for known in FORMATS if known in words) or None
+    # Nothing but formats, so that there are few spellings to keep.
+    words = re.split(r"[+]|%2[bB]|%20", spelled)
+    known = frozenset(known for known in FORMATS if known in words)
+    return known if len(words) <= len(FORMATS) and set(words) == known else None
 
 
 def _write_formats(formats: frozenset[Format]) -> str:
