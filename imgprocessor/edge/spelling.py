@@ -2,10 +2,9 @@
 
 The one spelling says all that a request and its hints mean under one policy, as parameters of the
 URL: the author's, in the table's order and without what is at its default; what proves the link;
-after them what scripts
-and hints say, brought down to the policy's classes. Caches ask the application in it, and keep what
-comes by it: so whatever these rules make of a request, what is kept is right for the URL that it is
-kept by.
+after them what scripts and hints say, brought down to the policy's classes. Caches ask the
+application in it, and keep what comes by it: so whatever these rules make of a request, what is
+kept is right for the URL that it is kept by.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The name of a rendition, worked out from the request, the settings and the policy alone.
 
-A cache in front can work it out too. Equal keys mean equal bytes for one version of the original;
-plans that differ have keys that differ.
+Equal keys mean equal bytes for one version of the original; plans that differ have keys that
+differ.
 """
 
 import hashlib

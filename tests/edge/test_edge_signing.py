@@ -13,11 +13,11 @@ import caches
 import images
 import pytest
 import servers
-from application_keys import POLICIES, proven, right_spelling
 from caches import Headers, answer, connection
 from conftest import ROOT
 from generated import made_up
 from servers import Answer, Server, await_true, serving
+from spellings import POLICIES, proven, right_spelling
 
 from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import PolicySettings, Settings, SigningSettings
@@ -192,26 +192,26 @@ def by_url(
 
 
 @pytest.fixture(scope="module")
-def by_key(
+def by_spelling(
     tmp_path_factory: pytest.TempPathFactory, originals: Path, keys_file: Path
 ) -> Iterator[Server]:
-    """Apache with keys."""
-    yield from _application(tmp_path_factory, originals, keys_file, "--keys")
+    """Apache whose cache keeps by the one spelling."""
+    yield from _application(tmp_path_factory, originals, keys_file, "--spelling")
 
 
 Ask = Callable[[str], Answer]
 
 
-@pytest.fixture(params=["apache", "apache with keys", "varnish", "nginx"])
+@pytest.fixture(params=["apache", "apache by the one spelling", "varnish", "nginx"])
 def ask(
-    request: pytest.FixtureRequest, by_url: Server, by_key: Server, tmp_path: Path
+    request: pytest.FixtureRequest, by_url: Server, by_spelling: Server, tmp_path: Path
 ) -> Iterator[Ask]:
     if request.param.startswith("apache"):
-        server = by_url if request.param == "apache" else by_key
+        server = by_url if request.param == "apache" else by_spelling
         yield server.ask
         return
     settings = replace(delivered(), signing=SigningSettings(Path("/nowhere")))
-    with in_front(request.param, settings, by_key.port, tmp_path) as port:
+    with in_front(request.param, settings, by_spelling.port, tmp_path) as port:
         yield lambda path: servers.ask(port, path)
 
 

@@ -5,8 +5,8 @@ import re
 from collections import defaultdict
 
 import pytest
-from application_keys import PIXELS, POLICIES, proven, right_spelling
 from generated import URL_HOSTS, made_up
+from spellings import PIXELS, POLICIES, proven, right_spelling
 
 from imgprocessor.edge.query_rules import author_step
 from imgprocessor.edge.rules import follow

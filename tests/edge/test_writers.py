@@ -9,10 +9,10 @@ from pathlib import Path
 
 import caches
 import pytest
-from application_keys import POLICIES, right_spelling
 from caches import Asked, Behind, Headers
 from conftest import ROOT
 from generated import ACCEPTS, URL_HOSTS, made_up
+from spellings import POLICIES, right_spelling
 
 from imgprocessor.__main__ import main
 from imgprocessor.app import edge_configuration
