@@ -24,6 +24,9 @@ HAS_SIZE, FORMAT = "sized", "format"
 
 _SIDES = ("width", "height")
 
+NAMES_SIZE = f"&(?:{'|'.join(_SIDES)})="
+"""A pattern of what tells that a size is named, in the one spelling."""
+
 _REFUSED = "!"
 
 

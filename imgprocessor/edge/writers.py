@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imgprocessor.config.settings import Settings
 from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
-from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, author_pattern
+from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, NAMES_SIZE, author_pattern
 from imgprocessor.edge.rules import QUERY, RULE_HEADERS, Rule, Step, follow
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.formats import PLAINEST
@@ -107,6 +107,7 @@ def configuration(
         spelled=spelled_pattern(policy),
         authors=author_pattern(),
         sized=HAS_SIZE,
+        names_size=NAMES_SIZE,
         format=FORMAT,
         spelling=SPELLING,
         vary=VARY,

@@ -15,6 +15,11 @@ _DECIMALS = 3
 _ANY_DECIMALS = r"(?:[.][0-9]{1,3})?"
 
 
+def literal(text: object) -> str:
+    """Return an expression for a text that has no special characters but dots."""
+    return str(text).replace(".", "[.]")
+
+
 def at_least(bound: Decimal) -> str:
     """Return an expression for every spelling of a number, as `NUMBER`, that is not below."""
     whole, decimals = _parts(bound)
