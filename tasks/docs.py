@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings
-from imgprocessor.request.parameters import PARAMETERS, Parameter
+from imgprocessor.request.parameters import NAMES, PARAMETERS, Parameter
 from imgprocessor.request.values import Whole, Word
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,7 +97,7 @@ def with_described_parameters(page: str) -> str:
 
 def _schema(row: Parameter) -> dict[str, object]:
     value = row.value
-    if row.name in {"name", "url"}:
+    if row.name in NAMES:
         return {"$ref": f"#/components/schemas/{row.name}"}
     if isinstance(value, Word):
         return {"enum": list(value.words)}
@@ -114,7 +114,7 @@ def with_fields(page: str) -> str:
     """Return static/index.html whose form has a field for all that authors write, and the names of
     all that pictures can be asked for with.
     """
-    names = [name for name in PARAMETERS if name not in {"name", "url"}]
+    names = [name for name in PARAMETERS if name not in NAMES]
     page = re.sub('data-parameters="[^"]*"', f'data-parameters="{" ".join(names)}"', page)
     fields = "".join(_field(PARAMETERS[name]) for name in names if PARAMETERS[name].is_signed)
     return _between(page, _FIELDS, fields, "    <button>")

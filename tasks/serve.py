@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
     parser.add_argument(
-        "--keys", action="store_true", help="Apache's cache keeps by the one spelling"
+        "--spelling", action="store_true", help="Apache's cache keeps pictures by the one spelling"
     )
     parser.add_argument("--include", type=Path, help="Apache directives beside the virtual host")
     return parser.parse_args()
@@ -215,9 +215,9 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
         _give(Path(locks))
         settings = _with_cache(settings, state / "cache")
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
-        if options.keys:
-            keys = edge_configuration("apache", settings, Site())
-            (state / "edge.conf").write_text(keys, encoding="utf-8")
+        if options.spelling:
+            text = edge_configuration("apache", settings, Site())
+            (state / "edge.conf").write_text(text, encoding="utf-8")
         text = _httpd_conf(state, Path(locks), port, settings, logs)
         if options.include is not None:
             text += f'Include "{options.include.resolve()}"\n'

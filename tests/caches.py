@@ -12,9 +12,18 @@ from pathlib import Path
 from processes import HTTPD, free_port, httpd_conf, nginx_command, running, varnish_command
 from servers import open_up
 
+from imgprocessor.app import edge_configuration
+from imgprocessor.config.settings import Settings
+from imgprocessor.edge.writers import Backend, Cache, Site
+
 NGINX_CACHE = "nginx-cache"
 
 Headers = list[tuple[str, str]]
+
+_TOLD_BY_APACHE = (
+    'Header always set key "expr=%{QUERY_STRING}"\nHeader always set Vary "%{img_vary}e"\n'
+    'Header always set asked "%{HTTP_IMAGE_ASKED}e"\n'
+)
 
 
 @dataclass
@@ -32,6 +41,11 @@ class Asked:
         for name, value in self.headers:
             known[name] = f"{known[name]}, {value}" if name in known else value
         return known
+
+
+Ask = Callable[[str, Headers], tuple[str, str, Asked | None]]
+"""From a query string and headers to the query string that an application behind is asked with, the
+Vary that the client is told, and the request as it came there."""
 
 
 @dataclass
@@ -200,10 +214,13 @@ def varnish(folder: Path, vcl: str, port: int | None = None) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, write: Callable[[int, Path], str]) -> Iterator[int]:
-    """Run nginx with a configuration, written for a port and a cache folder; yield the port."""
+def nginx(folder: Path, settings: Settings, backend: int) -> Iterator[int]:
+    """Run nginx before a port, with what `edge` writes; yield its own port."""
     port = free_port()
-    command = nginx_command(folder, write(port, folder / NGINX_CACHE), folder, workers="1")
+    backends, kept = [Backend("127.0.0.1", backend)], str(folder / NGINX_CACHE)
+    site = Site(backends, listen=f"127.0.0.1:{port}", folder=kept)
+    text = edge_configuration("nginx", settings, site)
+    command = nginx_command(folder, text, folder, workers="1")
     open_up(folder)
     with running(command, port, folder / "nginx.out"):
         yield port
@@ -222,3 +239,49 @@ def apache(folder: Path, included: str, modules: Sequence[str] = ()) -> Iterator
     open_up(folder)
     with running([HTTPD, "-f", file, "-DFOREGROUND"], port, folder / "apache.out"):
         yield port
+
+
+@contextlib.contextmanager
+def in_front(cache: Cache, settings: Settings, backend: int, folder: Path) -> Iterator[int]:
+    """Run Varnish or nginx before a port, with what `edge` writes; yield its own port."""
+    if cache == "nginx":
+        with nginx(folder, settings, backend) as port:
+            yield port
+        return
+    vcl = edge_configuration(cache, settings, Site([Backend("127.0.0.1", backend)]))
+    with varnish(folder, vcl) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def asking(cache: Cache, settings: Settings, folder: Path) -> Iterator[Ask]:
+    """Run a cache, and an application behind it that answers all; or Apache alone, which says in
+    headers what the application would be handed.
+    """
+    with contextlib.ExitStack() as stack:
+        if cache == "apache":
+            included = edge_configuration(cache, settings, Site()) + _TOLD_BY_APACHE
+            client = stack.enter_context(connection(stack.enter_context(apache(folder, included))))
+
+            def ask_apache(query_string: str, headers: Headers) -> tuple[str, str, Asked | None]:
+                status, found, _ = client.ask(f"/images/?{query_string}", headers)
+                assert status == 404, (status, query_string)  # of static files, there are none
+                # Apache leaves the blanks out of Vary.
+                told_vary = found.get("vary", "").replace("(null)", "").replace(",", ", ")
+                assert found["asked"] in {query_string, "(null)"}
+                return found.get("key", ""), told_vary, None
+
+            yield ask_apache
+            return
+        there = stack.enter_context(behind())
+        port = stack.enter_context(in_front(cache, settings, there.port, folder))
+        client = stack.enter_context(connection(port))
+
+        def ask(query_string: str, headers: Headers) -> tuple[str, str, Asked | None]:
+            before = len(there.asked)
+            status, found, _ = client.ask(f"/images/?{query_string}", headers)
+            assert status == 200, (status, query_string, headers)
+            (asked,) = there.asked[before:]
+            return asked.target.partition("?")[2], found.get("vary", ""), asked
+
+        yield ask

@@ -11,7 +11,7 @@ from itertools import combinations
 from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import DENSITIES, Policy
 from imgprocessor.request.hints import HINT_HEADERS, LAYOUT_WIDTH_CSS_PIXELS
-from imgprocessor.request.parameters import AUTHORS, OLD_NAMES, PARAMETERS
+from imgprocessor.request.parameters import AUTHORS, NAMES, OLD_NAMES, PARAMETERS
 from imgprocessor.request.values import AnyValue
 
 PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
@@ -84,9 +84,6 @@ ODD_URLS = (
 )
 URL_HOSTS = ("images.example.org", "*.cdn.example")
 """The hosts that are allowed, where originals from elsewhere are."""
-
-ODD_NAME = r"name=[^&]*[^A-Za-z0-9._~!$'()*+,;:@/?=%&-]"
-"""Where the name has characters that stand in no URL unescaped (RFC 3986)."""
 
 ACCEPTS = (
     "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
@@ -249,7 +246,7 @@ def values(policy: Policy, max_side: int) -> dict[str, list[str]]:
     numbers["height"] = numbers["width"]
     found = {}
     for row in AUTHORS:
-        if row.name not in {"name", "url"}:
+        if row.name not in NAMES:
             allowed = [row.value.write(value) for value in policy.allowed.of(row) or ()]
             near = [str(number) for number in sorted(set(numbers.get(row.name, [])))]
             found[row.name] = [*allowed, *allowed, *spelled_by(row.value, [*allowed, *near])]

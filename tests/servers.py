@@ -51,11 +51,7 @@ class Server:
 
     def workers(self) -> list[int]:
         """Return the processes that render."""
-        return [
-            pid
-            for pid, command in self.processes().items()
-            if "imgprocessor.rendering.worker" in command
-        ]
+        return [pid for pid, command in self.processes().items() if WORKER in command]
 
     def processes(self) -> dict[int, str]:
         """Return this server's processes: Apache runs in a session of its own."""

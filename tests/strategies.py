@@ -32,7 +32,7 @@ MORE = {"width": ["340", "1500", "4096"], "height": ["400", "3000"], "max_bytes"
 PARAMETERS = {
     name: _written_by_an_author(row) if row.is_signed else BY_SCRIPTS[name]
     for name, row in parameters_table.PARAMETERS.items()
-    if name not in {"name", "url"}
+    if name not in parameters_table.NAMES
 } | {"colour": st.just("red")}
 
 HEADERS = {

@@ -135,7 +135,7 @@ def test_caches_are_asked_with_every_parameter_and_every_hint(policy: Policy) ->
     """What is never made up, no test would miss in the rules for caches: they would keep pictures
     that differ as one.
     """
-    known = {*generated.values(policy, 4096), "name", "url"}
+    known = {*generated.values(policy, 4096), *parameters.NAMES}
 
     assert known == {*parameters.PARAMETERS, *parameters.OLD_NAMES}
     assert set(generated.hints(policy)) == set(hints.HINT_HEADERS)

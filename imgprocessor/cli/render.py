@@ -11,13 +11,13 @@ from imgprocessor.app import make_delivery
 from imgprocessor.cli.options import FILE, Files, with_files, with_headers
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import Overrides, load_settings
-from imgprocessor.request.parameters import PARAMETERS
+from imgprocessor.request.parameters import NAMES, PARAMETERS
 from imgprocessor.service.delivery import Incoming
 
 _OPTIONS = [
     click.option(f"--{name}", name, help=row.help)
     for name, row in PARAMETERS.items()
-    if name not in {"name", "url"}
+    if name not in NAMES
 ]
 
 

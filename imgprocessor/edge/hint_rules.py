@@ -14,7 +14,7 @@ from imgprocessor.formats import FORMATS, PLAINEST, Format
 from imgprocessor.policy.negotiation import choose_formats
 from imgprocessor.policy.table import DENSITIES, SIZED, Policy
 from imgprocessor.request.hints import LAYOUT_WIDTH_CSS_PIXELS
-from imgprocessor.request.number_patterns import NUMBER, at_least, at_most
+from imgprocessor.request.number_patterns import NUMBER, at_least, at_most, literal
 
 _NOT_ZERO = r"(?=[0-9]*[1-9]|[0-9]*[.][0-9]{0,2}[1-9])"
 _THOUSANDTH = Decimal("0.001")
@@ -161,7 +161,7 @@ def density_steps(policy: Policy) -> Iterator[Step]:
         names = "|".join(known for known, most in density_caps(policy).items() if most == cap)
         if names:
             rules += [
-                Rule(f"^1[|](?:{names})[|]{_literal(density)}$", f"&dpr={density}")
+                Rule(f"^1[|](?:{names})[|]{literal(density)}$", f"&dpr={density}")
                 for density in DENSITIES
                 if DENSITIES[0] < cap and density < cap
             ]
@@ -230,7 +230,3 @@ def _sets_of_formats(policy: Policy, offered: list[Format]) -> Iterator[tuple[st
         for accepted in combinations(offered, count):
             spaced = " ".join(known if known in accepted else "" for known in offered)
             yield spaced, "+".join(choose_formats(frozenset(accepted), policy))
-
-
-def _literal(density: Decimal) -> str:
-    return str(density).replace(".", "[.]")

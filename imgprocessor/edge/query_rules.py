@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 
 from imgprocessor.edge.rules import BEGIN, END, QUERY, Rule, Step, asked, step
-from imgprocessor.request.parameters import AUTHORS, OLD_NAMES, PARAMETERS, PROOFS, Parameter
+from imgprocessor.request.parameters import (
+    AUTHORS,
+    NAMES,
+    OLD_NAMES,
+    PARAMETERS,
+    PROOFS,
+    Parameter,
+)
 from imgprocessor.request.urls import CHARACTER
 
 AUTHOR = "author"
@@ -16,6 +23,9 @@ HAS_SIZE, FORMAT = "sized", "format"
 """The steps that say whether the request names a size, and a format."""
 
 _SIDES = ("width", "height")
+
+NAMES_SIZE = f"&(?:{'|'.join(_SIDES)})="
+"""A pattern of what tells that a size is named, in the one spelling."""
 
 _REFUSED = "!"
 
@@ -40,7 +50,7 @@ def query_steps() -> Iterator[Step]:
     yield Step(
         AUTHOR,
         "{refused}|" + "".join(f"{{{name}}}" for name in names),
-        (Rule("^[|]((?:name|url)=.+)$", r"\1"),),
+        (Rule(f"^[|]((?:{'|'.join(NAMES)})=.+)$", r"\1"),),
     )
     yield Step(HAS_SIZE, "".join(f"{{{name}}}" for name in _SIDES), (Rule(".", "1"),))
 
@@ -60,9 +70,9 @@ def author_step(row: Parameter) -> Step:
             for old, values in row.old.items()
             for value, written in (values or {}).items()
         ),
-        _as_it_is(row.name),
+        Rule(f"{BEGIN}({row.name}=[^&]+)", r"\1&"),
     ]
-    if row.ladder is None:  # a name, which may stand alone
+    if row.name in NAMES:  # which may stand alone
         return step(row.name, QUERY, *rules)
     return asked(row.name, *rules)
 
@@ -71,18 +81,13 @@ def author_pattern() -> str:
     """Return a pattern of what an author writes in the one spelling, but for the `&` behind the
     last parameter.
     """
-    name, url, *others = AUTHORS
-    pattern = f"(?:{name.name}|{url.name})=(?:(?!&){CHARACTER})+"
-    for row in others:
+    pattern = f"(?:{'|'.join(NAMES)})=(?:(?!&){CHARACTER})+"
+    for row in (row for row in AUTHORS if row.name not in NAMES):
         default = row.value.pattern_of(row.default)
         pattern += f"(?:&{row.name}=(?!{default}(?:&|$))(?:{row.value.pattern}))?"
     for proof in PROOFS:
         pattern += f"(?:&{proof}=[A-Za-z0-9_-]+)?"
     return pattern
-
-
-def _as_it_is(name: str) -> Rule:
-    return Rule(f"{BEGIN}({name}=[^&]+)", r"\1&")
 
 
 def _pairs(names: list[str]) -> Iterator[str]:

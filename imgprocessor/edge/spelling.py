@@ -18,10 +18,18 @@ from imgprocessor.edge.hint_rules import (
     screen_steps,
     sets_of_formats,
 )
-from imgprocessor.edge.query_rules import AUTHOR, FORMAT, HAS_SIZE, author_pattern, query_steps
+from imgprocessor.edge.query_rules import (
+    AUTHOR,
+    FORMAT,
+    HAS_SIZE,
+    NAMES_SIZE,
+    author_pattern,
+    query_steps,
+)
 from imgprocessor.edge.rules import Rule, Step
 from imgprocessor.policy.table import DENSITIES, Policy
 from imgprocessor.request.hints import UsedHints, vary
+from imgprocessor.request.number_patterns import literal
 
 SPELLING, VARY = "spelling", "vary"
 """The steps whose results are wanted. The spelling is empty where there is none: such a request is
@@ -54,11 +62,11 @@ def spelled_pattern(policy: Policy) -> str:
     sized = []
     for cap in dict.fromkeys(caps.values()):
         names = "|".join(name for name, most in caps.items() if most == cap)
-        densities = [str(density).replace(".", "[.]") for density in DENSITIES if density <= cap]
+        densities = [literal(density) for density in DENSITIES if density <= cap]
         dpr = f"&dpr=(?:{'|'.join(densities)})" if cap > DENSITIES[0] else ""
         sized.append(f"bandwidth=(?:{names}){dpr}")
     screens = "|".join(screen.name for screen in policy.screens)
-    has_size, formats = ".*&(?:width|height)=", ""
+    has_size, formats = f".*{NAMES_SIZE}", ""
     if len(policy.formats) > 1:
         sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
         has_format = f".*&{FORMAT}="

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imgprocessor.config.settings import Settings
 from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
-from imgprocessor.edge.query_rules import AUTHOR, FORMAT, HAS_SIZE, author_pattern
+from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, NAMES_SIZE, author_pattern
 from imgprocessor.edge.rules import QUERY, RULE_HEADERS, Rule, Step, follow
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.formats import PLAINEST
@@ -106,8 +106,8 @@ def configuration(
         signed=settings.signing.keys_file is not None,
         spelled=spelled_pattern(policy),
         authors=author_pattern(),
-        author=AUTHOR,
         sized=HAS_SIZE,
+        names_size=NAMES_SIZE,
         format=FORMAT,
         spelling=SPELLING,
         vary=VARY,

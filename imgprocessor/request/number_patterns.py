@@ -2,8 +2,7 @@
 
 Caches in front can match text, and most cannot compare numbers, or not as decimals: Varnish's
 `std.real("0.7")` is not 0.7. So bounds become expressions. They are written for PCRE and Python's
-`re` alike, need no backslash but for a dot, and match whole texts only where `^` and `$` are put
-around them.
+`re` alike, need no backslash, and match whole texts only where `^` and `$` are put around them.
 """
 
 from decimal import Decimal
@@ -14,6 +13,11 @@ NUMBER = r"[0-9]{1,5}(?:[.][0-9]{1,3})?"
 _WHOLE_DIGITS = 5
 _DECIMALS = 3
 _ANY_DECIMALS = r"(?:[.][0-9]{1,3})?"
+
+
+def literal(text: object) -> str:
+    """Return an expression for a text that has no special characters but dots."""
+    return str(text).replace(".", "[.]")
 
 
 def at_least(bound: Decimal) -> str:

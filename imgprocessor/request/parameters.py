@@ -31,6 +31,9 @@ from imgprocessor.request.values import (
     write_number,
 )
 
+NAMES = ("name", "url")
+"""Parameters that say which original; the others say what becomes of it."""
+
 PROOFS = ("expires", "signature")
 """Parameters that prove a link: not of the picture. Where links need not be signed, they count for
 nothing.

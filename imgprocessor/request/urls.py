@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urldefrag, urljoin
 
 from imgprocessor.config.types import LABEL
+from imgprocessor.request.number_patterns import literal
 
 CHARACTER = r"[A-Za-z0-9._~!$'()*+,;:@/?=%-]"
 """What may stand in a query string unescaped (RFC 3986, 3.4), but for `&`, which ends a value."""
@@ -106,5 +107,5 @@ def spelled_url(hosts: Sequence[str] | None = None) -> str:
 
 
 def _host_pattern(known: str) -> str:
-    name = known.removeprefix("*.").replace(".", "[.]")
+    name = literal(known.removeprefix("*."))
     return f"(?:{LABEL}[.])+{name}" if known.startswith("*.") else name

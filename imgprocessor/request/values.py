@@ -12,7 +12,7 @@ from functools import cached_property
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from imgprocessor.request.number_patterns import NUMBER, whole_between
+from imgprocessor.request.number_patterns import NUMBER, literal, whole_between
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
@@ -39,7 +39,7 @@ class Value:
 
     def pattern_of(self, value: Any) -> str:
         """Return what matches every spelling of one value; of one that has none, nothing."""
-        return self.write(value).replace(".", "[.]")
+        return literal(self.write(value))
 
     def read(self, spelled: str) -> Any:
         """Return the value.
@@ -168,7 +168,7 @@ class Point(Value):
 
     def pattern_of(self, value: tuple[Decimal, Decimal]) -> str:
         """By its word, and by its shares."""
-        return f"(?:{self.write(value).replace('.', '[.]')}|{_of_shares(value)})"
+        return f"(?:{literal(self.write(value))}|{_of_shares(value)})"
 
     def read(self, spelled: str) -> tuple[Decimal, Decimal]:
         """Return the shares from the left and from the top."""
@@ -193,7 +193,7 @@ _SHARE = "(?:0[.](?:[1-9]|[0-9]5)|0|1)"
 
 
 def _of_shares(point: tuple[Decimal, Decimal]) -> str:
-    x, y = (write_number(share).replace(".", "[.]") for share in point)
+    x, y = (literal(write_number(share)) for share in point)
     return f"{x}(?:,|%2[cC]){y}"
 
 
@@ -213,7 +213,7 @@ class Text:
 
     def pattern_of(self, value: Any) -> str:
         """As it is written."""
-        return self.write(value).replace(".", "[.]")
+        return literal(self.write(value))
 
 
 AnyValue = Value | Text

@@ -5,7 +5,6 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,24 +12,20 @@ import caches
 import images
 import pytest
 import servers
-from application_keys import POLICIES, proven, right_spelling
-from caches import Headers, answer, connection
+from caches import answer, connection, in_front
 from conftest import ROOT
 from generated import made_up
 from servers import Answer, Server, await_true, serving
+from spellings import POLICIES, proven, right_spelling
 
-from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import PolicySettings, Settings, SigningSettings
-from imgprocessor.edge.writers import Backend, Cache, Site
+from imgprocessor.edge.writers import CACHES, Cache
 from imgprocessor.load import load_settings
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.request.signing import sign
 
 KEY, OLD = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 REQUESTS = 1500
-
-Seen = Callable[[str, Headers], str]
-"""From a query string and headers to the query string that an application is asked with."""
 
 
 def delivered() -> Settings:
@@ -47,59 +42,20 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     )
 
 
-@contextmanager
-def in_front(cache: Cache, settings: Settings, backend: int, folder: Path) -> Iterator[int]:
-    """Run Varnish or nginx before a port; yield its own."""
-    backends = [Backend("127.0.0.1", backend)]
-    if cache == "varnish":
-        with caches.varnish(folder, edge_configuration(cache, settings, Site(backends))) as port:
-            yield port
-        return
-
-    def write(port: int, kept: Path) -> str:
-        site = Site(backends, listen=f"127.0.0.1:{port}", folder=str(kept))
-        return edge_configuration(cache, settings, site)
-
-    with caches.nginx(folder, write) as port:
-        yield port
-
-
-@pytest.fixture(params=["varnish", "nginx", "apache"])
-def seen(request: pytest.FixtureRequest, signed: Settings, tmp_path: Path) -> Iterator[Seen]:
-    with ExitStack() as stack:
-        if request.param == "apache":
-            told = 'Header always set key "expr=%{QUERY_STRING}"\n'
-            included = edge_configuration("apache", signed, Site()) + told
-            port = stack.enter_context(caches.apache(tmp_path, included))
-            client = stack.enter_context(connection(port))
-
-            def through_apache(query_string: str, headers: Headers) -> str:
-                return client.ask(f"/images/?{query_string}", headers)[1].get("key", "")
-
-            yield through_apache
-            return
-        there = stack.enter_context(caches.behind())
-        port = stack.enter_context(in_front(request.param, signed, there.port, tmp_path))
-        client = stack.enter_context(connection(port))
-
-        def through(query_string: str, headers: Headers) -> str:
-            there.asked.clear()
-            client.ask(f"/images/?{query_string}", headers)
-            return there.asked[0].target.partition("?")[2]
-
-        yield through
-
-
 @pytest.mark.caches
-def test_links_are_as_good_in_the_one_spelling(seen: Seen, signed: Settings) -> None:
+@pytest.mark.parametrize("cache", CACHES)
+def test_links_are_as_good_in_the_one_spelling(
+    cache: Cache, signed: Settings, tmp_path: Path
+) -> None:
     policy = parse_policy(POLICIES["a ladder"], "")
     chance, spelled = random.Random(6), 0
-    for asked, headers in made_up(policy, 4096, REQUESTS, seed=6):
-        query_string = proven(asked, chance)
-        found = seen(query_string, list(headers.items()))
-        if found != query_string:
-            right_spelling(query_string, headers, found, policy, signed.pixels, signed=True)
-            spelled += 1
+    with caches.asking(cache, signed, tmp_path) as ask:
+        for asked, headers in made_up(policy, 4096, REQUESTS, seed=6):
+            query_string = proven(asked, chance)
+            found, _, _ = ask(query_string, list(headers.items()))
+            if found != query_string:
+                right_spelling(query_string, headers, found, policy, signed.pixels, signed=True)
+                spelled += 1
     assert spelled > REQUESTS / 3
 
 
@@ -192,26 +148,26 @@ def by_url(
 
 
 @pytest.fixture(scope="module")
-def by_key(
+def by_spelling(
     tmp_path_factory: pytest.TempPathFactory, originals: Path, keys_file: Path
 ) -> Iterator[Server]:
-    """Apache with keys."""
-    yield from _application(tmp_path_factory, originals, keys_file, "--keys")
+    """Apache whose cache keeps by the one spelling."""
+    yield from _application(tmp_path_factory, originals, keys_file, "--spelling")
 
 
 Ask = Callable[[str], Answer]
 
 
-@pytest.fixture(params=["apache", "apache with keys", "varnish", "nginx"])
+@pytest.fixture(params=["apache", "apache by the one spelling", "varnish", "nginx"])
 def ask(
-    request: pytest.FixtureRequest, by_url: Server, by_key: Server, tmp_path: Path
+    request: pytest.FixtureRequest, by_url: Server, by_spelling: Server, tmp_path: Path
 ) -> Iterator[Ask]:
     if request.param.startswith("apache"):
-        server = by_url if request.param == "apache" else by_key
+        server = by_url if request.param == "apache" else by_spelling
         yield server.ask
         return
     settings = replace(delivered(), signing=SigningSettings(Path("/nowhere")))
-    with in_front(request.param, settings, by_key.port, tmp_path) as port:
+    with in_front(request.param, settings, by_spelling.port, tmp_path) as port:
         yield lambda path: servers.ask(port, path)
 
 

@@ -13,8 +13,6 @@ from caches import Asked, Behind, answer
 from conftest import ROOT
 from servers import await_true
 
-from imgprocessor.app import edge_configuration
-from imgprocessor.edge.writers import Backend, Site
 from imgprocessor.load import load_settings
 from imgprocessor.storage.proxy_files import remove_tagged
 
@@ -62,14 +60,8 @@ class Edge:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     settings = load_settings(ROOT / "conf" / "imgprocessor.ini")
     with caches.behind() as there:
-
-        def write(port: int, cache: Path) -> str:
-            backends = [Backend("127.0.0.1", there.port)]
-            site = Site(backends, listen=f"127.0.0.1:{port}", folder=str(cache))
-            return edge_configuration("nginx", settings, site)
-
         folder = tmp_path_factory.mktemp("nginx")
-        with caches.nginx(folder, write) as port:
+        with caches.nginx(folder, settings, there.port) as port:
             yield Edge(there, port, folder / caches.NGINX_CACHE)
 
 

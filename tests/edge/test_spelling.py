@@ -5,14 +5,12 @@ import re
 from collections import defaultdict
 
 import pytest
-from application_keys import PIXELS, POLICIES, proven, right_spelling
 from generated import URL_HOSTS, made_up
+from spellings import PIXELS, POLICIES, proven, right_spelling
 
-from imgprocessor.edge.query_rules import author_step
 from imgprocessor.edge.rules import follow
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.policy.parse import parse_policy
-from imgprocessor.request.parameters import AUTHORS, Parameter
 
 REQUESTS = 4000
 
@@ -44,29 +42,9 @@ def test_the_one_spelling_means_the_same(name: str, *, signed: bool) -> None:
         if pattern.fullmatch(asked):
             assert asked == spelled
     meant = sum(map(len, spellings.values()))
-    assert signed or meant < 1.4 * len(
-        spellings
-    )  # what odd clients write may be kept twice; little is
+    # What odd clients write may be kept twice; little is.
+    assert signed or meant < 1.4 * len(spellings)
     assert known > meant / 2
-
-
-@pytest.mark.parametrize("row", AUTHORS, ids=lambda row: row.name)
-def test_each_row_has_one_spelling(row: Parameter) -> None:
-    """Of every example, and of what else is read as the same."""
-    step = author_step(row)
-    for example in row.value.examples:
-        for spelled in (example, f"0{example}", example.replace(",", "%2C")):
-            try:
-                value = row.value.read(spelled)
-            except ValueError:
-                continue
-            found = follow([step], f"a=b&{row.name}={spelled}&c=d", {})[row.name]
-            written = row.value.write(value)
-            if value == row.default:
-                assert found == ""
-            elif row.ladder is not None:  # names and URLs stay as they are spelled
-                assert found == f"{row.name}={written}&"
-                assert re.fullmatch(row.value.pattern, written)
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,28 @@
 """Configurations for caches: what real Varnish, nginx and Apache make of requests."""
 
-import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import caches
 import pytest
-from application_keys import POLICIES, right_spelling
-from caches import Asked, Behind, Headers
+from caches import Asked
 from conftest import ROOT
 from generated import ACCEPTS, URL_HOSTS, made_up
+from spellings import POLICIES, right_spelling
 
 from imgprocessor.__main__ import main
-from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import PolicySettings, Settings
 from imgprocessor.edge.rules import follow
 from imgprocessor.edge.spelling import SPELLING, spelling_steps
-from imgprocessor.edge.writers import Backend, Site
+from imgprocessor.edge.writers import CACHES, Cache
 from imgprocessor.load import load_settings
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.request.hints import HINT_HEADERS
 
 pytestmark = pytest.mark.caches
-
-Ask = Callable[[str, Headers], tuple[str, str, Asked | None]]
-"""From a query string and headers to the query string that an application behind is asked with, the
-Vary that the client is told, and the request as it came there."""
 
 REQUESTS = int(os.environ.get("IMGPROCESSOR_EDGE_REQUESTS", "2500"))
 """For each cache, of the delivered policy; of the others a fifth."""
@@ -42,70 +35,10 @@ def delivered() -> Settings:
     return replace(settings, remote=replace(settings.remote, hosts=URL_HOSTS))
 
 
-@contextlib.contextmanager
-def _through(port: int, there: Behind) -> Iterator[Ask]:
-    with caches.connection(port) as connection:
-
-        def ask(query_string: str, headers: Headers) -> tuple[str, str, Asked | None]:
-            before = len(there.asked)
-            status, found, _ = connection.ask(f"/images/?{query_string}", headers)
-            assert status == 200, (status, query_string, headers)
-            (asked,) = there.asked[before:]
-            return asked.target.partition("?")[2], found.get("vary", ""), asked
-
-        yield ask
-
-
-@contextlib.contextmanager
-def _through_varnish(settings: Settings, folder: Path) -> Iterator[Ask]:
-    with caches.behind() as there:
-        site = Site([Backend("127.0.0.1", there.port)])
-        vcl = edge_configuration("varnish", settings, site)
-        with caches.varnish(folder, vcl) as port, _through(port, there) as ask:
-            yield ask
-
-
-@contextlib.contextmanager
-def _through_nginx(settings: Settings, folder: Path) -> Iterator[Ask]:
-    with caches.behind() as there:
-
-        def write(port: int, cache: Path) -> str:
-            backends = [Backend("127.0.0.1", there.port)]
-            site = Site(backends, listen=f"127.0.0.1:{port}", folder=str(cache))
-            return edge_configuration("nginx", settings, site)
-
-        with caches.nginx(folder, write) as port, _through(port, there) as ask:
-            yield ask
-
-
-@contextlib.contextmanager
-def _through_apache(settings: Settings, folder: Path) -> Iterator[Ask]:
-    """Apache alone: it says in headers what the application would be handed."""
-    told = (
-        'Header always set key "expr=%{QUERY_STRING}"\nHeader always set Vary "%{img_vary}e"\n'
-        'Header always set asked "%{HTTP_IMAGE_ASKED}e"\n'
-    )
-    included = edge_configuration("apache", settings, Site()) + told
-    with caches.apache(folder, included) as port, caches.connection(port) as connection:
-
-        def ask(query_string: str, headers: Headers) -> tuple[str, str, Asked | None]:
-            status, found, _ = connection.ask(f"/images/?{query_string}", headers)
-            assert status == 404, (status, query_string)  # of static files, there are none
-            # Apache leaves the blanks out of Vary.
-            told_vary = found.get("vary", "").replace("(null)", "").replace(",", ", ")
-            assert found["asked"] in {query_string, "(null)"}
-            return found.get("key", ""), told_vary, None
-
-        yield ask
-
-
-CACHES = {"varnish": _through_varnish, "nginx": _through_nginx, "apache": _through_apache}
-
-
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("cache", CACHES)
 def test_the_one_spelling_means_the_same(
-    cache: str, name: str, delivered: Settings, tmp_path: Path
+    cache: Cache, name: str, delivered: Settings, tmp_path: Path
 ) -> None:
     """The short ways of Varnish included, which are worked out from the policy, too."""
     file = tmp_path / "policy.ini"
@@ -114,7 +47,7 @@ def test_the_one_spelling_means_the_same(
     policy, pixels = parse_policy(POLICIES[name], name), settings.pixels
     count = REQUESTS if name == "shipped" else REQUESTS // 5
     keys = set()
-    with CACHES[cache](settings, tmp_path) as ask:
+    with caches.asking(cache, settings, tmp_path) as ask:
         for query_string, headers in made_up(policy, 4096, count, elsewhere=0.1):
             spelled, told_vary, asked = ask(query_string, list(headers.items()))
             if asked is not None:
@@ -147,7 +80,7 @@ def test_a_header_sent_twice_counts_as_to_the_application(
     others = {"accept": "image/avif;q=0", "rtt": "3000", "downlink": "0.01", "sec-ch-dpr": "1"}
     queries = ("name=a", "name=a&width=64", "name=a&screen=412&dpr=2&bandwidth=3g")
     long = ("", "1" * 499, "1" * 5000)
-    with _through_varnish(delivered, tmp_path) as ask:
+    with caches.asking("varnish", delivered, tmp_path) as ask:
         for query_string, name in itertools.product(queries, HINT_HEADERS):
             for value in (others.get(name, "2g"), chrome.get(name, "3g"), *long):
                 more = [(name, value)]

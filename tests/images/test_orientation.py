@@ -18,8 +18,6 @@ from imgprocessor.images.pyramid import Level
 from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 
-DISPLAYED = Size(120, 80)
-
 PARTS = [
     (0.0, 0.0, 120.0, 80.0),
     (30.0, 20.0, 90.0, 60.0),

@@ -31,7 +31,7 @@ def apache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     servers.open_up(originals)
     for name in ("nasa.jpeg", "other.jpeg"):
         images.save(originals / name, images.texture((900, 600)), "JPEG", quality=92)
-    with serving(folder, originals, "--keys") as server:
+    with serving(folder, originals, "--spelling") as server:
         yield server
 
 
