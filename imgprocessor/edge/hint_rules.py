@@ -111,9 +111,12 @@ def _unmet(policy: Policy) -> Iterator[Rule]:
 
 def screen_steps(policy: Policy) -> Iterator[Step]:
     """Yield the steps to the screen, and to the row of the table."""
-    sizes = screen_sizes(policy)
-    names = [screen.name for screen in policy.screens]
-    words = [(f"(?i:{name})", name) for name in names] + sizes
+    bounds = [(screen.max_css_pixels, screen.name) for screen in policy.screens]
+    sizes = [
+        (f"{_NOT_ZERO}{NUMBER if bound is None else at_most(Decimal(bound))}", name)
+        for bound, name in bounds
+    ]
+    words = [(f"(?i:{name})", name) for _, name in bounds] + sizes
     named = [Rule(f"{BEGIN}screen(?:size)?={pattern}{END}", name) for pattern, name in words]
     layout = str(LAYOUT_WIDTH_CSS_PIXELS)
     size, name = next(known for known in sizes if re.fullmatch(known[0], layout))
@@ -142,15 +145,6 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
         f"&screen={policy.default_screen}",
         why="does not count where the request names a size; = is before a phone's layout width",
     )
-
-
-def screen_sizes(policy: Policy) -> list[tuple[str, str]]:
-    """Return patterns of CSS pixels, in order, with the screens that they are of."""
-    bounds = [(screen.max_css_pixels, screen.name) for screen in policy.screens]
-    return [
-        (f"{_NOT_ZERO}{NUMBER if bound is None else at_most(Decimal(bound))}", name)
-        for bound, name in bounds
-    ]
 
 
 def density_steps(policy: Policy) -> Iterator[Step]:

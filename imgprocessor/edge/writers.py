@@ -36,7 +36,6 @@ _TEMPLATES = {
     "apache": "apache.conf.jinja",
 }
 
-
 _PARAMETER = re.escape("(?:^|&)") + "[a-z_]+=?"
 """How patterns begin that look for a parameter."""
 
