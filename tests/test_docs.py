@@ -18,6 +18,7 @@ from imgprocessor import errors, formats
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import RENAMED, describe_settings, parse_settings
 from imgprocessor.edge import rules
+from imgprocessor.edge.spelling import spelling_steps
 from imgprocessor.errors import ImageError
 from imgprocessor.policy import imagekey
 from imgprocessor.policy.parse import parse_policy
@@ -139,7 +140,8 @@ def test_caches_are_asked_with_every_parameter_and_every_hint(policy: Policy) ->
 
     assert known == {*parameters.PARAMETERS, *parameters.OLD_NAMES}
     assert set(generated.hints(policy)) == set(hints.HINT_HEADERS)
-    assert {name.lower() for name in rules.RULE_HEADERS.values()} == set(hints.HINT_HEADERS)
+    read = {step.source for step in spelling_steps(policy)}
+    assert {f"{{{rules.text_of(name)}}}" for name in hints.HINT_HEADERS} <= read
 
 
 def test_the_page_knows_the_fields_of_an_imagekey() -> None:

@@ -9,11 +9,34 @@ from decimal import Decimal
 from itertools import combinations
 
 from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE
-from imgprocessor.edge.rules import BEGIN, END, QUERY, SPACE, Rule, Step, asked, first, step
+from imgprocessor.edge.rules import (
+    BEGIN,
+    END,
+    QUERY,
+    SPACE,
+    Rule,
+    Step,
+    asked,
+    first,
+    step,
+    text_of,
+)
 from imgprocessor.formats import FORMATS, PLAINEST, Format
 from imgprocessor.policy.negotiation import choose_formats
 from imgprocessor.policy.table import DENSITIES, SIZED, Policy
-from imgprocessor.request.hints import LAYOUT_WIDTH_CSS_PIXELS
+from imgprocessor.request.hints import (
+    ACCEPT,
+    DENSITY,
+    DOWNLINK,
+    ECT,
+    LAYOUT_WIDTH_CSS_PIXELS,
+    OLD_BANDWIDTH,
+    OLD_SCREEN,
+    RTT,
+    SAVE_DATA,
+    UA_MOBILE,
+    VIEWPORT_WIDTH,
+)
 from imgprocessor.request.number_patterns import NUMBER, at_least, at_most, literal
 
 _NOT_ZERO = r"(?=[0-9]*[1-9]|[0-9]*[.][0-9]{0,2}[1-9])"
@@ -35,17 +58,17 @@ def bandwidth_steps(policy: Policy) -> Iterator[Step]:
     yield asked("asked_bandwidth", *named, anything)
     yield step(
         "old_bandwidth",
-        "header_old_bandwidth",
+        text_of(OLD_BANDWIDTH),
         *(first(f"(?i:{name})", name) for name in likely),
         first("[*]", policy.default_bandwidth),
     )
     saver = policy.save_data_bandwidth
-    yield step("save_data", "header_save_data", *([first("(?i:on)", saver)] if saver else []))
-    yield step("ect", "header_ect", *(first(f"(?i:{name})", name) for name in likely))
+    yield step("save_data", text_of(SAVE_DATA), *([first("(?i:on)", saver)] if saver else []))
+    yield step("ect", text_of(ECT), *(first(f"(?i:{name})", name) for name in likely))
     measures = list(_unmet(policy))
-    for hint, counts in (("rtt", policy.measures_rtt), ("downlink", policy.measures_downlink)):
+    for hint, counts in ((RTT, policy.measures_rtt), (DOWNLINK, policy.measures_downlink)):
         rules = [WHOLE_NUMBER, first(f"({NUMBER})", r"\1")] if counts else []
-        yield step(hint, f"header_{hint}", *rules)
+        yield step(hint.lower(), text_of(hint), *rules)
     for known in policy.bandwidths:
         if known.min_rtt_ms is not None:
             measures.append(Rule(f"^{at_least(known.min_rtt_ms)}[|]", known.name))
@@ -88,22 +111,25 @@ def _unmet(policy: Policy) -> Iterator[Rule]:
 
 def screen_steps(policy: Policy) -> Iterator[Step]:
     """Yield the steps to the screen, and to the row of the table."""
-    sizes = screen_sizes(policy)
-    names = [screen.name for screen in policy.screens]
-    words = [(f"(?i:{name})", name) for name in names] + sizes
+    bounds = [(screen.max_css_pixels, screen.name) for screen in policy.screens]
+    sizes = [
+        (f"{_NOT_ZERO}{NUMBER if bound is None else at_most(Decimal(bound))}", name)
+        for bound, name in bounds
+    ]
+    words = [(f"(?i:{name})", name) for _, name in bounds] + sizes
     named = [Rule(f"{BEGIN}screen(?:size)?={pattern}{END}", name) for pattern, name in words]
     layout = str(LAYOUT_WIDTH_CSS_PIXELS)
     size, name = next(known for known in sizes if re.fullmatch(known[0], layout))
     widths = [(f"(?=0*{layout}(?:[.]0*)?{SPACE}(?:,|$)){size}", f"={name}"), *sizes]
     yield asked("asked_screen", *named, unless=HAS_SIZE)
     for name, header, found in (
-        ("old_screen", "old_screen", words),
-        ("viewport", "viewport_width", widths),
-        ("old_viewport", "old_viewport_width", widths),
-        ("mobile", "mobile", [("[?]1", policy.mobile_screen)]),
+        ("old_screen", OLD_SCREEN, words),
+        ("viewport", VIEWPORT_WIDTH[0], widths),
+        ("old_viewport", VIEWPORT_WIDTH[1], widths),
+        ("mobile", UA_MOBILE, [("[?]1", policy.mobile_screen)]),
     ):
         rules = (first(*word) for word in found)
-        yield step(name, f"header_{header}", *rules, unless=HAS_SIZE)
+        yield step(name, text_of(header), *rules, unless=HAS_SIZE)
     texts = (HAS_SIZE, "asked_screen", "old_screen", "mobile", "viewport", "old_viewport")
     named_by = r"&screen=\1"
     yield Step(
@@ -121,15 +147,6 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
     )
 
 
-def screen_sizes(policy: Policy) -> list[tuple[str, str]]:
-    """Return patterns of CSS pixels, in order, with the screens that they are of."""
-    bounds = [(screen.max_css_pixels, screen.name) for screen in policy.screens]
-    return [
-        (f"{_NOT_ZERO}{NUMBER if bound is None else at_most(Decimal(bound))}", name)
-        for bound, name in bounds
-    ]
-
-
 def density_steps(policy: Policy) -> Iterator[Step]:
     """Yield the steps to the density, as far as the policy honours it."""
     sized = (HAS_SIZE,)
@@ -142,8 +159,8 @@ def density_steps(policy: Policy) -> Iterator[Step]:
         why="of the decimals, scripts' ones, three count",
     )
     number = first(f"{_NOT_ZERO}({NUMBER})", r"\1")
-    yield step("dpr", "header_dpr", number, when=sized)
-    yield step("old_dpr", "header_old_dpr", number, when=sized)
+    yield step("dpr", text_of(DENSITY[0]), number, when=sized)
+    yield step("old_dpr", text_of(DENSITY[1]), number, when=sized)
     *lower, highest = DENSITIES
     yield Step(
         "wanted_density",
@@ -200,7 +217,7 @@ def formats_steps(policy: Policy) -> Iterator[Step]:
             named = f"(?:^|,){SPACE}(?i:{kind}){SPACE}"
             refused = f"{named};(?:[^,]*;)?{SPACE}[qQ] ?= ?0(?:[.]0*)?{SPACE}(?:[;,]|$)"
             rules += [Rule(refused, ""), Rule(f"{named}(?:[;,]|$)", known)]
-        yield step(f"accepts_{known}", "header_accept", *rules)
+        yield step(f"accepts_{known}", text_of(ACCEPT), *rules)
     yield Step(
         SHOWN,
         " ".join(f"{{accepts_{known}}}" for known in offered),

@@ -7,38 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from imgprocessor.request.hints import (
-    ACCEPT,
-    DENSITY,
-    DOWNLINK,
-    ECT,
-    OLD_BANDWIDTH,
-    OLD_SCREEN,
-    RTT,
-    SAVE_DATA,
-    UA_MOBILE,
-    VIEWPORT_WIDTH,
-)
+from imgprocessor.request.hints import HINT_HEADERS
 
 QUERY = "query"
 """The name of the query string, as it came."""
-
-RULE_HEADERS = {
-    "old_bandwidth": OLD_BANDWIDTH,
-    "save_data": SAVE_DATA,
-    "ect": ECT,
-    "rtt": RTT,
-    "downlink": DOWNLINK,
-    "old_screen": OLD_SCREEN,
-    "viewport_width": VIEWPORT_WIDTH[0],
-    "old_viewport_width": VIEWPORT_WIDTH[1],
-    "mobile": UA_MOBILE,
-    "dpr": DENSITY[0],
-    "old_dpr": DENSITY[1],
-    "accept": ACCEPT,
-}
-"""The headers that steps read, by the names they are called by: `{header_ect}`."""
-
 
 BEGIN, END = "(?:^|&)", "(?:&|$)"
 """Of a parameter in a query string."""
@@ -82,9 +54,7 @@ def follow(
 ) -> dict[str, str]:
     """Do what a cache does, with headers whose names are in lower case; leave out what may be."""
     known = {QUERY: query_string}
-    known |= {
-        f"header_{name}": headers.get(header.lower(), "") for name, header in RULE_HEADERS.items()
-    }
+    known |= {text_of(name): headers.get(name, "") for name in HINT_HEADERS}
     for step in steps:
         text = step.source.format_map(known)
         known[step.name] = step.otherwise
@@ -98,6 +68,11 @@ def follow(
                 known[step.name] = found.expand(rule.value)
                 break
     return known
+
+
+def text_of(header: str) -> str:
+    """Return the name by which steps read a header."""
+    return f"header_{header.lower().replace('-', '_')}"
 
 
 def asked(name: str, *rules: Rule, unless: str = "") -> Step:

@@ -7,7 +7,7 @@ here in each cache's language.
 import contextlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from string import Formatter
@@ -18,10 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from imgprocessor.config.settings import Settings
 from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
 from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, NAMES_SIZE, author_pattern
-from imgprocessor.edge.rules import QUERY, RULE_HEADERS, Rule, Step, follow
+from imgprocessor.edge.rules import QUERY, Rule, Step, follow, text_of
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.formats import PLAINEST
 from imgprocessor.policy.table import Policy
+from imgprocessor.request.hints import ACCEPT, HINT_HEADERS
 
 Cache = Literal["varnish", "nginx", "apache"]
 
@@ -35,11 +36,8 @@ _TEMPLATES = {
     "apache": "apache.conf.jinja",
 }
 
-
 _PARAMETER = re.escape("(?:^|&)") + "[a-z_]+=?"
 """How patterns begin that look for a parameter."""
-
-_ACCEPT = "accept"
 
 _ACCEPTS = (
     "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
@@ -140,7 +138,7 @@ def _purgers(site: Site) -> list[str]:
 
 
 def _varnish_source(step: Step) -> str:
-    names = {name: f"req.http.{header}" for name, header in _header_names()}
+    names = {text_of(header): f"req.http.{header}" for header in HINT_HEADERS}
     pieces = []
     for literal, name, _, _ in Formatter().parse(step.source):
         if literal:
@@ -176,7 +174,7 @@ def _groups(steps: Sequence[Step]) -> list[_Group]:
 
 def _is_known(step: Step) -> bool:
     """Whether a step's result follows from the header Accept alone."""
-    return step.source == f"{{header_{_ACCEPT}}}" or step.name == SHOWN
+    return step.source == f"{{{text_of(ACCEPT)}}}" or step.name == SHOWN
 
 
 def _usual_vary(steps: Sequence[Step]) -> dict[bool, dict[bool, str]]:
@@ -197,9 +195,9 @@ def _known(steps: Sequence[Step]) -> dict[str, dict[str, str]]:
     """Return what comes of the headers that browsers send, by the condition that one of them is."""
     found: dict[str, dict[str, str]] = {}
     for header in _ACCEPTS:
-        told = follow(steps, "", {RULE_HEADERS[_ACCEPT].lower(): header})
+        told = follow(steps, "", {ACCEPT.lower(): header})
         results = {step.name: told[step.name] for step in steps if step.name == SHOWN}
-        found[f'req.http.{RULE_HEADERS[_ACCEPT]} == "{header}"'] = results
+        found[f'req.http.{ACCEPT} == "{header}"'] = results
     return found
 
 
@@ -248,13 +246,13 @@ def _whole(rule: Rule) -> str:
 
 
 def _nginx_source(step: Step) -> str:
-    names = {name: f"$http_{_underscored(header)}" for name, header in _header_names()}
+    names = {text_of(header): f"$http_{header.replace('-', '_')}" for header in HINT_HEADERS}
     names[QUERY] = "$args"
     return _filled(step, names, "${{img_{}}}")
 
 
 def _apache_source(step: Step) -> str:
-    names = {name: f"%{{HTTP:{header}}}" for name, header in _header_names()}
+    names = {text_of(header): f"%{{HTTP:{header}}}" for header in HINT_HEADERS}
     names[QUERY] = "%{QUERY_STRING}"
     return _filled(step, names, "%{{ENV:img_{}}}")
 
@@ -265,15 +263,6 @@ def _filled(step: Step, names: Mapping[str, str], otherwise: str) -> str:
         literal + ("" if name is None else names.get(name, otherwise.format(name)))
         for literal, name, _, _ in Formatter().parse(step.source)
     )
-
-
-def _header_names() -> Iterator[tuple[str, str]]:
-    for name, header in RULE_HEADERS.items():
-        yield f"header_{name}", header
-
-
-def _underscored(header: str) -> str:
-    return header.lower().replace("-", "_")
 
 
 def _captures(rule: Rule) -> bool:
