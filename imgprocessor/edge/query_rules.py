@@ -81,7 +81,7 @@ def author_pattern() -> str:
     """Return a pattern of what an author writes in the one spelling, but for the `&` behind the
     last parameter.
     """
-    pattern = f"(?:{'|'.join(NAMES)})=(?:(?!&){CHARACTER})+"
+    pattern = f"(?:{'|'.join(NAMES)})={CHARACTER}+"
     for row in (row for row in AUTHORS if row.name not in NAMES):
         default = row.value.pattern_of(row.default)
         pattern += f"(?:&{row.name}=(?!{default}(?:&|$))(?:{row.value.pattern}))?"

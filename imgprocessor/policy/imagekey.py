@@ -12,6 +12,7 @@ from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 from imgprocessor.request.names import decode, spell
 from imgprocessor.request.parameters import PARAMETERS
+from imgprocessor.request.urls import is_url, read_url
 
 FIELDS = (
     "name",
@@ -101,8 +102,10 @@ def tags(name: str, key: str) -> str:
 
 
 def original_tag(name: str) -> str:
-    """Return the tag of all that is made from an original; the name is decoded."""
-    return f"o-{_short(name)}"
+    """Return the tag of all that is made from an original; the name is decoded. All spellings of
+    one URL have one.
+    """
+    return f"o-{_short(str(read_url(name)) if is_url(name) else name)}"
 
 
 def key_tag(key: str) -> str:

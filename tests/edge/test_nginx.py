@@ -125,6 +125,12 @@ def test_what_has_no_spelling_is_not_kept(edge: Edge) -> None:
     assert all(asked.target.endswith("&name=a") for asked in edge.there.asked)
 
 
+def test_a_node_that_answers_with_long_headers_has_not_failed(edge: Edge) -> None:
+    edge.tell(200, LONG, ("imagekey", "k" * 7000))
+    for _ in range(4):
+        assert edge.ask(f"/images/?name={'n' * 6000}.jpeg")[0] == 200
+
+
 def test_what_still_varies_is_not_kept(edge: Edge) -> None:
     """The application's policy is another one than this configuration was written for."""
     edge.tell(200, LONG, ("Vary", "ECT"))

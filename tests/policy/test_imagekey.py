@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.geometry import COMPASS, Box, Fit, Flip
-from imgprocessor.policy.imagekey import FIELDS, etag, imagekey, name_in
+from imgprocessor.policy.imagekey import FIELDS, etag, imagekey, name_in, original_tag
 from imgprocessor.policy.negotiation import negotiate
 from imgprocessor.policy.plan import Plan, make_plan
 from imgprocessor.policy.table import Cell, Policy
@@ -261,6 +261,18 @@ def test_a_change_of_one_cell_leaves_the_keys_of_the_others_alone() -> None:
 
     assert keys("60")[0] == keys("61")[0]
     assert keys("60")[1] != keys("61")[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://IMAGES.example.org/x y.jpg",
+        "https://images.example.org:443/x%20y.jpg",
+        "https://images.example.org/x%20y.jpg",
+    ],
+)
+def test_all_spellings_of_one_url_are_purged_by_one_tag(name: str) -> None:
+    assert original_tag(name) == original_tag("https://images.example.org/x y.jpg")
 
 
 def test_an_etag_changes_with_the_key_and_with_the_version() -> None:
