@@ -119,8 +119,11 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
     words = [(f"(?i:{name})", name) for _, name in bounds] + sizes
     named = [Rule(f"{BEGIN}screen(?:size)?={pattern}{END}", name) for pattern, name in words]
     layout = str(LAYOUT_WIDTH_CSS_PIXELS)
-    size, name = next(known for known in sizes if re.fullmatch(known[0], layout))
-    widths = [(f"(?=0*{layout}(?:[.]0*)?{SPACE}(?:,|$)){size}", f"={name}"), *sizes]
+    place, (size, name) = next(
+        (place, known) for place, known in enumerate(sizes) if re.fullmatch(known[0], layout)
+    )
+    widths = [*sizes]
+    widths.insert(place, (f"(?=0*{layout}(?:[.]0*)?{SPACE}(?:,|$)){size}", f"={name}"))
     yield asked("asked_screen", *named, unless=HAS_SIZE)
     for name, header, found in (
         ("old_screen", OLD_SCREEN, words),

@@ -10,9 +10,8 @@ from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
-from imgprocessor.request.names import decode, spell
+from imgprocessor.request.names import decode, known_as, spell
 from imgprocessor.request.parameters import PARAMETERS
-from imgprocessor.request.urls import is_url, read_url
 
 FIELDS = (
     "name",
@@ -105,7 +104,7 @@ def original_tag(name: str) -> str:
     """Return the tag of all that is made from an original; the name is decoded. All spellings of
     one URL have one.
     """
-    return f"o-{_short(str(read_url(name)) if is_url(name) else name)}"
+    return f"o-{_short(known_as(name))}"
 
 
 def key_tag(key: str) -> str:

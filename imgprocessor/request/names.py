@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from imgprocessor.errors import BadQuery
-from imgprocessor.request.urls import is_url, read_url, spelled_url
+from imgprocessor.request.urls import PORTS, read_url, spelled_url
 
 MAX_NAME_BYTES = 150
 """So that no name makes an imagekey, a header or a file name too long."""
@@ -14,6 +14,19 @@ MAX_URL_BYTES = 500
 
 MAX_QUOTED = 40
 """So much of a wrong value is repeated in the message, which goes into a header."""
+
+
+_SCHEMES = tuple(f"{scheme}://" for scheme in PORTS)
+
+
+def is_url(name: str) -> bool:
+    """Whether what an original is called is a URL. No file's name is: it has no empty parts."""
+    return name.startswith(_SCHEMES)
+
+
+def known_as(name: str) -> str:
+    """Return what an original is forgotten by: all spellings of one URL come to the same."""
+    return str(read_url(name)) if is_url(name) else name
 
 
 def spell(name: str) -> str:

@@ -20,8 +20,6 @@ _PORT = "(?:80|443)"
 
 _URL = re.compile(rf"(https?)://({_NAME})(?::({_PORT}))?([/?].*)?", re.DOTALL)
 
-_SCHEMES = tuple(f"{scheme}://" for scheme in PORTS)
-
 _TARGET_SAFE = "%/?:@!$&'()*+,;=-._~"
 """What stays as it is in a request's target; all else is escaped, as browsers do."""
 
@@ -49,11 +47,6 @@ class RemoteUrl:
         """What is connected to, and how: scheme, host, and a port that is not the scheme's own."""
         port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}"
-
-
-def is_url(name: str) -> bool:
-    """Whether what an original is called is a URL. No file's name is: it has no empty parts."""
-    return name.startswith(_SCHEMES)
 
 
 def read_url(text: str) -> RemoteUrl:

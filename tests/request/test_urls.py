@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgprocessor.originals.ip_ranges import is_global
-from imgprocessor.request.urls import is_allowed, is_url, read_url, redirected, spelled_url
+from imgprocessor.request.names import is_url
+from imgprocessor.request.urls import is_allowed, read_url, redirected, spelled_url
 
 GLOBAL = (
     *("1.1.1.1", "8.8.8.8", "93.184.215.14", "223.255.255.254", "2606:4700::1111", "2a00::1"),
