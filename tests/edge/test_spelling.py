@@ -12,7 +12,7 @@ from imgprocessor.edge.rules import follow
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.policy.parse import parse_policy
 
-REQUESTS = 4000
+REQUESTS = 1200
 
 
 @pytest.mark.parametrize("signed", [False, True])

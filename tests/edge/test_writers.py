@@ -24,7 +24,7 @@ from imgprocessor.request.hints import HINT_HEADERS
 
 pytestmark = pytest.mark.caches
 
-REQUESTS = int(os.environ.get("IMGPROCESSOR_EDGE_REQUESTS", "2500"))
+REQUESTS = int(os.environ.get("IMGPROCESSOR_EDGE_REQUESTS", "1500"))
 """For each cache, of the delivered policy; of the others a fifth."""
 
 
