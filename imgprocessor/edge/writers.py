@@ -155,8 +155,8 @@ class _Group:
     condition: str
     """Empty where they are always done."""
     steps: Sequence[Step]
-    known: dict[str, dict[str, str]]
-    """Conditions under which the results are known without them."""
+    known: dict[str, str]
+    """What `SHOWN` comes to, by conditions under which it is known without them."""
 
 
 def _groups(steps: Sequence[Step]) -> list[_Group]:
@@ -191,14 +191,12 @@ def _usual_vary(steps: Sequence[Step]) -> dict[bool, dict[bool, str]]:
     }
 
 
-def _known(steps: Sequence[Step]) -> dict[str, dict[str, str]]:
+def _known(steps: Sequence[Step]) -> dict[str, str]:
     """Return what comes of the headers that browsers send, by the condition that one of them is."""
-    found: dict[str, dict[str, str]] = {}
-    for header in _ACCEPTS:
-        told = follow(steps, "", {ACCEPT.lower(): header})
-        results = {step.name: told[step.name] for step in steps if step.name == SHOWN}
-        found[f'req.http.{ACCEPT} == "{header}"'] = results
-    return found
+    return {
+        f'req.http.{ACCEPT} == "{header}"': follow(steps, "", {ACCEPT.lower(): header})[SHOWN]
+        for header in _ACCEPTS
+    }
 
 
 def _guard(step: Step) -> str:

@@ -18,6 +18,8 @@ def _environ_name(header: str) -> str:
 
 _HEADERS = {name: _environ_name(name) for name in HINT_HEADERS}
 
+_ASKED = _environ_name(ASKED)
+
 _QUEUED, _TAKEN = "mod_wsgi.queue_start", "mod_wsgi.daemon_start"
 """When Apache handed the request on, and when a daemon took it, in seconds."""
 
@@ -29,7 +31,7 @@ def incoming(environ: Environ) -> Incoming:
 
 def asked_of_cache(environ: Environ) -> Incoming | None:
     """Return the request as it came to a cache in front; None where none is there."""
-    asked = environ.get(_environ_name(ASKED))
+    asked = environ.get(_ASKED)
     return None if asked is None else Incoming(str(asked), _hints(environ))
 
 

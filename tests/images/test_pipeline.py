@@ -2,7 +2,6 @@
 
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -70,19 +69,9 @@ def test_each_kind_of_original_keeps_its_colours(
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 def test_each_orientation_is_displayed_upright(orientation: int, image_format: str) -> None:
-    stored_as: dict[int, Callable[[Image.Image], Image.Image]] = {
-        1: lambda image: image,
-        2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
-        4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
-        6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
-        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
-        8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
-    }
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    stored = stored_as[orientation](images.four_colours((120, 80)))
+    stored = images.STORED[orientation](images.four_colours((120, 80)))
     file = images.encoded(stored, image_format, exif=exif.tobytes())
 
     rendition = render_bytes(file, boxed(60, 60, Fit.INSIDE))
