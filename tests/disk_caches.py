@@ -57,15 +57,16 @@ def _write_for_ever(folder: Path) -> None:
         put(disk_cache, "g", str(number % 20), content)
 
 
-def kill_writers(folder: Path, rounds: int) -> tuple[int, int]:
-    """Kill writers while they write, ten a round; what is torn, or left for good, fails. Return how
-    many entries were found meanwhile, and how many writers had one on its way in.
+def kill_writers(folder: Path, least_caught: int) -> int:
+    """Kill writers while they write, ten a round, until so many had an entry on its way in (how
+    many of ten do is up to the disk and to chance); what is torn, or left for good, fails. Return
+    how many entries were found meanwhile.
     """
     told = Told()
     disk_cache = make(folder, told)
     fork = multiprocessing.get_context("fork")  # a hundred fresh interpreters would take 20 s
     whole = caught = 0
-    for _ in range(rounds):
+    while caught < least_caught:
         writers = [fork.Process(target=_write_for_ever, args=(folder,)) for _ in range(10)]
         for writer in writers:
             writer.start()
@@ -88,4 +89,4 @@ def kill_writers(folder: Path, rounds: int) -> tuple[int, int]:
             assert total == 0
     assert told == []
     assert disk_cache.damages.read() == 0
-    return whole, caught
+    return whole

@@ -457,11 +457,8 @@ def test_four_writers_never_exceed_the_cap_and_what_is_hot_stays(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_killed_writer_never_leaves_half_an_entry(tmp_path: Path) -> None:
-    """A hundred; `torture/test_cap.py` kills a thousand."""
-    whole, caught = kill_writers(tmp_path / "store", 10)
-
-    assert whole > 100
-    assert caught > 10
+    """Some hundred; `torture/test_cap.py` kills more."""
+    assert kill_writers(tmp_path / "store", least_caught=11) > 100
 
 
 def test_threads_may_share_a_store(disk_cache: DiskCache) -> None:
