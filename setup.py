@@ -30,7 +30,7 @@ setup(
     package_dir=DELIVERED,
     package_data={
         "imgprocessor": ["py.typed"],
-        "imgprocessor.images": ["*.json"],
+        "imgprocessor.images.compression": ["*.json"],
         "imgprocessor.edge": ["templates/*.jinja"],
         "imgprocessor.cli.policy": ["*.jinja"],
         "imgprocessor.delivered.apache": ["*.conf", "*.service"],

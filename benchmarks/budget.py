@@ -26,8 +26,8 @@ from quality_scale import pictures, resized, ssimulacra2
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
-from imgprocessor.images.calibration import CALIBRATION
-from imgprocessor.images.compress import Compressed, compress
+from imgprocessor.images.compression.calibration import CALIBRATION
+from imgprocessor.images.compression.compress import Compressed, compress
 from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell

@@ -25,7 +25,7 @@ from quality_scale import ssimulacra2
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.geometry import Box, Fit, Layout, Size, lay_out
-from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.compression.calibration import CALIBRATION
 from imgprocessor.images.decode import OpenedOriginal, at_level, open_original
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pyramid import Level, choose_level

@@ -1,4 +1,4 @@
-"""Calibrate the one quality scale and the score: make `imgprocessor/calibration.json`.
+"""Calibrate the one quality scale and the score: make `calibration.json`.
 
     python benchmarks/quality_scale.py FOLDER [FOLDER ...] [--widths 640,1080] [--every 2]
 
@@ -32,8 +32,8 @@ from PIL import Image
 from scipy.optimize import lsq_linear
 from ssimulacra2.ssimulacra2 import compute_ssimulacra2
 
+from imgprocessor.images.compression.score import features, refer_to
 from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
-from imgprocessor.images.score import features, refer_to
 
 QUALITIES = (5, 10, 20, 30, 40, 50, 60, 70, 78, 85, 90, 95)
 SETTINGS = {
@@ -67,7 +67,12 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Calibrate the quality scale and the score.")
     parser.add_argument("folder", nargs="+", type=Path)
-    parser.add_argument("-o", "--output", type=Path, default=Path("imgprocessor/calibration.json"))
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("imgprocessor/images/compression/calibration.json"),
+    )
     parser.add_argument("--widths", default="640,1080", help="pixels, the smallest first")
     parser.add_argument("--every", type=int, default=1, help="take every so many-th picture")
     parser.add_argument("--raw", type=Path, help="keep what was measured; measure no more if there")

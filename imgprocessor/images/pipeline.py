@@ -8,8 +8,8 @@ from PIL import Image
 
 from imgprocessor.formats import Format
 from imgprocessor.geometry import Layout, Size
-from imgprocessor.images.calibration import CALIBRATION
-from imgprocessor.images.compress import compress
+from imgprocessor.images.compression.calibration import CALIBRATION
+from imgprocessor.images.compression.compress import compress
 from imgprocessor.images.decode import DECODED_BY, Picture
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import write_exif

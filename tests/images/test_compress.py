@@ -13,11 +13,11 @@ from PIL import Image
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.formats import FORMATS, Format
 from imgprocessor.geometry import Size
-from imgprocessor.images.calibration import CALIBRATION
-from imgprocessor.images.compress import Compressed, compress
+from imgprocessor.images.compression.calibration import CALIBRATION
+from imgprocessor.images.compression.compress import Compressed, compress
+from imgprocessor.images.compression.quality_search import sizes
+from imgprocessor.images.compression.score import refer_to, score
 from imgprocessor.images.formats.encoders import ENCODERS
-from imgprocessor.images.quality_search import sizes
-from imgprocessor.images.score import refer_to, score
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 

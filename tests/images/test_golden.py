@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageCms
 from imgprocessor.app import make_delivery
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.geometry import Box, Fit
-from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.compression.calibration import CALIBRATION
 from imgprocessor.images.decode import DECODED_BY, MASTER_VERSION
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.pipeline import PIPELINE_VERSION, SHAPED_BY

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgprocessor.geometry import Size
-from imgprocessor.images.quality_search import (
+from imgprocessor.images.compression.quality_search import (
     MAX_TRIALS,
     Candidate,
     Trial,

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from imgprocessor.geometry import Size
-from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.compression.calibration import CALIBRATION
+from imgprocessor.images.compression.score import features, refer_to, score
 from imgprocessor.images.formats.encoders import ENCODERS
-from imgprocessor.images.score import features, refer_to, score
 
 
 def _at(image: Image.Image, quality: int) -> Image.Image:

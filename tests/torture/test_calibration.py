@@ -12,9 +12,9 @@ from ssimulacra2.ssimulacra2 import compute_ssimulacra2
 
 from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
-from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.compression.calibration import CALIBRATION
+from imgprocessor.images.compression.score import refer_to, score
 from imgprocessor.images.formats.encoders import ENCODERS
-from imgprocessor.images.score import refer_to, score
 
 WIDTH = 480
 """Not a width that was calibrated at, so that the scale must hold elsewhere, too; and not much

@@ -68,7 +68,8 @@ class Calibration:
 
 
 def _load() -> Calibration:
-    text = resources.files("imgprocessor.images").joinpath("calibration.json").read_text()
+    folder = resources.files("imgprocessor.images.compression")
+    text = folder.joinpath("calibration.json").read_text()
     data = json.loads(text)
     return Calibration(
         pixels=tuple(data["pixels"]),

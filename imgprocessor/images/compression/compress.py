@@ -14,10 +14,8 @@ from PIL import Image
 
 from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
-from imgprocessor.images.calibration import CALIBRATION
-from imgprocessor.images.formats.encoder import Encoder
-from imgprocessor.images.formats.encoders import ENCODERS
-from imgprocessor.images.quality_search import (
+from imgprocessor.images.compression.calibration import CALIBRATION
+from imgprocessor.images.compression.quality_search import (
     BYTES_BY_PIXELS,
     Candidate,
     Trial,
@@ -26,7 +24,9 @@ from imgprocessor.images.quality_search import (
     qualities,
     sizes,
 )
-from imgprocessor.images.score import Reference, refer_to, score
+from imgprocessor.images.compression.score import Reference, refer_to, score
+from imgprocessor.images.formats.encoder import Encoder
+from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.policy.plan import Plan
 
 _LOSSLESS_QUALITY = 100

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageStat
 
-from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.compression.calibration import CALIBRATION
 
 _SCALES = 4
 _TILES = 4

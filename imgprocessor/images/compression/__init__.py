@@ -1,0 +1,1 @@
+"""Compression: pixels to bytes, as light as what the plan promises allows."""
