@@ -7,8 +7,9 @@ picture with alpha is only compared with others that have it.
 
 import io
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 from PIL import Image
 
@@ -25,8 +26,8 @@ from imgprocessor.images.compression.quality_search import (
     sizes,
 )
 from imgprocessor.images.compression.score import Reference, refer_to, score
+from imgprocessor.images.compression.ways import Way, may_win, ways_of
 from imgprocessor.images.formats.encoder import Encoder
-from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.policy.plan import Plan
 
 _LOSSLESS_QUALITY = 100
@@ -52,16 +53,28 @@ class Compressed:
     """How often the picture was encoded."""
 
 
-def compress(image: Image.Image, plan: Plan, exif: bytes) -> Compressed:
-    """Encode a picture (grey, RGB or RGBA) as the plan promises.
+def compress(
+    image: Image.Image, plan: Plan, exif: bytes, *, is_untouched: bool = False
+) -> Compressed:
+    """Encode a picture (grey, RGB or RGBA) as the plan promises; `is_untouched` where its pixels
+    are the original's.
 
-    At most `MAX_TRIALS` encodings for each format; where no quality fits as many again for the
+    At most `MAX_TRIALS` encodings for each way; where no quality fits as many again for the
     size, and for the quality at that size.
     """
     budget = plan.budget_bytes
     if budget is not None and len(exif) > budget * _MAX_EXIF_SHARE:
         exif = b""
-    return _Search(image, plan, exif).best()
+    ways = ways_of(image, plan, is_untouched=is_untouched)
+    return _Search(image, plan, exif).best(ways)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came of a way."""
+
+    way: Way
+    step: Candidate
 
 
 @dataclass
@@ -71,75 +84,88 @@ class _Search:
     image: Image.Image
     plan: Plan
     exif: bytes
-    bodies: dict[tuple[Format, Candidate], bytes] = field(default_factory=dict)
-    scores: dict[tuple[Format, Candidate], float] = field(default_factory=dict)
+    bodies: dict[tuple[Way, Candidate], bytes] = field(default_factory=dict)
+    scores: dict[tuple[Way, Candidate], float] = field(default_factory=dict)
 
-    def best(self) -> Compressed:
-        """Return the best answer over all formats."""
-        preferred, *plainer = self._encoders()
-        encoder, step = preferred, self._climb(preferred)
-        for other in plainer:
-            # At one quality the lighter wins; and what is lighter may reach further up, or reach
-            # a score at another quality.
-            if self._weight(other, step) < self._weight(encoder, step):
-                higher = self._climb(other)
-                if self._rank(other, higher) > self._rank(encoder, step):
-                    encoder, step = other, higher
-                elif self.plan.cell.target_score is None:
-                    encoder = other
-        return self._compressed(encoder, step)
+    def best(self, ways: Iterable[Way]) -> Compressed:
+        """Return the best answer over all ways."""
+        tried = []
+        found: _Answer | None = None
+        for way in ways:
+            tried.append(way)
+            if found is None:
+                found = self._answer(way)
+            elif may_win(way, found.way, self._weight(found)):
+                found = self._better(found, way)
+        # Nothing lossy may be sent, and what is lossless is over the budget: it is made smaller.
+        return self._compressed(found or self._smaller(tried[0], self._steps(tried[0], self._full)))
 
-    def _encoders(self) -> list[Encoder]:
-        encoders = [ENCODERS[known] for known in self.plan.formats]
-        if self.image.mode == "RGBA":
-            encoders = [encoder for encoder in encoders if encoder.keeps_alpha]
-        if self.image.width * self.image.height > self.plan.pixels.max_modern_pixels:
-            return encoders[-1:]
-        return encoders
+    def _better(self, found: _Answer, way: Way) -> _Answer:
+        """Return what was found, or another way's answer where that is better."""
+        same = _Answer(way, found.step)
+        # At one quality the lighter wins; and what is lighter may reach further up, or reach a
+        # score at another quality.
+        if not way.encoder.is_lossless and self._weight(same) >= self._weight(found):
+            return found
+        higher = self._answer(way)
+        if higher is not None and self._rank(higher) > self._rank(found):
+            return higher
+        is_same = self.plan.cell.target_score is None and not way.encoder.is_lossless
+        return same if is_same else found
 
-    def _rank(self, encoder: Encoder, step: Candidate) -> tuple[float, ...]:
+    def _rank(self, answer: _Answer) -> tuple[float, ...]:
         """Return what makes one answer better than another, the most important first."""
-        target = self.plan.cell.target_score
+        target, step = self.plan.cell.target_score, answer.step
         quality = float(step.quality)
         if target is not None and step.size == self._full:
-            quality = min(self._score(encoder, step), target)
-        return step.size.width, step.size.height, quality, -self._weight(encoder, step)
+            quality = min(self._score(answer), target)
+        return step.size.width, step.size.height, quality, -self._weight(answer)
 
-    def _climb(self, encoder: Encoder) -> Candidate:
-        plan = self.plan
-        budget = math.inf if plan.budget_bytes is None else plan.budget_bytes
-        target = math.inf if plan.cell.target_score is None else plan.cell.target_score
-        full = self._full
-        if plan.budget_bytes is None and plan.cell.target_score is None:
-            return Candidate(_LOSSLESS_QUALITY if encoder.is_lossless else plan.max_quality, full)
-        steps = self._steps(encoder, full)
-
-        def attempt(step: Candidate) -> Trial:
-            weight = self._weight(encoder, step)
-            wanted = math.isfinite(target) and weight <= budget and step.size == full
-            return Trial(weight, self._score(encoder, step) if wanted else -math.inf)
-
-        typical = _typical(encoder)
-        found = climb(steps, attempt, typical, budget_bytes=budget, target_score=target)
+    def _answer(self, way: Way) -> _Answer | None:
+        """Return the best of a way; None where it is lossless, and over the budget."""
+        steps = self._steps(way, self._full)
+        if math.isinf(self._budget) and self.plan.cell.target_score is None:
+            return _Answer(way, steps[-1])
+        found = climb(
+            steps,
+            partial(self._attempt, way),
+            _typical(way.encoder),
+            budget_bytes=self._budget,
+            target_score=self._target,
+        )
         if found is not None:
-            return found
-        floor = (steps[0], Trial(self._weight(encoder, steps[0])))
-        smaller = sizes(full, steps[0].quality)
+            return _Answer(way, found)
+        return None if way.encoder.is_lossless else self._smaller(way, steps)
+
+    def _smaller(self, way: Way, steps: Sequence[Candidate]) -> _Answer:
+        """Return the best of a way whose lowest step is over the budget at full size."""
+        budget, attempt, typical = self._budget, partial(self._attempt, way), _typical(way.encoder)
+        floor = (steps[0], self._attempt(way, steps[0]))
+        smaller = sizes(self._full, steps[0].quality)
         found = climb(smaller, attempt, typical, budget_bytes=budget, known=[floor])
         if found is None:
             raise AssertionError("four pixels are lighter than the smallest budget")
         # A step of size is a large one: some quality may fit into what is left.
-        finer = self._steps(encoder, found.size)[1:]
-        known = [(found, Trial(self._weight(encoder, found)))]
-        return climb(finer, attempt, typical, budget_bytes=budget, known=known) or found
+        finer = self._steps(way, found.size)[1:]
+        known = [(found, self._attempt(way, found))]
+        higher = climb(finer, attempt, typical, budget_bytes=budget, known=known)
+        return _Answer(way, higher or found)
 
-    def _steps(self, encoder: Encoder, size: Size) -> list[Candidate]:
+    def _attempt(self, way: Way, step: Candidate) -> Trial:
+        answer = _Answer(way, step)
+        weight = self._weight(answer)
+        is_scored = math.isfinite(self._target) and weight <= self._budget
+        is_scored = is_scored and step.size == self._full
+        return Trial(weight, self._score(answer) if is_scored else -math.inf)
+
+    def _steps(self, way: Way, size: Size) -> list[Candidate]:
         """Return the qualities that make a difference: of those with one setting the highest."""
-        if encoder.is_lossless:
-            return [Candidate(_LOSSLESS_QUALITY, size)]
+        highest = self.plan.max_quality
+        if way.encoder.is_lossless:
+            return [Candidate(highest, size)]
         by_setting = {
-            CALIBRATION.setting(encoder.format, step.quality, size): step
-            for step in qualities(size, self.plan.pixels.min_quality, self.plan.max_quality)
+            CALIBRATION.setting(way.encoder.format, step.quality, size): step
+            for step in qualities(size, self.plan.pixels.min_quality, highest)
         }
         return list(by_setting.values())
 
@@ -147,61 +173,69 @@ class _Search:
     def _full(self) -> Size:
         return Size(*self.image.size)
 
+    @property
+    def _budget(self) -> float:
+        return math.inf if self.plan.budget_bytes is None else self.plan.budget_bytes
+
+    @property
+    def _target(self) -> float:
+        target = self.plan.cell.target_score
+        return math.inf if target is None else target
+
     @cached_property
     def _reference(self) -> Reference:
         return refer_to(self.image)
 
-    def _weight(self, encoder: Encoder, step: Candidate) -> int:
-        return len(self._body(encoder, step))
+    def _weight(self, answer: _Answer) -> int:
+        return len(self._body(answer))
 
-    def _body(self, encoder: Encoder, step: Candidate) -> bytes:
-        if encoder.is_lossless:
-            step = Candidate(_LOSSLESS_QUALITY, step.size)
-        place = (encoder.format, step)
-        if place not in self.bodies:
-            image, size = self.image, (step.size.width, step.size.height)
+    def _body(self, answer: _Answer) -> bytes:
+        way, step = answer.way, answer.step
+        if way.encoder.is_lossless:
+            step = replace(step, quality=_LOSSLESS_QUALITY)
+        if (way, step) not in self.bodies:
+            image, size = way.image, (step.size.width, step.size.height)
             if size != image.size:
                 image = image.resize(size, Image.Resampling.LANCZOS)
             setting = 0
-            if not encoder.is_lossless:
-                setting = CALIBRATION.setting(encoder.format, step.quality, step.size)
-            self.bodies[place] = encoder.write(image, setting, self.exif)
-        return self.bodies[place]
+            if not way.encoder.is_lossless:
+                setting = CALIBRATION.setting(way.encoder.format, step.quality, step.size)
+            self.bodies[way, step] = way.encoder.write(image, setting, self.exif)
+        return self.bodies[way, step]
 
-    def _score(self, encoder: Encoder, step: Candidate) -> float:
-        place = (encoder.format, step)
+    def _score(self, answer: _Answer) -> float:
+        place = (answer.way, answer.step)
         if place not in self.scores:
-            body = io.BytesIO(self._body(encoder, step))
-            image = Image.open(body, formats=(encoder.format.upper(),))
+            body = io.BytesIO(self._body(answer))
+            image = Image.open(body, formats=(answer.way.encoder.format.upper(),))
             self.scores[place] = score(self._reference, image)
         return self.scores[place]
 
-    def _compressed(self, encoder: Encoder, step: Candidate) -> Compressed:
-        score = self.scores.get((encoder.format, step))
+    def _compressed(self, answer: _Answer) -> Compressed:
+        way, step = answer.way, answer.step
+        score = self.scores.get((way, step))
         limited = ""
         if step.size != self._full:
             limited = "size"
-        elif self._stopped_by_the_budget(encoder, step, score):
+        elif self._stopped_by_the_budget(answer, score):
             limited = "quality"
+        is_exact = way.encoder.is_lossless and way.image is self.image
         return Compressed(
-            body=self._body(encoder, step),
-            format=encoder.format,
-            quality=_LOSSLESS_QUALITY if encoder.is_lossless else step.quality,
+            body=self._body(answer),
+            format=way.encoder.format,
+            quality=_LOSSLESS_QUALITY if is_exact else step.quality,
             size=step.size,
             score=score,
             limited=limited,
             trials=len(self.bodies),
         )
 
-    def _stopped_by_the_budget(
-        self, encoder: Encoder, step: Candidate, score: float | None
-    ) -> bool:
-        """Whether this format would have gone on, had the budget allowed it."""
-        budget, target = self.plan.budget_bytes, self.plan.cell.target_score
-        if budget is None or (target is not None and score is not None and score >= target):
+    def _stopped_by_the_budget(self, answer: _Answer, score: float | None) -> bool:
+        """Whether this way would have gone on, had the budget allowed it."""
+        if math.isinf(self._budget) or (score is not None and score >= self._target):
             return False
         return any(
-            known == encoder.format and other.quality > step.quality and len(body) > budget
+            known is answer.way and other.quality > answer.step.quality and len(body) > self._budget
             for (known, other), body in self.bodies.items()
         )
 

@@ -84,12 +84,12 @@ def _channels(image: Image.Image) -> list[Image.Image]:
         canvas = Image.new("RGBA", image.size, _BACKGROUND)
         canvas.alpha_composite(image)
         image = canvas
-    luma, *chroma = _tiled(image.convert("RGB")).convert("YCbCr").split()
+    luma, *chroma = tiled(image.convert("RGB")).convert("YCbCr").split()
     return [luma, *(channel.reduce(2) for channel in chroma)]
 
 
-def _tiled(image: Image.Image) -> Image.Image:
-    """Return a large picture's tiles side by side; what is small is returned whole."""
+def tiled(image: Image.Image) -> Image.Image:
+    """Return sixteen tiles of a large picture side by side; what is small is returned whole."""
     whole = _TILES * _TILE_PIXELS
     if min(image.size) < whole:
         return image

@@ -1,10 +1,16 @@
 """AVIF: the encoder, where its plugin is installed."""
 
+from dataclasses import replace
+
 from PIL import Image
 
 from imgprocessor.images.formats.encoder import Encoder, plugin_version, saved
 
 _SPEED = 9
+_GRAPHICS_SPEED = 8
+"""At speed 9 graphics weigh more than as WebP: 1.15 of it at one score, 300 pixels wide; 0.80 at
+speed 8; with the tools for screens' content 0.94 and 0.76.
+"""
 
 
 def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:
@@ -12,5 +18,19 @@ def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:
     return saved(image, "AVIF", quality=setting, speed=_SPEED, max_threads=1, exif=exif)
 
 
+def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:
+    return saved(
+        image,
+        "AVIF",
+        quality=setting,
+        speed=_GRAPHICS_SPEED,
+        subsampling="4:4:4",
+        advanced={"tune-content": "screen"},
+        max_threads=1,
+        exif=exif,
+    )
+
+
 _VERSION = plugin_version("pillow_avif", "pillow-avif-plugin")
 AVIF_ENCODER = Encoder("avif", _VERSION, keeps_alpha=True, max_setting=100, write=_write)
+AVIF_GRAPHICS = replace(AVIF_ENCODER, write=_write_graphics)

@@ -28,7 +28,7 @@ class Encoder:
     """Of the library: another version may write other bytes. Empty where it is not installed."""
     keeps_alpha: bool
     max_setting: int
-    """Settings are whole numbers from 1 to this; 0 for a lossless format, which has none."""
+    """Settings are whole numbers from 1 to this; 0 where it is lossless, and has none."""
     write: Callable[[Image.Image, int, bytes], bytes]
     """Return the file for pixels (grey or RGB, with alpha only if it is kept), a setting and EXIF
     data. Nothing else of the original's goes into it.

@@ -1,10 +1,14 @@
 """PNG: chunks of an original, its decoder, EXIF data as text, and the encoder."""
 
 import contextlib
+import os
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
 from typing import Any
 
+import oxipng
 from PIL import Image, PngImagePlugin, features
 
 from imgprocessor.errors import BrokenOriginal
@@ -15,6 +19,15 @@ from imgprocessor.images.formats.structure import Inspected, OriginalFormat, Wal
 _PIXEL_BYTES = 5
 _TRANSPARENT_PIXEL_BYTES = 8
 """With a colour that means transparent: RGB, and RGBA made of it."""
+
+_LEVEL = 2
+"""Of oxipng. It takes 0.3 to 0.8 seconds a megapixel, level 0 a tenth of a second, and files weigh
+0.81 of those of level 0. Level 4 gains as much again as 5 %, in ten times the time.
+"""
+_MOST_PIXELS_AT_THE_LEVEL = 500_000
+
+# One thread: the server's processes share the processors already. Read once, by the first file.
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 PngImagePlugin.MAX_TEXT_MEMORY = 16 * PngImagePlugin.MAX_TEXT_CHUNK
 """Of all texts in a PNG, unpacked; one has a megabyte at most, which is Pillow's default."""
@@ -61,6 +74,13 @@ def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG
     return saved(image, "PNG", exif=exif)
 
 
+def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
+    """Write with the least of filters, colour types and palettes that oxipng finds."""
+    level = _LEVEL if image.width * image.height <= _MOST_PIXELS_AT_THE_LEVEL else 0
+    plain = saved(image, "PNG", compress_level=1, exif=exif)
+    return oxipng.optimize_from_memory(plain, level=level)
+
+
 PNG_ORIGINAL = OriginalFormat(
     matches=lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
     inspect=_inspect,
@@ -68,6 +88,6 @@ PNG_ORIGINAL = OriginalFormat(
     exif_in=_exif_in,
 )
 
-PNG_ENCODER = Encoder(
-    "png", f"zlib {features.version('zlib')}", keeps_alpha=True, max_setting=0, write=_write
-)
+_VERSION = f"zlib {features.version('zlib')}, pyoxipng {metadata.version('pyoxipng')}"
+PNG_ENCODER = Encoder("png", _VERSION, keeps_alpha=True, max_setting=0, write=_write)
+PNG_GRAPHICS = replace(PNG_ENCODER, write=_write_graphics)

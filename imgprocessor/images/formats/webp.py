@@ -1,6 +1,7 @@
 """WebP: chunks of an original, its decoder, and the encoder."""
 
 import struct
+from dataclasses import replace
 
 from PIL import Image, WebPImagePlugin, features
 
@@ -12,6 +13,8 @@ _PIXEL_BYTES = 18
 """Two canvases, Pillow's copy and Pillow's pixels; a lossy picture's alpha adds 1.6."""
 
 _METHOD = 4
+_LOSSLESS_EFFORT = 75
+"""Within four percent of the lightest that libwebp can, in a hundredth of its time."""
 
 
 def _inspect(walk: Walk) -> Inspected:
@@ -47,6 +50,10 @@ def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:
     return saved(image, "WEBP", quality=setting, method=_METHOD, exif=exif)
 
 
+def _write_lossless(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
+    return saved(image, "WEBP", lossless=True, quality=_LOSSLESS_EFFORT, method=_METHOD, exif=exif)
+
+
 WEBP_ORIGINAL = OriginalFormat(
     matches=lambda head: head[:4] + head[8:12] == b"RIFFWEBP",
     inspect=_inspect,
@@ -56,3 +63,5 @@ WEBP_ORIGINAL = OriginalFormat(
 WEBP_ENCODER = Encoder(
     "webp", f"libwebp {features.version('webp')}", keeps_alpha=True, max_setting=100, write=_write
 )
+
+WEBP_LOSSLESS = replace(WEBP_ENCODER, max_setting=0, write=_write_lossless)
