@@ -139,5 +139,6 @@ def write_exif(texts: tuple[tuple[int, str], ...]) -> bytes:
     if not texts:
         return b""
     exif = Image.Exif()
-    exif.update(dict(texts))
+    # As they were read: Pillow itself would write a question mark for all that is not ASCII.
+    exif.update({tag: text.encode("latin-1") for tag, text in texts})
     return exif.tobytes()
