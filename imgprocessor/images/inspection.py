@@ -19,7 +19,7 @@ ORIGINAL_FORMATS: dict[Kind, OriginalFormat] = {
 }
 """The allow-list. Nothing else is ever decoded."""
 
-_LONGEST_SIGNATURE = 12
+LONGEST_SIGNATURE = 12
 
 
 def inspect(file: BinaryIO, limits: OriginalsSettings) -> Inspected:
@@ -30,7 +30,7 @@ def inspect(file: BinaryIO, limits: OriginalsSettings) -> Inspected:
         OversizedOriginal: it is over one of the limits.
         BrokenOriginal: its structure makes no sense.
     """
-    head = file.read(_LONGEST_SIGNATURE)
+    head = file.read(LONGEST_SIGNATURE)
     kind = next((kind for kind, known in ORIGINAL_FORMATS.items() if known.matches(head)), None)
     if kind is None:
         raise UnsupportedOriginal(f"begins with {head!r}")

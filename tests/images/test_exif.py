@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.images.decode import open_original
-from imgprocessor.images.formats.exif import ARTIST, COPYRIGHT, Exif, read_exif
+from imgprocessor.images.formats.exif import ARTIST, COPYRIGHT, Exif, read_exif, write_exif
 
 BYTE, ASCII, SHORT, LONG, FLOAT = 1, 2, 3, 4, 11
 
@@ -57,6 +57,22 @@ def test_it_says_what_pillow_wrote() -> None:
     read = read_exif(exif.tobytes())
 
     assert read == Exif(4, ((COPYRIGHT, "(c) Somebody"), (ARTIST, "Me")))
+
+
+@pytest.mark.parametrize(
+    "name", ["Ren\u00e9e \u674e", "Somebody", "caf\u00e9".encode().decode("latin-1")]
+)
+def test_a_name_is_written_as_it_was_read(name: str) -> None:
+    """Whether the original has it in UTF-8, as cameras write it, or in Latin-1."""
+    data = name.encode()
+    place = struct.pack("<I", 26)
+    read = read_exif(hostile.exif((ARTIST, ASCII, len(data) + 1, place), data=data + b"\0"))
+    assert read.copyright == ((ARTIST, data.decode("latin-1")),)
+
+    written = write_exif(read.copyright)
+
+    assert data + b"\0" in written
+    assert read_exif(written) == read
 
 
 def test_a_text_is_cut() -> None:

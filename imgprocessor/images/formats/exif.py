@@ -14,7 +14,8 @@ from PIL import Image
 
 ORIENTATION, ARTIST, COPYRIGHT = 0x0112, 0x013B, 0x8298
 
-_PREFIX = b"Exif\0\0"
+EXIF_PREFIX = b"Exif\0\0"
+"""Before EXIF data in a JPEG; other formats do without."""
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ASCII = 2
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}
@@ -87,7 +88,7 @@ def read_exif(data: bytes, xmp: str = "") -> Exif:
         data: a TIFF header and its directories; `Exif` and two zeros may come first.
         xmp: read where the data has no orientation.
     """
-    found = dict(_tags(data.removeprefix(_PREFIX)))
+    found = dict(_tags(data.removeprefix(EXIF_PREFIX)))
     orientation = found.get(ORIENTATION)
     if orientation is None and (match := _IN_XMP.search(xmp)):
         orientation = int(match[1])
@@ -134,10 +135,16 @@ def _value(data: bytes, order: str, place: int, kind: int, count: int) -> int | 
     return text.removesuffix(b"\0").decode("latin-1")
 
 
-def write_exif(texts: tuple[tuple[int, str], ...]) -> bytes:
-    """Return EXIF data with these tags and texts, and nothing else; empty where there are none."""
-    if not texts:
+def write_exif(texts: tuple[tuple[int, str], ...], orientation: int = UPRIGHT) -> bytes:
+    """Return EXIF data with these tags and texts, an orientation where the picture is not upright,
+    and nothing else; empty where that is nothing. It begins with `EXIF_PREFIX`.
+    """
+    # As they were read: Pillow itself would write a question mark for all that is not ASCII.
+    tags: dict[int, int | bytes] = {tag: text.encode("latin-1") for tag, text in texts}
+    if orientation != UPRIGHT:
+        tags[ORIENTATION] = orientation
+    if not tags:
         return b""
     exif = Image.Exif()
-    exif.update(dict(texts))
+    exif.update(tags)
     return exif.tobytes()

@@ -19,12 +19,12 @@ _COEFFICIENT_BYTES = 2
 _BLOCK_BYTES = 1 << 20
 
 # JPEG markers (ITU-T T.81, table B.1).
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-_TEM, _RST0, _RST7 = 0x01, 0xD0, 0xD7
-_APP1, _APP15, _COM = 0xE1, 0xEF, 0xFE
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
+TEM, RST0, RST7 = 0x01, 0xD0, 0xD7
+APP1, APP15, COM = 0xE1, 0xEF, 0xFE
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-_AFTER_A_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+AFTER_A_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 """What ends entropy-coded data: no stuffed zero, no restart marker."""
 _FRAME_HEADER = struct.Struct(">xHHB")
 """Bits a sample, height, width, components; three bytes each component follow."""
@@ -35,13 +35,13 @@ def _inspect(walk: Walk) -> Inspected:
     frame: tuple[int, bytes] | None = None
     found: Inspected | None = None
     for marker, content in _segments_before_pixels(walk):
-        if marker in _FRAMES:
+        if marker in FRAMES:
             if found is not None:
                 raise BrokenOriginal("two frame headers")
             height, width, _ = _FRAME_HEADER.unpack_from(content)
             found = walk.sized("JPEG", width, height, pixel_bytes=_PIXEL_BYTES)
             frame = marker, content
-        elif marker == _SOS:
+        elif marker == SOS:
             break
     else:
         raise BrokenOriginal("no scan")
@@ -61,15 +61,15 @@ def _segments_before_pixels(walk: Walk) -> Iterator[tuple[int, bytes]]:
         while marker == 0xFF:  # noqa: PLR2004 - as many as there are
             walk.count_stray()
             (marker,) = walk.take(1)
-        if marker in {0, _TEM, _SOI} or _RST0 <= marker <= _RST7:
+        if marker in {0, TEM, SOI} or RST0 <= marker <= RST7:
             continue
-        if marker == _EOI:
+        if marker == EOI:
             return
         length = max(0, int.from_bytes(walk.take(2), "big") - 2)
-        is_metadata = _APP1 <= marker <= _APP15 or marker == _COM
+        is_metadata = APP1 <= marker <= APP15 or marker == COM
         walk.count(length if is_metadata else 0)
         yield marker, walk.take(length)
-        if marker == _SOS:
+        if marker == SOS:
             return
 
 
@@ -130,7 +130,7 @@ def _count_scans(walk: Walk, most: int) -> int:
     walk.file.seek(begin)
     scans = 1
     for marker in _markers_between_scans(walk):
-        scans += marker == _SOS
+        scans += marker == SOS
         if scans > most:
             break
     return scans
@@ -140,7 +140,7 @@ def _markers_between_scans(walk: Walk) -> Iterator[int]:
     """Yield each segment's marker up to the end of the picture, as libjpeg would see them."""
     block, place = b"", 0
     while True:
-        match = _AFTER_A_SCAN.search(block, place)
+        match = AFTER_A_SCAN.search(block, place)
         if match is None or match.end() + 2 > len(block):
             # What was passed already is not looked at again: it may end like a marker begins.
             rest = block[match.start() :] if match else block[max(place, len(block) - 1) :]
@@ -150,7 +150,7 @@ def _markers_between_scans(walk: Walk) -> Iterator[int]:
             block, place = rest + fresh, 0
             continue
         marker = match[1][0]
-        if marker == _EOI:
+        if marker == EOI:
             return
         yield marker
         walk.count()

@@ -20,7 +20,7 @@ _LOSSLESS_EFFORT = 75
 def _inspect(walk: Walk) -> Inspected:
     walk.skip(12)
     name, length = struct.unpack("<4sI", walk.take(8))
-    found = walk.sized("WEBP", *_size(name, walk.take(10)), pixel_bytes=_PIXEL_BYTES)
+    found = walk.sized("WEBP", *webp_size(name, walk.take(10)), pixel_bytes=_PIXEL_BYTES)
     walk.skip(length + length % 2 - 10)
     while len(head := walk.file.read(8)) == 8:  # noqa: PLR2004 - name and length
         name, length = struct.unpack("<4sI", head)
@@ -32,7 +32,7 @@ def _inspect(walk: Walk) -> Inspected:
     return walk.afforded(found)
 
 
-def _size(name: bytes, content: bytes) -> tuple[int, int]:
+def webp_size(name: bytes, content: bytes) -> tuple[int, int]:
     """Return width and height from the beginning of a WebP's first chunk (RFC 9649)."""
     if name == b"VP8X":
         width = int.from_bytes(content[4:7], "little") + 1
