@@ -21,7 +21,7 @@ from imgprocessor.errors import BrokenOriginal, ImageError, OriginalsUnavailable
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.formats.exif import ORIENTATIONS, binary_in
-from imgprocessor.images.formats.structure import Inspected
+from imgprocessor.images.formats.structure import Inspected, Kind
 from imgprocessor.images.inspection import ORIGINAL_FORMATS, inspect
 from imgprocessor.images.pyramid import Level, choose_level, levels_to_keep
 from imgprocessor.policy.plan import Plan
@@ -56,6 +56,10 @@ class Metadata:
     """ICC; empty where there is none."""
     copyright: tuple[tuple[int, str], ...]
     """EXIF tags and texts: artist and copyright."""
+    kind: Kind
+    saved_quality: int | None = None
+    """What a JPEG was saved with, on the scale of libjpeg-turbo, by its tables."""
+    is_damaged: bool = False
 
     @property
     def is_lying(self) -> bool:
@@ -170,6 +174,8 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> OpenedOriginal:
         orientation=exif.orientation,
         profile=binary_in(image.info, "icc_profile", limits.max_icc_bytes),
         copyright=exif.copyright,
+        kind=inspected.kind,
+        saved_quality=known.saved_quality(image),
     )
     return OpenedOriginal(image, metadata, inspected)
 

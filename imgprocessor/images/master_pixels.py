@@ -31,10 +31,12 @@ def metadata_to_bytes(metadata: Metadata) -> bytes:
     """Return metadata as it is kept beside masters."""
     return json.dumps(
         {
+            "kind": metadata.kind,
             "stored": [metadata.stored.width, metadata.stored.height],
             "orientation": metadata.orientation,
             "profile": base64.b64encode(metadata.profile).decode(),
             "copyright": metadata.copyright,
+            "saved_quality": metadata.saved_quality,
         }
     ).encode()
 
@@ -43,10 +45,12 @@ def metadata_from_bytes(content: memoryview) -> Metadata:
     """Return the metadata that is kept so."""
     known = json.loads(bytes(content))
     return Metadata(
+        kind=known["kind"],
         stored=Size(*known["stored"]),
         orientation=known["orientation"],
         profile=base64.b64decode(known["profile"]),
         copyright=tuple((tag, text) for tag, text in known["copyright"]),
+        saved_quality=known["saved_quality"],
     )
 
 

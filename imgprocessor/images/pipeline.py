@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from PIL import Image
 
@@ -13,12 +14,13 @@ from imgprocessor.images.compression.compress import compress
 from imgprocessor.images.decode import DECODED_BY, Picture
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import write_exif
-from imgprocessor.images.operations.colour import to_srgb
+from imgprocessor.images.operations.colour import is_converted, to_srgb
 from imgprocessor.images.operations.flatten import flatten
 from imgprocessor.images.operations.flip import flip
 from imgprocessor.images.operations.orient import orient
 from imgprocessor.images.operations.resize import resize
 from imgprocessor.images.operations.work import Work
+from imgprocessor.images.unchanged import OriginalFile, Unchanged, is_own_size
 from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 
@@ -52,6 +54,8 @@ class Rendition:
     """Device pixels per CSS pixel reached; None without a box."""
     trials: int
     """How often it was encoded."""
+    is_original: bool = False
+    """Whether it is the original itself, without its metadata."""
 
     @property
     def mime(self) -> str:
@@ -71,8 +75,12 @@ operation with nothing to do returns at once.
 """
 
 
-def render(picture: Picture, plan: Plan, timings: Timings) -> Rendition:
-    """Make the rendition that `plan` describes from an original at the plan's level."""
+def render(
+    picture: Picture, plan: Plan, timings: Timings, file: OriginalFile | None = None
+) -> Rendition:
+    """Make the rendition that `plan` describes from an original at the plan's level; `file` is the
+    original's, where that may be the answer.
+    """
     metadata = picture.metadata
     layout = metadata.lay_out(plan)
     across, down = picture.level.scale(metadata.stored)
@@ -84,7 +92,16 @@ def render(picture: Picture, plan: Plan, timings: Timings) -> Rendition:
             work.image = step(work)
     with timings.timed("encode"):
         exif = write_exif(metadata.copyright) if plan.pixels.keep_copyright else b""
-        done = compress(work.image, plan, exif)
+        make = partial(compress, work.image, exif=exif, is_untouched=is_own_size(metadata, plan))
+        if file is None:
+            done = make(plan)
+        else:
+            itself = Unchanged(metadata, plan, file)
+            done = itself.instead_of(
+                make(itself.capped(work.image)),
+                make,
+                is_converted=is_converted(picture.image.mode, metadata.profile),
+            )
     return Rendition(
         body=done.body,
         format=done.format,
@@ -95,6 +112,7 @@ def render(picture: Picture, plan: Plan, timings: Timings) -> Rendition:
         limited=done.limited,
         density=_written(plan.reached_density(metadata.displayed, done.size)),
         trials=done.trials,
+        is_original=done.is_original,
     )
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from imgprocessor.errors import OriginalsUnavailable
 from imgprocessor.images.pipeline import Rendition, render
+from imgprocessor.images.unchanged import OriginalFile
 from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
 from imgprocessor.rendering.masters import Masters, MasterSource
@@ -75,5 +78,13 @@ class DirectRenderer:
         found = self._masters.found(job.original, job.plan, job.timings, job.generation)
         with found as master:
             self._decoded()
-            rendition = render(master.picture, job.plan, job.timings)
+            file = OriginalFile(master.original.size_bytes, partial(_bytes_of, master.original))
+            rendition = render(master.picture, job.plan, job.timings, file)
             return Rendered(rendition, master.original, master.source, job.timings)
+
+
+def _bytes_of(original: Original) -> bytes:
+    with original.source.open(original) as (file, really):
+        if really != original:
+            raise OriginalsUnavailable(f"{original.id} was replaced")
+        return file.read()

@@ -19,7 +19,7 @@ def test_an_operation_with_nothing_to_do_gives_back_the_same_image(
     step: Callable[[Work], Image.Image], mode: str
 ) -> None:
     image = images.four_colours((40, 30), mode)
-    metadata = Metadata(Size(40, 30), orientation=1, profile=b"", copyright=())
+    metadata = Metadata(Size(40, 30), orientation=1, profile=b"", copyright=(), kind="PNG")
     work = Work(image, metadata, FULL, Layout((0.0, 0.0, 40.0, 30.0), Size(40, 30)))
 
     assert step(work) is image

@@ -35,7 +35,7 @@ sides = st.integers(1, 70_000)
 
 def metadata(displayed: Size, orientation: int) -> Metadata:
     lying = orientation >= 5
-    return Metadata(displayed.turned() if lying else displayed, orientation, b"", ())
+    return Metadata(displayed.turned() if lying else displayed, orientation, b"", (), "JPEG")
 
 
 def rendered(

@@ -472,7 +472,7 @@ def test_no_box_and_no_mode_that_pillow_gets_wrong_ever_reaches_it(
     monkeypatch: pytest.MonkeyPatch, part: tuple[float, float, float, float], mode: str
 ) -> None:
     """Facts that lie come out of no file; should some ever, they end in an error of ours."""
-    lying = Metadata(Size(40, 30), 1, b"", ())
+    lying = Metadata(Size(40, 30), 1, b"", (), "PNG")
     picture = Picture(lying, Level(1), Image.new(mode, (40, 30)))
     monkeypatch.setattr(Metadata, "lay_out", lambda *_: Layout(part, Size(16, 16)))
     handed_over: list[tuple[str, Any]] = []

@@ -51,6 +51,8 @@ class Compressed:
     """What the budget took: `quality`, `size`, or nothing."""
     trials: int
     """How often the picture was encoded."""
+    is_original: bool = False
+    """Whether it is the original itself, without its metadata."""
 
 
 def compress(

@@ -140,5 +140,7 @@ class OriginalFormat:
     """Pillow's, called by name: `Image.open()` would look for one by the file's first bytes."""
     max_draft: int = 1
     """By how much the decoder can reduce by itself, a power of two."""
+    saved_quality: Callable[[Image.Image], int | None] = lambda _: None
+    """The quality that a file was saved with, as its opened image says, 1 to 100."""
     exif_in: Callable[[Mapping[Any, Any], int], Exif] = exif_in
     """Read the EXIF data, of at most so many bytes, from the `info` of Pillow's image."""

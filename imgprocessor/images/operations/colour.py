@@ -20,27 +20,43 @@ def to_srgb(work: Work) -> Image.Image:
     return image.convert("RGB") if image.mode == "CMYK" else image
 
 
+def is_converted(mode: str, profile: bytes) -> bool:
+    """Whether pixels of such a mode, as they were decoded, are brought to sRGB by other values."""
+    if mode == "CMYK":
+        return True
+    opaque = mode.removesuffix("A").replace("RGBX", "RGB")
+    return bool(profile) and _transform_for(opaque, profile) is not None
+
+
 def _managed(image: Image.Image, profile: bytes) -> Image.Image | None:
     """Return the image in sRGB by way of its profile; None if there is nothing to gain by it."""
     alpha = image.getchannel("A") if image.mode in {"RGBA", "LA"} else None
     opaque = image.convert(image.mode.removesuffix("A")) if alpha else image
-    try:
-        transform = _transform_to_srgb(profile, opaque.mode)
-        # Applied to another mode than it was built for, a transform writes out of bounds
-        # (CVE-2026-59205).
-        if transform is None or (transform.input_mode, transform.output_mode) != (
-            opaque.mode,
-            _MANAGED_MODE,
-        ):
-            return None
-        managed = transform.apply(opaque)
-    except (ImageCms.PyCMSError, ValueError, OSError):
-        return None  # a broken profile, or one for other channels, is no reason to refuse
+    transform = _transform_for(opaque.mode, profile)
+    if transform is None:
+        return None
+    managed = transform.apply(opaque)
     if opaque.mode == "L":
         managed = managed.convert("L")
     if alpha:
         managed.putalpha(alpha)
     return managed
+
+
+def _transform_for(mode: str, profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """Return the transform to sRGB; None where there is nothing to gain by it."""
+    try:
+        transform = _transform_to_srgb(profile, mode)
+    except (ImageCms.PyCMSError, ValueError, OSError):
+        return None  # a broken profile, or one for other channels, is no reason to refuse
+    # Applied to another mode than it was built for, a transform writes out of bounds
+    # (CVE-2026-59205).
+    if transform is not None and (transform.input_mode, transform.output_mode) != (
+        mode,
+        _MANAGED_MODE,
+    ):
+        return None
+    return transform
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,150 @@
+"""The original itself, where it is the lightest right answer; and what it says of its quality.
+
+A rendition at the original's own size is never heavier than the original; where the original can be
+shown in its place, no smaller one is either. Quality is never spent where the original has none.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from imgprocessor.errors import ImageError
+from imgprocessor.formats import FORMATS, Format
+from imgprocessor.geometry import Fit, Layout, Size
+from imgprocessor.images.clean.rewrite import clean
+from imgprocessor.images.compression.calibration import CALIBRATION
+from imgprocessor.images.compression.compress import Compressed
+from imgprocessor.images.decode import Metadata
+from imgprocessor.images.formats.encoders import ENCODERS
+from imgprocessor.images.formats.exif import UPRIGHT, Exif
+from imgprocessor.images.formats.structure import Kind
+from imgprocessor.policy.plan import Plan
+
+_FORMATS: dict[Kind, Format] = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
+
+_AS_IT_WAS = 100
+
+_MAX_SHOWN_PIXELS = 4_000_000
+"""An original with more is not sent in place of a smaller rendition, however light it is: a browser
+takes 16 MB to show it.
+"""
+
+_MOST_TIMES_A_RENDITION = 4
+"""A file that is larger is not read for the sake of a smaller rendition: it would have to be mostly
+metadata to weigh less.
+"""
+
+
+@dataclass(frozen=True)
+class OriginalFile:
+    """An original's bytes, read where they are wanted."""
+
+    size_bytes: int
+    read: Callable[[], bytes]
+    """Raises `ImageError` where they cannot be read any more, or are others by now."""
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """An original, and what is asked for of it."""
+
+    metadata: Metadata
+    plan: Plan
+    file: OriginalFile
+
+    def capped(self, image: Image.Image) -> Plan:
+        """Return the plan with a quality no higher than the original was saved with; `image` is
+        the original, at its own size.
+        """
+        quality = self._saved_quality(image) if self._is_own_size else None
+        if quality is None or quality >= self.plan.max_quality:
+            return self.plan
+        return replace(self.plan, quality_limit=quality)
+
+    def instead_of(
+        self, made: Compressed, make: Callable[[Plan], Compressed], *, is_converted: bool
+    ) -> Compressed:
+        """Return the original where it is a right answer and no heavier than what was made of it.
+        Where it is none, and all of it is wanted, what was made is no heavier either: it is made
+        again within those bytes.
+
+        Args:
+            made: by `make`, for the capped plan.
+            make: compresses the rendition's pixels by another plan.
+            is_converted: whether the original's colours had to be converted.
+        """
+        may_be_sent = self._may_be_sent(is_converted=is_converted)
+        is_read = self.file.size_bytes <= _MOST_TIMES_A_RENDITION * len(made.body)
+        if not (self._is_own_size or (may_be_sent and is_read)):
+            return made
+        body = self._cleaned()
+        if body is None or len(body) > len(made.body):
+            return made
+        if may_be_sent and len(body) <= (self.plan.budget_bytes or math.inf):
+            return Compressed(
+                body=body,
+                format=self._format,
+                quality=_AS_IT_WAS,
+                size=self.metadata.displayed,
+                score=None,
+                limited="",
+                trials=made.trials,
+                is_original=True,
+            )
+        if not self._is_own_size or FORMATS.index(made.format) > FORMATS.index(self._format):
+            return made  # in a plainer format it may be heavier
+        return make(replace(self.plan, bytes_limit=len(body)))
+
+    def _may_be_sent(self, *, is_converted: bool) -> bool:
+        """Whether a page may show the original where it asked for a rendition."""
+        size, plan, metadata = self.metadata.displayed, self.plan, self.metadata
+        is_upright = metadata.orientation == UPRIGHT and plan.flip is None
+        if self._format not in plan.formats or metadata.is_damaged or not is_upright:
+            return False
+        if is_converted:
+            return False
+        is_inside = plan.fit in {None, Fit.INSIDE}
+        is_small = size.width * size.height <= _MAX_SHOWN_PIXELS
+        fits = max(size.width, size.height) <= plan.pixels.max_output_side_pixels
+        return self._is_own_size or (is_inside and is_small and fits)
+
+    def _cleaned(self) -> bytes | None:
+        """Return the original without metadata; None where that is no still picture."""
+        kept = Exif(copyright=self.metadata.copyright if self.plan.pixels.keep_copyright else ())
+        try:
+            cleaned = clean(self.file.read(), self.metadata.kind, kept, keep_profile=False)
+        except ImageError:
+            return None  # what was made of it is good
+        return None if cleaned.is_animated else cleaned.body
+
+    def _saved_quality(self, image: Image.Image) -> int | None:
+        """Return the quality that the original was saved with, on the common scale; None where
+        that does not limit anything.
+        """
+        if self.metadata.kind != "WEBP" or "webp" in self.plan.formats:
+            return self.metadata.saved_quality
+        # Its header does not say. As many bytes are made of it again at the quality that it has.
+        webp, quality, size = ENCODERS["webp"], self.plan.max_quality, Size(*image.size)
+        weight = len(webp.write(image, CALIBRATION.setting("webp", quality, size), b""))
+        if weight <= self.file.size_bytes:
+            return None
+        typical = CALIBRATION.log_bytes["webp"]
+        wanted = typical[quality - 1] + math.log(self.file.size_bytes / weight)
+        return max(1, bisect_right(typical, wanted, hi=quality))
+
+    @property
+    def _is_own_size(self) -> bool:
+        return is_own_size(self.metadata, self.plan)
+
+    @property
+    def _format(self) -> Format:
+        return _FORMATS[self.metadata.kind]
+
+
+def is_own_size(metadata: Metadata, plan: Plan) -> bool:
+    """Whether all of the original is wanted, pixel for pixel."""
+    size = metadata.displayed
+    return plan.lay_out(size) == Layout((0.0, 0.0, size.width, size.height), size)
