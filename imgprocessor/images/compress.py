@@ -90,9 +90,10 @@ class _Search:
         return self._compressed(encoder, step)
 
     def _encoders(self) -> list[Encoder]:
-        encoders = [ENCODERS[known] for known in self.plan.formats]
+        encoders = [ENCODERS[known] for known in self.plan.formats if known in ENCODERS]
         if self.image.mode == "RGBA":
             encoders = [encoder for encoder in encoders if encoder.keeps_alpha]
+        encoders = [encoder for encoder in encoders if not encoder.is_lossless] or encoders
         if self.image.width * self.image.height > self.plan.pixels.max_modern_pixels:
             return encoders[-1:]
         return encoders
