@@ -68,7 +68,7 @@ REQUESTS = {
         HINTS | {"ECT": "3g", "RTT": "450", "Downlink": "0.5"},
     ),
     "in the one spelling already": (
-        "/images/?name=nasa.jpeg&width=340&bandwidth=4g&dpr=3&formats=avif+webp+jpeg",
+        "/images/?name=nasa.jpeg&width=340&bandwidth=4g&dpr=3&formats=avif+webp+gif",
         HINTS,
     ),
     "something unusual, hints": ("/images/?utm_source=x&width=340&name=nasa.jpeg", HINTS),

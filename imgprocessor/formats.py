@@ -2,10 +2,18 @@
 
 from typing import Literal, get_args
 
-Format = Literal["jxl", "avif", "webp", "png", "jpeg"]
+Format = Literal["jxl", "avif", "webp", "gif", "png", "jpeg"]
 """A format that renditions may be sent in."""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 """From the one that fewest programs can show to the plainest, which all can."""
 
 PLAINEST: Format = FORMATS[-1]
+
+UNIVERSAL: frozenset[Format] = frozenset({"png", "jpeg"})
+"""What every client takes that does not refuse it by name. A policy need not offer it."""
+
+ENCODED: tuple[Format, ...] = tuple(known for known in FORMATS if known != "gif")
+"""What renditions are encoded in. There is no encoder for GIF: a GIF is only ever an original, sent
+as it is.
+"""

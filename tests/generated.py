@@ -114,7 +114,26 @@ ACCEPTS = (
     "image/webp;q=0;q=1",
     'image/avif;x="a,b"',
     "image/webp, \xfc",
+    "image/avif;q=0.1, image/webp;q=0.9",
+    "image/gif;q=0.4,*/*",
+    "image/gif, image/webp;q=0.499",
+    "image/*;q=0.3,*/*",
+    "image/png;q=0.1,image/webp",
+    "image/webp,IMAGE/JPEG ; q=0",
+    "image/png;q=0,image/jpeg;q=0.4,image/avif",
+    "image/gif,image/png;q=0,image/jpeg;q=0",
+    "image/png;q=0.5,image/jpeg;q=0.9,*/*;q=0.1",
 )
+QS = {
+    **dict.fromkeys((";q=0", ";q=0.", ";q=0.1", ";q=0.49", ";q=0.499", ";q=0.4999"), False),
+    **dict.fromkeys((";Q=0.0", "; q=0.2 ", " ;\tq = 0.3", ";a=b;q=0.4;c", ";q=0.1;q=1"), False),
+    **dict.fromkeys(
+        ("", ";q=0.5", ";q=0.500", ";q=0.51", ";q=1", ";q=1.0", ";Q=0.9", " ; q=1 "), True
+    ),
+    **dict.fromkeys((";q=.4", ";q=00", ";q=-1", ";q=0.4x", ";q", ";q=", ";aq=0", ";q  =0"), True),
+}
+"""What may stand behind a format in `Accept`, and whether it is offered so."""
+
 SAID = ("on", "On", "ON", "off", "1", "", "on, off", "off,on", " on ", "on;x", "yes")
 
 
@@ -262,7 +281,19 @@ def values(policy: Policy, max_side: int) -> dict[str, list[str]]:
         "dpr": _densities(),
         "formats": [
             *(sets * 2),
-            *("", "gif", "none", "webp%2Bjpeg", "jpeg+webp", "avif%20webp", "WEBP", "jpeg+", "+"),
+            *(
+                "",
+                "none",
+                "none",
+                "none+webp",
+                "NONE",
+                "webp%2Bjpeg",
+                "jpeg+webp",
+                "avif%20webp",
+                "WEBP",
+                "jpeg+",
+                "+",
+            ),
         ],
     }
 

@@ -16,7 +16,7 @@ BY_SCRIPTS = {
     "bandwidth": BANDWIDTHS,
     "screen": st.sampled_from(["phone", "Tablet", "desktop", "tv"]) | NUMBERS,
     "dpr": NUMBERS,
-    "formats": st.sampled_from(["avif+webp+jpeg", "webp+jpeg", "jpeg", "jxl", "gif", ""]),
+    "formats": st.sampled_from(["avif+webp+gif", "webp+jpeg", "jpeg", "jxl", "gif", "none", ""]),
 }
 
 
@@ -48,7 +48,10 @@ HEADERS = {
     "sec-ch-dpr": NUMBERS,
     "dpr": NUMBERS,
     "accept": st.sampled_from(
-        ["*/*", "image/webp", "image/avif,image/webp,*/*;q=0.8", "image/avif;q=0, image/webp", ""]
+        [
+            *("*/*", "image/webp", "image/avif,image/webp,*/*;q=0.8", "image/avif;q=0, image/webp"),
+            *("image/avif;q=0.4,image/gif", "image/png;q=0", "image/jpeg;q=0,*/*", ""),
+        ]
     ),
     "user-agent": st.text(max_size=5),
 }

@@ -111,7 +111,8 @@ def test_render_is_the_same_service_without_the_web(
     assert status == 0
     assert images.decoded(output.read_bytes()).size == (100, 75)
     assert re.match(
-        r"a%20b\.png_100x_inside_-_1x_2g_-_jpeg_-_[0-9a-f]{8}: jpeg, 100x75, quality 45, \d+ bytes",
+        r"a%20b\.png_100x_inside_-_1x_2g_-_gif\+png\+jpeg_-_[0-9a-f]{8}"
+        r": jpeg, 100x75, quality 45, \d+ bytes",
         capsys.readouterr().err,
     )
 

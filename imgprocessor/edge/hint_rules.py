@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
 
-from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE
+from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, REFUSED
 from imgprocessor.edge.rules import (
     BEGIN,
     END,
@@ -21,7 +21,7 @@ from imgprocessor.edge.rules import (
     step,
     text_of,
 )
-from imgprocessor.formats import FORMATS, PLAINEST, Format
+from imgprocessor.formats import FORMATS, UNIVERSAL, Format
 from imgprocessor.policy.negotiation import choose_formats
 from imgprocessor.policy.table import DENSITIES, SIZED, Policy
 from imgprocessor.request.hints import (
@@ -32,12 +32,14 @@ from imgprocessor.request.hints import (
     LAYOUT_WIDTH_CSS_PIXELS,
     OLD_BANDWIDTH,
     OLD_SCREEN,
+    REFUSAL,
     RTT,
     SAVE_DATA,
     UA_MOBILE,
     VIEWPORT_WIDTH,
 )
 from imgprocessor.request.number_patterns import NUMBER, at_least, at_most, literal
+from imgprocessor.request.parameters import NO_FORMATS, PARAMETERS
 
 _NOT_ZERO = r"(?=[0-9]*[1-9]|[0-9]*[.][0-9]{0,2}[1-9])"
 _THOUSANDTH = Decimal("0.001")
@@ -203,50 +205,74 @@ def density_caps(policy: Policy) -> dict[str, Decimal]:
 
 
 def formats_steps(policy: Policy) -> Iterator[Step]:
-    """Yield the steps to the formats that may be sent; none, where the policy has but one."""
-    offered = [known for known in FORMATS if known in policy.formats]
-    if len(offered) == 1:
-        return
+    """Yield the steps to the formats that may be sent, but for those that every client takes."""
     one, plus = f"(?:{'|'.join(FORMATS)})", "(?:[+]|%2[bB]|%20)"
-    named = f"formats={one}(?:{plus}{one}){{0,{len(FORMATS) - 1}}}"
+    named = f"formats=(?:{NO_FORMATS}|{one}(?:{plus}{one}){{0,{len(FORMATS) - 1}}})"
     yield asked("asked_formats", Rule(f"{BEGIN}({named}){END}", r"&\1"))
-    for known in offered:
+    told = _told_by_accept(policy)
+    for known in told:
         kinds = [f"image/{known}"]
         rules = []
-        if known == PLAINEST:
+        if known == "gif":
             kinds += ["image/[*]", "[*]/[*]"]
             rules.append(Rule(f"^{SPACE}$", known))
         for kind in kinds:
-            named = f"(?:^|,){SPACE}(?i:{kind}){SPACE}"
-            refused = f"{named};(?:[^,]*;)?{SPACE}[qQ] ?= ?0(?:[.]0*)?{SPACE}(?:[;,]|$)"
-            rules += [Rule(refused, ""), Rule(f"{named}(?:[;,]|$)", known)]
+            rules += [_refused(kind, ""), Rule(f"{_named(kind)}(?:[;,]|$)", known)]
         yield step(f"accepts_{known}", text_of(ACCEPT), *rules)
+    universal = "|".join(sorted(UNIVERSAL))
+    yield step(
+        "refuses_universal",
+        text_of(ACCEPT),
+        _refused(f"image/(?:{universal})", REFUSED),
+        why="what every other client takes: no spelling says so",
+    )
     yield Step(
         SHOWN,
-        " ".join(f"{{accepts_{known}}}" for known in offered),
-        tuple(
-            Rule(f"^{spaced}$", f"&formats={chosen}")
-            for spaced, chosen in _sets_of_formats(policy, offered)
+        "".join(f"{{accepts_{known}}} " for known in told) + "{refuses_universal}",
+        (
+            *(
+                Rule(f"^{spaced}$", f"&formats={chosen}")
+                for spaced, chosen in _sets_of_formats(policy)
+            ),
+            Rule(f"{REFUSED}$", REFUSED),
         ),
         why="the policy's first that is accepted, and what is plainer",
     )
     yield Step(
         MAY_BE_SENT,
         f"{{{FORMAT}}}|{{asked_formats}}|{{{SHOWN}}}",
-        (Rule("^[|]{1,2}(&[^|]+)", r"\1"),),
+        (Rule("^[|]{1,2}([^|]+)", r"\1"),),
         why="where the request names none",
     )
 
 
 def sets_of_formats(policy: Policy) -> list[str]:
     """Return the sets that a visitor may be sent, as they are spelled."""
-    offered = [known for known in FORMATS if known in policy.formats]
-    return list(dict.fromkeys(chosen for _, chosen in _sets_of_formats(policy, offered)))
+    return list(dict.fromkeys(chosen for _, chosen in _sets_of_formats(policy)))
 
 
-def _sets_of_formats(policy: Policy, offered: list[Format]) -> Iterator[tuple[str, str]]:
-    """Yield what may be accepted, with blanks between, and what is sent then."""
-    for count in reversed(range(len(offered) + 1)):
-        for accepted in combinations(offered, count):
-            spaced = " ".join(known if known in accepted else "" for known in offered)
-            yield spaced, "+".join(choose_formats(frozenset(accepted), policy))
+def _sets_of_formats(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Yield what may be accepted, with a blank behind each, and what is sent then."""
+    told = _told_by_accept(policy)
+    for count in reversed(range(len(told) + 1)):
+        for accepted in combinations(told, count):
+            spaced = "".join(f"{known if known in accepted else ''} " for known in told)
+            chosen = frozenset(choose_formats(UNIVERSAL.union(accepted), policy))
+            yield spaced, PARAMETERS["formats"].value.write(chosen)
+
+
+def _told_by_accept(policy: Policy) -> list[Format]:
+    """Return the formats that a client must name, or GIF, which it may."""
+    return [
+        known
+        for known in FORMATS
+        if known == "gif" or (known in policy.formats and known not in UNIVERSAL)
+    ]
+
+
+def _named(kind: str) -> str:
+    return f"(?:^|,){SPACE}(?i:{kind}){SPACE}"
+
+
+def _refused(kind: str, value: str) -> Rule:
+    return Rule(f"{_named(kind)};(?:[^,]*;)?{SPACE}{REFUSAL}{SPACE}(?:[;,]|$)", value)

@@ -27,7 +27,8 @@ _SIDES = ("width", "height")
 NAMES_SIZE = f"&(?:{'|'.join(_SIDES)})="
 """A pattern of what tells that a size is named, in the one spelling."""
 
-_REFUSED = "!"
+REFUSED = "!"
+"""What a step says of a request that has no spelling."""
 
 
 def query_steps() -> Iterator[Step]:
@@ -39,8 +40,8 @@ def query_steps() -> Iterator[Step]:
     yield step(
         "refused",
         QUERY,
-        Rule(f"(?!{CHARACTER}|&).", _REFUSED),
-        Rule(f"{BEGIN}(?:{'|'.join(_pairs(names))})(?:[=&]|$)", _REFUSED),
+        Rule(f"(?!{CHARACTER}|&).", REFUSED),
+        Rule(f"{BEGIN}(?:{'|'.join(_pairs(names))})(?:[=&]|$)", REFUSED),
         why="what no URL has, or a parameter twice",
     )
     for row in AUTHORS:

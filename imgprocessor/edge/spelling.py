@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from imgprocessor.edge.hint_rules import (
+    MAY_BE_SENT,
     bandwidth_steps,
     density_caps,
     density_steps,
@@ -23,6 +24,7 @@ from imgprocessor.edge.query_rules import (
     FORMAT,
     HAS_SIZE,
     NAMES_SIZE,
+    REFUSED,
     author_pattern,
     query_steps,
 )
@@ -39,7 +41,6 @@ passed on as it is, and its answer is not kept.
 
 def spelling_steps(policy: Policy) -> tuple[Step, ...]:
     """Return the steps from a request to its one spelling and its `Vary`, in order."""
-    formats = "{formats}" if len(policy.formats) > 1 else ""
     return (
         *query_steps(),
         *bandwidth_steps(policy),
@@ -48,8 +49,8 @@ def spelling_steps(policy: Policy) -> tuple[Step, ...]:
         *formats_steps(policy),
         Step(
             SPELLING,
-            f"{{{AUTHOR}}}|bandwidth={{bandwidth}}{{screen}}{{density}}{formats}",
-            (Rule("^([^|]+)[|](.+)$", r"\1\2"),),
+            f"{{{AUTHOR}}}|bandwidth={{bandwidth}}{{screen}}{{density}}{{{MAY_BE_SENT}}}",
+            (Rule(f"^([^|]+)[|]([^{REFUSED}]+)$", r"\1\2"),),
             why="what is asked, and what the answer is kept by",
         ),
         *_vary_steps(policy),
@@ -66,16 +67,14 @@ def spelled_pattern(policy: Policy) -> str:
         dpr = f"&dpr=(?:{'|'.join(densities)})" if cap > DENSITIES[0] else ""
         sized.append(f"bandwidth=(?:{names}){dpr}")
     screens = "|".join(screen.name for screen in policy.screens)
-    has_size, formats = f".*{NAMES_SIZE}", ""
-    if len(policy.formats) > 1:
-        sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
-        has_format = f".*&{FORMAT}="
-        formats = f"(?=(?!{has_format})|(?!.*&formats=))(?={has_format}|.*&formats=(?:{sets})$)"
+    has_size, has_format = f".*{NAMES_SIZE}", f".*&{FORMAT}="
+    sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
     return (
-        f"{formats}(?:(?!{has_size}){author_pattern()}"
+        f"(?=(?!{has_format})|(?!.*&formats=))(?={has_format}|.*&formats=(?:{sets})$)"
+        f"(?:(?!{has_size}){author_pattern()}"
         f"&bandwidth=(?:{'|'.join(caps)})&screen=(?:{screens})"
         f"|(?={has_size}){author_pattern()}&(?:{'|'.join(sized)}))"
-        f"{'(?:&formats=[^&]+)?' if formats else ''}"
+        "(?:&formats=[^&]+)?"
     )
 
 
@@ -101,10 +100,10 @@ def _vary_steps(policy: Policy) -> Iterator[Step]:
         ),
         ("formats", f"{{{FORMAT}}}|{{asked_formats}}", "^[|]$"),
     ]
-    possible = {"density": bool(dense), "formats": len(policy.formats) > 1}
+    known = ""
     for piece, source, pattern in pieces:
-        if possible.get(piece, True):
+        if piece != "density" or dense:
             names = vary(replace(nothing, **{piece: True}))
             yield Step(f"vary_{piece}", source, (Rule(pattern, f", {names}"),))
-    known = "".join(f"{{vary_{piece}}}" for piece, _, _ in pieces if possible.get(piece, True))
+            known += f"{{vary_{piece}}}"
     yield Step(VARY, known, (Rule("^, (.+)$", r"\1"),), why="for browsers; the cache needs none")

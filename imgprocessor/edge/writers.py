@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imgprocessor.config.settings import Settings
 from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
-from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, NAMES_SIZE, author_pattern
+from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, NAMES_SIZE, REFUSED, author_pattern
 from imgprocessor.edge.rules import QUERY, Rule, Step, follow, text_of
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.formats import PLAINEST
@@ -94,7 +94,7 @@ def configuration(
     steps = spelling_steps(policy)
     names = [step.name for step in steps]
     hints_from = names.index(HAS_SIZE) + 1
-    last_from = names.index(MAY_BE_SENT if MAY_BE_SENT in names else SPELLING)
+    last_from = names.index(MAY_BE_SENT)
     return environment.get_template(_TEMPLATES[cache]).render(
         site=site,
         freshness=settings.freshness,
@@ -107,6 +107,7 @@ def configuration(
         sized=HAS_SIZE,
         names_size=NAMES_SIZE,
         format=FORMAT,
+        refused=REFUSED,
         spelling=SPELLING,
         vary=VARY,
         source=_SOURCES[cache],

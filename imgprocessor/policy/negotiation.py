@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from imgprocessor.formats import FORMATS, PLAINEST, Format
+from imgprocessor.formats import ENCODED, FORMATS, PLAINEST, UNIVERSAL, Format
 from imgprocessor.policy.table import ANY_BANDWIDTH, DENSITIES, SIZED, Cell, Policy
 from imgprocessor.request.hints import (
     DENSITY,
@@ -23,6 +23,9 @@ from imgprocessor.request.hints import (
 from imgprocessor.request.parameters import AUTHORS, ImageQuery
 from imgprocessor.request.values import parse_number
 
+_NOT_OFFERED: frozenset[Format] = UNIVERSAL | {"gif"}
+"""What may be sent whether or not the policy offers it."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -37,7 +40,7 @@ class Decision:
     dpr_from: str
     cell: Cell
     formats: tuple[Format, ...]
-    """What may be sent: the first, or a plainer one where that weighs less."""
+    """What may be sent, from the richest to the plainest; something is encoded among it."""
     is_degraded: bool
     """Whether the class is worse than the default, so that a better network pays soon."""
 
@@ -93,9 +96,7 @@ def uses(query: ImageQuery, policy: Policy) -> UsedHints:
         density=sized
         and query.dpr is None
         and any(policy.cells[SIZED, name].max_density > 1 for name in possible),
-        formats=query.format not in on_request(policy)
-        and query.formats is None
-        and len(policy.formats) > 1,
+        formats=query.format not in on_request(policy) and query.formats is None,
     )
 
 
@@ -184,13 +185,18 @@ def _find_formats(query: ImageQuery, hints: Hints, policy: Policy) -> tuple[Form
     return choose_formats(query.formats or hints.formats, policy)
 
 
-def choose_formats(welcome: frozenset[Format], policy: Policy) -> tuple[Format, ...]:
-    """Return the first format of the policy that the visitor can show, and after it the plainer
-    ones that would also do. A client that can show none gets the plainest (RFC 9110, 12.5.1).
+def choose_formats(taken: frozenset[Format], policy: Policy) -> tuple[Format, ...]:
+    """Return what may be sent to a client that takes these formats: of what the policy offers, the
+    first that is taken and the plainer ones; and GIF, PNG and JPEG, whatever it offers. A client
+    that takes nothing that is encoded gets the plainest as well (RFC 9110, 12.5.1).
     """
-    accepted = [known for known in policy.formats if known in welcome] or [PLAINEST]
-    plainer = FORMATS[FORMATS.index(accepted[0]) + 1 :]
-    return (accepted[0], *(known for known in plainer if known in accepted))
+    offered = [known for known in policy.formats if known in taken]
+    rank = FORMATS.index
+    sendable = {known for known in offered if rank(known) >= rank(offered[0])}
+    sendable |= taken & _NOT_OFFERED
+    if sendable.isdisjoint(ENCODED):
+        sendable.add(PLAINEST)
+    return tuple(known for known in FORMATS if known in sendable)
 
 
 def on_request(policy: Policy) -> tuple[Format, ...]:

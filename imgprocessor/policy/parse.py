@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from imgprocessor.config.ini_text import read_ini
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.formats import FORMATS, PLAINEST, Format
+from imgprocessor.formats import ENCODED, PLAINEST, Format
 from imgprocessor.policy.limits import ALLOWED, BYTES_A_KILOBYTE, read_allowed
 from imgprocessor.policy.table import (
     BEST_QUALITY,
@@ -139,9 +139,9 @@ class _Reader:
                 raise self._wrong(_FORMATS, key, f"no such key; there is {_OFFER}")
         offered: list[Format] = []
         for word in self._ini[_FORMATS].get(_OFFER, "").split():
-            known = next((known for known in FORMATS if known == word), None)
+            known = next((known for known in ENCODED if known == word), None)
             if known is None:
-                wrong = f"{word!r} is no format; there are {', '.join(FORMATS)}"
+                wrong = f"{word!r} cannot be encoded; there are {', '.join(ENCODED)}"
                 raise self._wrong(_FORMATS, _OFFER, wrong)
             if known in offered:
                 raise self._wrong(_FORMATS, _OFFER, f"{word!r}: named twice")

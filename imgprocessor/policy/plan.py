@@ -41,7 +41,7 @@ class Plan:
     screen: str | None
     """The row of the table; None with a box."""
     formats: tuple[Format, ...]
-    """The formats that may be sent: the first, or a plainer one where that weighs less."""
+    """What may be sent, from the richest to the plainest; one where the query names it."""
     quality_limit: int | None
     """The query's own quality, where it is lower than the cell's."""
     bytes_limit: int | None
@@ -97,7 +97,7 @@ def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, enc
     """Join what was asked and what was decided into what will be done."""
     cell = decision.cell
     lowers_quality = query.quality is not None and query.quality < cell.quality
-    lossless = decision.formats == ("png",)
+    lossless = {"gif", "png"}.issuperset(decision.formats)
     allowed = math.inf if cell.budget_bytes is None else cell.budget_bytes
     lowers_budget = query.max_bytes is not None and query.max_bytes < allowed
     return Plan(

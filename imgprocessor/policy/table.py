@@ -87,7 +87,7 @@ class Policy:
     cells: dict[tuple[str, str], Cell]
     """By screen (or `sized`) and bandwidth; none is missing."""
     formats: tuple[Format, ...] = (PLAINEST,)
-    """What may be sent, the best first; the plainest is always among them."""
+    """What is offered, the best first; the plainest is always among it, GIF never."""
     allowed: Allowed = field(default=Allowed(), repr=False)
     """What requests may name themselves. Not in `repr()`, which digests are made of."""
 

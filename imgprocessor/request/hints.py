@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from imgprocessor.formats import FORMATS, PLAINEST, Format
+from imgprocessor.formats import FORMATS, UNIVERSAL, Format
 from imgprocessor.request.values import lower_ascii, parse_number
 
 OLD_BANDWIDTH = "HTTP-NW-TYPE"
@@ -25,6 +25,11 @@ ACCEPT = "Accept"
 
 _BLANKS = " \t"
 """All the white space there is in headers (RFC 9110, 5.6.3)."""
+
+REFUSAL = "[qQ] ?= ?0(?:[.](?:[0-4][0-9]*)?)?"
+"""A pattern of the parameter that refuses what `Accept` names: a q below 0.5. Caches read it alike.
+What is no q refuses nothing.
+"""
 
 HINT_HEADERS = tuple(
     name.lower()
@@ -64,8 +69,8 @@ class Hints:
     is_mobile: bool = False
     """Whether the browser says that it is a phone's."""
     dpr: Decimal | None = None
-    formats: frozenset[Format] = frozenset({PLAINEST})
-    """What the visitor can show."""
+    formats: frozenset[Format] = UNIVERSAL | {"gif"}
+    """What the client takes."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +131,21 @@ def _first(headers: Mapping[str, str], name: str) -> str:
 def _accepted(header: str) -> frozenset[Format]:
     """Read an Accept header (RFC 9110, 12.5.1), which is a list even when it is sent twice.
 
-    A format is accepted when it is named, and not with `q=0`; how high `q` is otherwise is left
-    to the policy's order. Browsers send `image/*` whatever they can show, so that wildcards say
-    nothing but that the plainest format is welcome; so does no header at all.
+    A format is offered when it is named, and refused when it is named with a q below 0.5, be it
+    only once; which of two is liked more is left to the policy's order. Browsers send `image/*`
+    whatever they can show, so that wildcards offer nothing but GIF; no header at all is `*/*`.
+    What is universal is taken unless it is refused by name.
     """
-    if not header.strip(_BLANKS):
-        return frozenset({PLAINEST})
     welcome: dict[str, bool] = {}
-    for element in lower_ascii(header).split(","):
+    for element in lower_ascii(header.strip(_BLANKS) or "*/*").split(","):
         kind, *parameters = (part.strip(_BLANKS) for part in element.split(";"))
-        refused = any(re.fullmatch(r"q ?= ?0(\.0*)?", parameter) for parameter in parameters)
+        refused = any(re.fullmatch(REFUSAL, parameter) for parameter in parameters)
         welcome[kind] = welcome.get(kind, True) and not refused
-    accepted = {known for known in FORMATS if welcome.get(f"image/{known}", False)}
-    if welcome.get(f"image/{PLAINEST}", welcome.get("image/*", welcome.get("*/*", False))):
-        accepted.add(PLAINEST)
-    return frozenset(accepted)
+    unnamed = dict.fromkeys(UNIVERSAL, True)
+    unnamed["gif"] = welcome.get("image/*", welcome.get("*/*", False))
+    return frozenset(
+        known for known in FORMATS if welcome.get(f"image/{known}", unnamed.get(known, False))
+    )
 
 
 def _first_number(headers: Mapping[str, str], names: tuple[str, ...]) -> Decimal | None:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from imgprocessor.formats import FORMATS, Format
+from imgprocessor.formats import ENCODED, FORMATS, UNIVERSAL, Format
 from imgprocessor.geometry import CENTRE, COMPASS, Box, Fit, Flip, Gravity
 from imgprocessor.request.names import read_name, read_spelled_url, spell
 from imgprocessor.request.number_patterns import NUMBER
@@ -38,6 +38,10 @@ PROOFS = ("expires", "signature")
 """Parameters that prove a link: not of the picture. Where links need not be signed, they count for
 nothing.
 """
+
+
+NO_FORMATS = "none"
+"""The word for no formats but those that every client takes, which are never written."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,15 @@ def _read_dpr(spelled: str) -> Decimal | None:
 
 def _read_formats(spelled: str) -> frozenset[Format] | None:
     # Nothing but formats, so that there are few spellings to keep.
+    if spelled == NO_FORMATS:
+        return UNIVERSAL
     words = re.split(r"[+]|%2[bB]|%20", spelled)
     known = frozenset(known for known in FORMATS if known in words)
-    return known if len(words) <= len(FORMATS) and set(words) == known else None
+    return known | UNIVERSAL if len(words) <= len(FORMATS) and set(words) == known else None
 
 
 def _write_formats(formats: frozenset[Format]) -> str:
-    return "+".join(known for known in FORMATS if known in formats)
+    return "+".join(known for known in FORMATS if known in formats - UNIVERSAL) or NO_FORMATS
 
 
 _SIDE = Whole(1, None, digits=9, examples=("1", "320", "640"))
@@ -192,7 +198,7 @@ class ImageQuery:
     )
     format: Format | None = _author(
         None,
-        Word({"auto": None, **{known: known for known in FORMATS}}),
+        Word({"auto": None, **{known: known for known in ENCODED}}),
         "`auto` (default), or a format that the policy offers, or `png`",
         Ladder(is_free=True),
     )
@@ -212,9 +218,9 @@ class ImageQuery:
         " counts when a width or height is given",
     )
     formats: frozenset[Format] | None = _script(
-        Text(_read_formats, _write_formats, ("jpeg", "webp+jpeg", "avif+webp+jpeg")),
-        "the formats that the browser shows, such as `avif+webp+jpeg`, in place of the header"
-        " `Accept`",
+        Text(_read_formats, _write_formats, (NO_FORMATS, "webp", "avif+webp+gif")),
+        "the formats that the browser shows, such as `avif+webp+gif`, in place of the header"
+        " `Accept`; `none` for PNG and JPEG alone, which every browser shows and nobody need name",
     )
 
     @property

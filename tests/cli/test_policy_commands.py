@@ -164,10 +164,10 @@ def test_explain_tells_each_step(conf: Path, capsys: pytest.CaptureFixture[str])
     assert told["bandwidth"].strip() == "2g, from RTT"
     assert told["screen"].strip() == "phone, from Sec-CH-Viewport-Width"
     assert told["cell"].strip() == "[phone] 2g = 120px q45 2kB"
-    assert told["formats"].strip() == "avif, or a plainer one where that weighs less: jpeg"
+    assert told["formats"].strip() == "avif gif png jpeg"
     assert told["quality"].strip() == "at most 40, as the query asks"
     assert told["budget"].strip().startswith("2000 bytes, from the cell; quality goes to 40")
-    assert re.match(r" +one\.jpg_-_-_-_-_2g_phone_avif\+jpeg_q40_", told["imagekey"])
+    assert re.match(r" +one\.jpg_-_-_-_-_2g_phone_avif\+gif\+png\+jpeg_q40_", told["imagekey"])
     assert told["original"].strip().startswith(f"{conf.parent}/pictures/one.jpg, ")
     assert re.search(r"image/\w+, \d+x\d+, quality 40, \d+ bytes, encoded", told["answer"])
     assert "decode" in told["time"]
@@ -221,7 +221,7 @@ def test_explain_tells_what_is_special(
 def test_explain_tells_hints_of_zero(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "explain", "name=x", "-H", "Downlink: 0", "--conf", str(conf)]) == 0
 
-    assert re.search(r"hints: +downlink_mbps 0\nshows: +jpeg\n", capsys.readouterr().out)
+    assert re.search(r"hints: +downlink_mbps 0\ntakes: +gif png jpeg\n", capsys.readouterr().out)
 
 
 @pytest.mark.slow

@@ -50,13 +50,33 @@ def test_the_one_spelling_means_the_same(name: str, *, signed: bool) -> None:
 @pytest.mark.parametrize(
     ("query_string", "headers", "spelled"),
     [
-        ("name=a", {}, "name=a&bandwidth=4g&screen=desktop&formats=jpeg"),
+        ("name=a", {}, "name=a&bandwidth=4g&screen=desktop&formats=gif"),
         (
             "x=1&dpr=1.2&width=0340&name=a.jpg&fsize=1",
             {"ect": "3g", "accept": "image/avif,image/webp,*/*"},
-            "name=a.jpg&width=340&fit=force&bandwidth=3g&dpr=1.5&formats=avif+webp+jpeg",
+            "name=a.jpg&width=340&fit=force&bandwidth=3g&dpr=1.5&formats=avif+webp+gif",
         ),
-        ("name=a&width=x", {}, "name=a&width=x&bandwidth=4g&dpr=1&formats=jpeg"),
+        ("name=a&width=x", {}, "name=a&width=x&bandwidth=4g&dpr=1&formats=gif"),
+        (
+            "name=a",
+            {"accept": "image/avif;q=0.1,image/webp;q=0.9"},
+            "name=a&bandwidth=4g&screen=desktop&formats=webp",
+        ),
+        ("name=a", {"accept": "x/y"}, "name=a&bandwidth=4g&screen=desktop&formats=none"),
+        ("name=a&format=gif", {}, "name=a&format=gif&bandwidth=4g&screen=desktop"),
+        # What everybody else takes is refused by name: only the query can outrank that.
+        ("name=a", {"accept": "image/webp,image/png;q=0"}, ""),
+        ("name=a&width=9", {"accept": "image/webp,image/jpeg;q=0.4"}, ""),
+        (
+            "name=a&formats=webp",
+            {"accept": "image/png;q=0"},
+            "name=a&bandwidth=4g&screen=desktop&formats=webp",
+        ),
+        (
+            "name=a&format=jpeg",
+            {"accept": "image/png;q=0"},
+            "name=a&format=jpeg&bandwidth=4g&screen=desktop",
+        ),
         (
             "name=a&format=webp&height=0&quality=00&screensize=400",
             {"save-data": "on"},

@@ -9,7 +9,7 @@ import caches
 import pytest
 from caches import Asked
 from conftest import ROOT
-from generated import ACCEPTS, URL_HOSTS, made_up
+from generated import ACCEPTS, QS, URL_HOSTS, made_up
 from spellings import POLICIES, right_spelling
 
 from imgprocessor.__main__ import main
@@ -17,10 +17,11 @@ from imgprocessor.config.settings import PolicySettings, Settings
 from imgprocessor.edge.rules import follow
 from imgprocessor.edge.spelling import SPELLING, spelling_steps
 from imgprocessor.edge.writers import CACHES, Cache
+from imgprocessor.formats import FORMATS
 from imgprocessor.load import load_settings
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
-from imgprocessor.request.hints import HINT_HEADERS
+from imgprocessor.request.hints import HINT_HEADERS, read_hints
 
 pytestmark = pytest.mark.caches
 
@@ -52,7 +53,7 @@ def test_the_one_spelling_means_the_same(
             spelled, told_vary, asked = ask(query_string, list(headers.items()))
             if asked is not None:
                 assert asked.joined().get("image-asked", "") == query_string
-            if is_passed_on(query_string, spelled, policy):
+            if is_passed_on(query_string, headers, spelled, policy):
                 continue
             wanted = right_spelling(query_string, headers, spelled, policy, pixels, URL_HOSTS)
             if wanted is not None:
@@ -62,12 +63,44 @@ def test_the_one_spelling_means_the_same(
     assert len([key for key in keys if key.startswith("http")]) > count / 100
 
 
-def is_passed_on(query_string: str, spelled: str, policy: Policy) -> bool:
+def is_passed_on(query_string: str, headers: dict[str, str], spelled: str, policy: Policy) -> bool:
     """Whether a cache passes a request on as it is: then the steps give it no spelling."""
     if spelled != query_string:
         return False
     steps = spelling_steps(policy)
-    return not follow(steps, query_string, {})[SPELLING]
+    return not follow(steps, query_string, headers)[SPELLING]
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_accept_is_read_as_by_the_application(
+    cache: Cache, delivered: Settings, policy: Policy, tmp_path: Path
+) -> None:
+    """In both of Varnish's ways to the spelling. What refuses PNG or JPEG by name has none."""
+    kinds = [*(f"image/{known}" for known in FORMATS), "Image/WEBP", "image/*", "*/*"]
+    accepts = [f"{kind}{q}" for kind in kinds for q in QS] + [*ACCEPTS]
+    accepts += [f"{one},{other}" for one, other in itertools.product(LISTED, repeat=2)]
+    passed_on = 0
+    with caches.asking(cache, delivered, tmp_path) as ask:
+        for place, accept in enumerate(accepts):
+            queries = ("name=a", "name=a&width=64", "x=1&name=a&dpr=2")
+            more = ("&formats=webp", "&format=jpeg", "&formats=none")
+            for query_string in (queries[place % 3], queries[0] + more[place // 3 % 3]):
+                headers = {"accept": accept}
+                spelled, _, _ = ask(query_string, list(headers.items()))
+                if is_passed_on(query_string, headers, spelled, policy):
+                    assert {"png", "jpeg"} - read_hints(headers).formats
+                    assert query_string in queries
+                    passed_on += 1
+                    continue
+                right_spelling(query_string, headers, spelled, policy, delivered.pixels)
+    assert passed_on > 2 * len([q for q, is_offered in QS.items() if not is_offered])
+
+
+LISTED = (
+    *("image/avif", "image/avif;q=0.4", "image/gif", "image/gif;q=0.1", "image/*;q=0.2", "*/*"),
+    *("image/*", "*/*;q=0", "image/jpeg;q=0.9", "image/png;q=0.2", "image/jxl"),
+)
+"""Of which an `Accept` has two."""
 
 
 @pytest.mark.parametrize("twice", ["first", "last"])

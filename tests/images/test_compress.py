@@ -185,6 +185,7 @@ def test_a_plainer_format_that_is_lighter_may_reach_a_higher_quality() -> None:
         (("webp", "jpeg"), "RGBA"),
         (("avif", "webp", "png", "jpeg"), "RGBA"),
         (("png",), "RGBA"),
+        (("gif", "png", "jpeg"), "RGBA"),
     ],
 )
 def test_alpha_is_kept_where_a_format_can(formats: tuple[Format, ...], expected: str) -> None:
@@ -199,7 +200,7 @@ def test_alpha_is_kept_where_a_format_can(formats: tuple[Format, ...], expected:
     assert bottom[3] > 235
 
 
-def test_png_is_lossless_whatever_the_quality_and_only_sent_where_it_is_lighter() -> None:
+def test_png_is_lossless_whatever_the_quality_and_sent_where_nothing_else_may_be() -> None:
     image = images.texture((60, 40))
     flat = images.four_colours((60, 40))
 
@@ -210,6 +211,9 @@ def test_png_is_lossless_whatever_the_quality_and_only_sent_where_it_is_lighter(
     assert compress(image, _plan("png", "jpeg"), b"").format == "jpeg"
     assert compress(flat, _plan("png", "jpeg", quality=100), b"").format == "png"
     assert compress(flat, _plan("webp", "png", "jpeg", quality=100), b"").format == "webp"
+    assert compress(image, _plan("gif", "png"), b"").format == "png"
+    lossy = compress(image, _plan("gif", "png", "jpeg"), b"")
+    assert lossy.format == "jpeg"
 
 
 def test_a_lossless_picture_over_its_budget_gets_smaller() -> None:

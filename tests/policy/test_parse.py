@@ -86,7 +86,7 @@ def test_a_cell_is_written_as_the_operator_would() -> None:
         ("q40 360px", "q40 s70 360px", "[phone] 2g: 's70' and 'q40': only one quality"),
         ("q40 360px", "s100 360px", "[phone] 2g: 's100' is no word of a cell"),
         ("[screens]", "[formats]\noffer = avif\n[screens]", "[formats] offer: must have jpeg"),
-        ("[screens]", "[formats]\noffer = gif jpeg\n[screens]", "[formats] offer: 'gif' is no fo"),
+        ("[screens]", "[formats]\noffer = gif jpeg\n[screens]", "[formats] offer: 'gif' cannot "),
         ("[screens]", "[formats]\noffer = jpeg jpeg\n[screens]", "[formats] offer: 'jpeg': named"),
         ("[screens]", "[formats]\nofer = jpeg\n[screens]", "[formats] ofer: no such key; there"),
         ("[screens]", "[formats]\n[screens]", "[formats] offer: must have jpeg"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from generated import QS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,37 +80,51 @@ CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 @pytest.mark.parametrize(
     ("accept", "formats"),
     [
-        (None, {"jpeg"}),
-        ("", {"jpeg"}),
-        ("*/*", {"jpeg"}),
-        ("image/*", {"jpeg"}),
-        ("text/html", set()),
-        (CHROMIUM, {"avif", "webp", "jpeg"}),
-        (f"image/jxl,{CHROMIUM}", {"jxl", "avif", "webp", "jpeg"}),
-        ("image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5", "all but jxl"),
-        ("image/webp", {"webp"}),
-        ("image/WebP;q=0.001", {"webp"}),
+        (None, "gif png jpeg"),
+        ("", "gif png jpeg"),
+        (" \t", "gif png jpeg"),
+        ("*/*", "gif png jpeg"),
+        ("image/*", "gif png jpeg"),
+        ("text/html", "png jpeg"),
+        (CHROMIUM, "avif webp gif png jpeg"),
+        (f"image/jxl,{CHROMIUM}", "jxl avif webp gif png jpeg"),
+        (
+            "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+            "avif webp gif png jpeg",
+        ),
+        ("image/webp", "webp png jpeg"),
         # Refused, however it is written; and a refusal outweighs whatever else is said.
-        ("image/avif;q=0,image/webp", {"webp"}),
-        ("image/avif; q=0.000 ,image/webp", {"webp"}),
-        ("image/avif ;q = 0.0,image/webp", {"webp"}),
-        ("image/avif,image/avif;q=0", set()),
-        ("image/avif;q=0,image/avif", set()),
-        ("image/jpeg;q=0,*/*", set()),
-        ("image/*;q=0,*/*", set()),
-        # The more particular word counts, as in RFC 9110.
-        ("image/jpeg,*/*;q=0", {"jpeg"}),
-        ("image/avif;q=0.05", {"avif"}),
-        ("image/avif;level=0", {"avif"}),
-        ("image/avif2,ximage/webp", set()),
-        (",;,=, image/webp;;q", {"webp"}),
+        ("image/avif;q=0,image/webp", "webp png jpeg"),
+        ("image/avif; q=0.000 ,image/webp", "webp png jpeg"),
+        ("image/avif ;q = 0.0,image/webp", "webp png jpeg"),
+        ("image/avif,image/avif;q=0", "png jpeg"),
+        ("image/avif;q=0.49,image/avif", "png jpeg"),
+        ("image/avif;q=1;q=0.2", "png jpeg"),
+        # The more particular word counts, as in RFC 9110; PNG and JPEG are refused by name only.
+        ("image/gif", "gif png jpeg"),
+        ("image/gif;q=0.3,*/*", "png jpeg"),
+        ("image/gif,image/*;q=0", "gif png jpeg"),
+        ("image/*;q=0.2,*/*", "png jpeg"),
+        ("image/*,*/*;q=0.2", "gif png jpeg"),
+        ("*/*;q=0.4", "png jpeg"),
+        ("image/jpeg;q=0,*/*", "gif png"),
+        ("image/png;q=0.4,image/webp", "webp jpeg"),
+        ("image/png;q=0,image/jpeg;q=0", ""),
+        ("image/avif;level=0", "avif png jpeg"),
+        ("image/avif2,ximage/webp", "png jpeg"),
+        (",;,=, image/webp;;q", "webp png jpeg"),
     ],
 )
-def test_formats_are_those_that_accept_names(accept: str | None, formats: set[str] | str) -> None:
+def test_formats_are_those_that_accept_names(accept: str | None, formats: str) -> None:
     headers = {} if accept is None else {"accept": accept}
-    expected = {"avif", "webp", "png", "jpeg"} if formats == "all but jxl" else formats
 
-    assert expected == set(read_hints(headers).formats)
+    assert set(formats.split()) == read_hints(headers).formats
+
+
+@pytest.mark.parametrize(("q", "is_offered"), QS.items())
+def test_a_format_is_offered_from_a_half_on(q: str, *, is_offered: bool) -> None:
+    """What is no q refuses nothing."""
+    assert ("webp" in read_hints({"accept": f"image/webp{q}"}).formats) == is_offered
 
 
 @given(st.dictionaries(st.sampled_from(HINT_HEADERS), st.text()))

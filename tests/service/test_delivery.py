@@ -26,7 +26,9 @@ def test_a_request_becomes_a_picture(delivery: Delivery) -> None:
         )
     )
 
-    assert answer.found.planned.imagekey.startswith("nasa.jpeg_340x400_inside_-_1x_2g_-_jpeg_-_")
+    assert answer.found.planned.imagekey.startswith(
+        "nasa.jpeg_340x400_inside_-_1x_2g_-_gif+png+jpeg_-_"
+    )
     assert images.decoded(answer.rendition.body).size == (340, 227)
 
 

@@ -66,7 +66,9 @@ def test_a_picture_comes_from_a_daemon(apache: Server) -> None:
     assert images.decoded(answer.body).size == (340, 227)
     assert answer.headers["content-type"] == "image/jpeg"
     assert answer.headers["content-length"] == str(len(answer.body))
-    assert answer.headers["imagekey"].startswith("nasa.jpeg_340x400_inside_-_1x_4g_-_jpeg_-_")
+    assert answer.headers["imagekey"].startswith(
+        "nasa.jpeg_340x400_inside_-_1x_4g_-_gif+png+jpeg_-_"
+    )
     assert answer.headers["server"] == "Apache"
 
 

@@ -46,7 +46,9 @@ def test_a_picture_comes_with_its_headers(client: FlaskClient) -> None:
     assert images.decoded(answer.data).size == (680, 453)
     assert answer.headers["Content-Type"] == "image/jpeg"
     assert answer.headers["Content-Length"] == str(len(answer.data))
-    assert answer.headers["imagekey"].startswith("nasa.jpeg_340x400_inside_-_2x_4g_-_jpeg_-_")
+    assert answer.headers["imagekey"].startswith(
+        "nasa.jpeg_340x400_inside_-_2x_4g_-_gif+png+jpeg_-_"
+    )
     assert answer.headers["Content-DPR"] == "2"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == (
@@ -471,12 +473,15 @@ CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 @pytest.mark.parametrize(
     ("accept", "formats", "mime"),
     [
-        (CHROMIUM, "avif+webp+jpeg", "image/avif"),
+        (CHROMIUM, "avif+webp+gif+png+jpeg", "image/avif"),
         # A texture of noise is where WebP is at its worst: the plainer JPEG weighs less.
-        ("image/webp,*/*", "webp+jpeg", "image/jpeg"),
-        ("image/avif;q=0,image/webp", "webp", "image/webp"),
-        ("*/*", "jpeg", "image/jpeg"),
-        ("image/*;q=0.1", "jpeg", "image/jpeg"),
+        ("image/webp,*/*", "webp+gif+png+jpeg", "image/jpeg"),
+        ("image/avif;q=0.1,image/webp;q=0.9", "webp+png+jpeg", "image/jpeg"),
+        ("image/webp,image/jpeg;q=0", "webp+png", "image/webp"),
+        ("image/png;q=0,image/jpeg;q=0.4,image/webp", "webp", "image/webp"),
+        ("*/*", "gif+png+jpeg", "image/jpeg"),
+        ("image/*;q=0.1", "png+jpeg", "image/jpeg"),
+        ("image/jpeg;q=0", "png", "image/png"),
     ],
 )
 def test_one_url_has_the_format_that_accept_asks_for(
@@ -509,21 +514,43 @@ def test_a_query_may_name_a_format_that_is_offered(client: FlaskClient) -> None:
     )
 
 
-def test_transparency_is_kept_where_the_format_can(client: FlaskClient, originals: Path) -> None:
+@pytest.mark.parametrize(
+    ("rest", "accept", "mimes"),
+    [
+        ("", CHROMIUM, {"image/avif", "image/webp"}),
+        ("", "*/*", {"image/png"}),
+        ("&formats=none", CHROMIUM, {"image/png"}),
+        ("&format=jpeg", CHROMIUM, {"image/jpeg"}),
+        ("", "image/png;q=0", {"image/jpeg"}),
+    ],
+)
+def test_transparency_is_kept_where_the_format_can(
+    client: FlaskClient, originals: Path, rest: str, accept: str, mimes: set[str]
+) -> None:
+    """All clients take PNG, and JPEG is put on white."""
     image = images.texture((300, 200)).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize((300, 200)))
     images.save(originals / "clear.png", image, "PNG")
 
-    kept = client.get("/images/?name=clear.png", headers={"Accept": CHROMIUM})
-    put_on_white = client.get("/images/?name=clear.png")
+    answer = client.get(f"/images/?name=clear.png{rest}", headers={"Accept": accept})
 
-    assert kept.mimetype in {"image/avif", "image/webp"}
-    assert images.decoded(kept.data).mode == "RGBA"
-    top = images.decoded(put_on_white.data).getpixel((150, 0))
-    assert (put_on_white.mimetype, isinstance(top, tuple) and min(top) > 240) == (
-        "image/jpeg",
-        True,
-    )
+    assert answer.mimetype in mimes
+    top = images.decoded(answer.data).getpixel((150, 0))
+    assert isinstance(top, tuple)
+    assert min(top) > 240 if len(top) == 3 else top[3] < 20
+    assert (len(top) == 3) == (answer.mimetype == "image/jpeg")
+
+
+def test_no_gif_is_made(client: FlaskClient, originals: Path) -> None:
+    images.save(originals / "a.gif", images.four_colours((30, 20)), "GIF")
+
+    answer = client.get("/images/?name=a.gif&formats=gif", headers={"Accept": "image/gif"})
+    refused = client.get("/images/?name=a.gif&format=gif")
+
+    assert (answer.status_code, answer.mimetype) in {(200, "image/jpeg"), (200, "image/png")}
+    assert "_gif+png+jpeg_" in answer.headers["imagekey"]
+    assert refused.status_code == 400
+    assert refused.headers["image-error-detail"].startswith("format=gif: must be auto, jxl, avif")
 
 
 def test_encoders_do_not_go_looking_for_more_frames(client: FlaskClient, originals: Path) -> None:

@@ -8,6 +8,7 @@ from imgprocessor.app import make_delivery
 from imgprocessor.cli.options import Files, with_files, with_headers
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import ImageError
+from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import SIZED
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned
@@ -46,14 +47,13 @@ def explained(
     said = [f"{row.name} {row.value.write(value)}" for row, value in rows if value != row.default]
     yield "query", ", ".join(said)
     client = dict(vars(request.hints))
-    shown = " ".join(sorted(client["formats"])) or "nothing that Accept names"
-    del client["formats"]
+    taken = client.pop("formats")
     known = {
         name: value for name, value in client.items() if value is not None and value is not False
     }
     hints = ", ".join(f"{name} {value}" for name, value in known.items())
     yield "hints", hints or "none"
-    yield "shows", shown
+    yield "takes", " ".join(known for known in FORMATS if known in taken) or "nothing that is sent"
     yield from _planned(delivery.plan(query, request.hints), pixels)
     try:
         found = delivery.find(request)
@@ -72,9 +72,7 @@ def _planned(planned: Planned, pixels: PixelsSettings) -> Iterator[Line]:
     else:
         yield "screen", f"{decision.screen}, from {decision.screen_from}"
     yield "cell", f"[{decision.screen or SIZED}] {decision.bandwidth} = {decision.cell}"
-    first, *plainer = plan.formats
-    others = f", or a plainer one where that weighs less: {' '.join(plainer)}" if plainer else ""
-    yield "formats", f"{first}{others}"
+    yield "formats", " ".join(plan.formats)
     target = plan.cell.target_score
     wish = "" if target is None else f"the lowest that scores {target}, "
     lowered = ", as the query asks" if plan.quality_limit is not None else ""

@@ -15,7 +15,7 @@ def flatten(work: Work) -> Image.Image:
         return image
     if image.getchannel("A").getextrema() == (_OPAQUE, _OPAQUE):
         return image.convert(image.mode.removesuffix("A"))
-    if any(ENCODERS[known].keeps_alpha for known in work.plan.formats):
+    if any(ENCODERS[known].keeps_alpha for known in work.plan.formats if known in ENCODERS):
         return image.convert("RGBA")
     canvas = Image.new("RGBA", image.size, work.plan.pixels.background)
     canvas.alpha_composite(image.convert("RGBA"))
