@@ -20,7 +20,7 @@ from imgprocessor.images.operations.flip import flip
 from imgprocessor.images.operations.orient import orient
 from imgprocessor.images.operations.resize import resize
 from imgprocessor.images.operations.work import Work
-from imgprocessor.images.unchanged import OriginalFile, Unchanged, is_own_size
+from imgprocessor.images.unchanged import OriginalFile, Unchanged, is_untouched
 from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 
@@ -92,13 +92,12 @@ def render(
             work.image = step(work)
     with timings.timed("encode"):
         exif = write_exif(metadata.copyright) if plan.pixels.keep_copyright else b""
-        make = partial(compress, work.image, exif=exif, is_untouched=is_own_size(metadata, plan))
+        make = partial(compress, work.image, exif=exif, is_untouched=is_untouched(metadata, plan))
         if file is None:
             done = make(plan)
         else:
-            itself = Unchanged(metadata, plan, file)
-            done = itself.instead_of(
-                make(itself.capped(work.image)),
+            done = Unchanged(metadata, plan, file).best(
+                work.image,
                 make,
                 is_converted=is_converted(picture.image.mode, metadata.profile),
             )

@@ -55,27 +55,19 @@ class Unchanged:
     plan: Plan
     file: OriginalFile
 
-    def capped(self, image: Image.Image) -> Plan:
-        """Return the plan with a quality no higher than the original was saved with; `image` is
-        the original, at its own size.
-        """
-        quality = self._saved_quality(image) if self._is_own_size else None
-        if quality is None or quality >= self.plan.max_quality:
-            return self.plan
-        return replace(self.plan, quality_limit=quality)
-
-    def instead_of(
-        self, made: Compressed, make: Callable[[Plan], Compressed], *, is_converted: bool
+    def best(
+        self, image: Image.Image, make: Callable[[Plan], Compressed], *, is_converted: bool
     ) -> Compressed:
-        """Return the original where it is a right answer and no heavier than what was made of it.
-        Where it is none, and all of it is wanted, what was made is no heavier either: it is made
-        again within those bytes.
+        """Return the original where it is a right answer and no heavier than what is made of it.
+        Where it is none, and all of it is wanted, what is made is no heavier either.
 
         Args:
-            made: by `make`, for the capped plan.
-            make: compresses the rendition's pixels by another plan.
+            image: the rendition's pixels.
+            make: compresses them by a plan.
             is_converted: whether the original's colours had to be converted.
         """
+        plan = self._capped(image)
+        made = make(plan)
         may_be_sent = self._may_be_sent(is_converted=is_converted)
         is_read = self.file.size_bytes <= _MOST_TIMES_A_RENDITION * len(made.body)
         if not (self._is_own_size or (may_be_sent and is_read)):
@@ -83,7 +75,7 @@ class Unchanged:
         body = self._cleaned()
         if body is None or len(body) > len(made.body):
             return made
-        if may_be_sent and len(body) <= (self.plan.budget_bytes or math.inf):
+        if may_be_sent and len(body) <= (plan.budget_bytes or math.inf):
             return Compressed(
                 body=body,
                 format=self._format,
@@ -96,7 +88,17 @@ class Unchanged:
             )
         if not self._is_own_size or FORMATS.index(made.format) > FORMATS.index(self._format):
             return made  # in a plainer format it may be heavier
-        return make(replace(self.plan, bytes_limit=len(body)))
+        pixels = replace(plan.pixels, min_quality=1)  # its quality goes, and not its size
+        return make(replace(plan, bytes_limit=len(body), pixels=pixels))
+
+    def _capped(self, image: Image.Image) -> Plan:
+        """Return the plan with a quality no higher than the original was saved with, where all of
+        that is wanted.
+        """
+        quality = self._saved_quality(image) if self._is_own_size else None
+        if quality is None or quality >= self.plan.max_quality:
+            return self.plan
+        return replace(self.plan, quality_limit=quality)
 
     def _may_be_sent(self, *, is_converted: bool) -> bool:
         """Whether a page may show the original where it asked for a rendition."""
@@ -142,6 +144,11 @@ class Unchanged:
     @property
     def _format(self) -> Format:
         return _FORMATS[self.metadata.kind]
+
+
+def is_untouched(metadata: Metadata, plan: Plan) -> bool:
+    """Whether the rendition has the pixels of an original that was never lossy."""
+    return metadata.kind in {"PNG", "GIF"} and is_own_size(metadata, plan)
 
 
 def is_own_size(metadata: Metadata, plan: Plan) -> bool:

@@ -59,7 +59,7 @@ def compress(
     image: Image.Image, plan: Plan, exif: bytes, *, is_untouched: bool = False
 ) -> Compressed:
     """Encode a picture (grey, RGB or RGBA) as the plan promises; `is_untouched` where its pixels
-    are the original's.
+    are those of an original that was never lossy.
 
     At most `MAX_TRIALS` encodings for each way; where no quality fits as many again for the
     size, and for the quality at that size.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops
 
-from imgprocessor.images.compression.score import tiled
+from imgprocessor.images.compression.score import shown, tiled
 
 _SAMPLE_SIDE_PIXELS = 96
 _MOST_SAMPLED_COLOURS = 2500
@@ -25,9 +25,6 @@ _MOST_SLIGHT_CHANGES = 0.40
 """Share of pixels whose green differs from their right neighbour's, but only by so much. Graphics
 have 0.13 in the middle, photographs 0.61.
 """
-
-_BACKGROUND = (128, 128, 128, 255)
-"""What is transparent is looked at on this."""
 
 _MAX_FEW_COLOURS = 256
 
@@ -46,7 +43,7 @@ def kind_of(image: Image.Image) -> Kind:
     """Look at a picture of channels of 8 bits, of any size: 2 to 5 ms."""
     if min(image.size) < _TILE_PIXELS:
         return Kind(is_graphic=True, colours=_few_colours(image))
-    opaque = tiled(_opaque(image))
+    opaque = tiled(shown(image))
     green = opaque if opaque.mode == "L" else opaque.getchannel("G")
     across = ImageChops.difference(
         green.crop((0, 0, green.width - 1, green.height)),
@@ -66,14 +63,6 @@ def kind_of(image: Image.Image) -> Kind:
 def _few_colours(image: Image.Image) -> int | None:
     found = image.getcolors(_MAX_FEW_COLOURS)
     return None if found is None else len(found)
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    if image.mode not in {"RGBA", "LA"}:
-        return image
-    canvas = Image.new("RGBA", image.size, _BACKGROUND)
-    canvas.alpha_composite(image.convert("RGBA"))
-    return canvas.convert("RGB")
 
 
 def _has_few_colours(image: Image.Image) -> bool:

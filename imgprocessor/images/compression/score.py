@@ -80,12 +80,17 @@ def features(reference: Reference, image: Image.Image) -> list[float]:
 
 def _channels(image: Image.Image) -> list[Image.Image]:
     """Return luma, and both chromas at half scale."""
-    if image.mode == "RGBA":
-        canvas = Image.new("RGBA", image.size, _BACKGROUND)
-        canvas.alpha_composite(image)
-        image = canvas
-    luma, *chroma = tiled(image.convert("RGB")).convert("YCbCr").split()
+    luma, *chroma = tiled(shown(image).convert("RGB")).convert("YCbCr").split()
     return [luma, *(channel.reduce(2) for channel in chroma)]
+
+
+def shown(image: Image.Image) -> Image.Image:
+    """Return a transparent picture as it is looked at, without alpha; any other as it is."""
+    if image.mode not in {"RGBA", "LA"}:
+        return image
+    canvas = Image.new("RGBA", image.size, _BACKGROUND)
+    canvas.alpha_composite(image.convert("RGBA"))
+    return canvas.convert("RGB")
 
 
 def tiled(image: Image.Image) -> Image.Image:
