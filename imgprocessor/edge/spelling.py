@@ -22,6 +22,7 @@ from imgprocessor.edge.query_rules import (
     AUTHOR,
     FORMAT,
     HAS_SIZE,
+    NAMED,
     NAMES_SIZE,
     author_pattern,
     query_steps,
@@ -71,8 +72,9 @@ def spelled_pattern(policy: Policy) -> str:
         sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
         has_format = f".*&{FORMAT}="
         formats = f"(?=(?!{has_format})|(?!.*&formats=))(?={has_format}|.*&formats=(?:{sets})$)"
+    # What looks ahead does so behind the name, which may be long.
     return (
-        f"{formats}(?:(?!{has_size}){author_pattern()}"
+        f"{NAMED}{formats}(?:(?!{has_size}){author_pattern()}"
         f"&bandwidth=(?:{'|'.join(caps)})&screen=(?:{screens})"
         f"|(?={has_size}){author_pattern()}&(?:{'|'.join(sized)}))"
         f"{'(?:&formats=[^&]+)?' if formats else ''}"
