@@ -19,8 +19,6 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETO
 _MAX_PLACES = 8
 """So many names of the same letters are followed from folder to folder."""
 
-_is_there = os.path.lexists
-
 
 class _Replaced(NotFound):
     """The file was found, and has gone."""
@@ -165,3 +163,14 @@ class Folder:
             raise OversizedOriginal(wrong)
         on_node = NodeVersion(status.st_ctime_ns, status.st_ino)
         return Original(self, path, f"{modified_ns:x}-{size:x}", size, modified_ns, on_node)
+
+
+def _is_there(path: str) -> bool:
+    """Whether something is called so, or the disk cannot tell, as opening it will."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno not in _ABSENT
+    except ValueError:  # a NUL in the name
+        return False
+    return True

@@ -1,5 +1,6 @@
 """The folder of originals: what is found, and that nothing outside it is ever opened."""
 
+import errno
 import os
 import socket
 import time
@@ -119,18 +120,35 @@ def test_a_link_in_another_form_leads_nowhere_else(root: Path, tmp_path: Path) -
     assert _read(root, f"{COMPOSED}/b") == b"bb"
 
 
+def test_a_disk_that_fails_over_another_form_is_not_taken_for_a_missing_picture(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "failed")
+
+    (root / DECOMPOSED).write_bytes(b"x")
+    originals, opens = Folder(root, MAX_BYTES), os.open
+    monkeypatch.setattr(os, "lstat", fail)
+    monkeypatch.setattr(
+        os, "open", lambda path, *more: opens(path, *more) if COMPOSED in path else fail()
+    )
+
+    with pytest.raises(OriginalsUnavailable):
+        originals.find(COMPOSED)
+
+
 def test_a_missing_name_costs_few_looks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where all folders stand there in both forms, and each leads to all others."""
-    looks = 0
+    looks, lstat, originals = 0, os.lstat, Folder(root, MAX_BYTES)
 
-    def look(path: str) -> bool:
+    def look(path: str) -> os.stat_result:
         nonlocal looks
         looks += 1
-        return os.path.lexists(path)
+        return lstat(path)
 
     (root / COMPOSED).symlink_to(".")
     (root / DECOMPOSED).symlink_to(".")
-    monkeypatch.setattr("imgprocessor.originals.folder._is_there", look)
+    monkeypatch.setattr(os, "lstat", look)
     for name, most in (
         ("none.jpg", 0),
         (f"x/{COMPOSED}", 1),
@@ -140,7 +158,7 @@ def test_a_missing_name_costs_few_looks(root: Path, monkeypatch: pytest.MonkeyPa
     ):
         looks = 0
         with pytest.raises(NotFound):
-            _read(root, name)
+            originals.find(name)
         assert looks <= most, name
 
 
