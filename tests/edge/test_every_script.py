@@ -1,11 +1,12 @@
 """Names in every script, through real Apache, its cache, and real Varnish and nginx before it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import caches
 import images
@@ -16,6 +17,8 @@ from servers import Answer, Server, await_true, serving
 
 from imgprocessor.edge.writers import Cache
 from imgprocessor.load import load_settings
+from imgprocessor.policy.imagekey import original_tag
+from imgprocessor.storage.proxy_files import remove_tagged
 
 pytestmark = [pytest.mark.apache, pytest.mark.caches]
 
@@ -53,6 +56,8 @@ FOUND = {
 }
 """The size of the original by the name as it is spelled."""
 
+DIFFER_BY_FORM = [name for name, size in FOUND.items() if size == (98, 60)]
+
 REFUSED = {
     **{quote(LONGEST, safe="") + more: 400 for more in ("a", "%E4%BD%A0", "a" * 300, "%2Fa" * 700)},
     quote("你" * 85) + "a": 400,
@@ -75,9 +80,18 @@ REFUSED = {
 """The status by the name as it is spelled."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a request may come to the application."""
+
+    port: int
+    forget: Callable[[str], object]
+    """Has the cache on this way forget what has a tag."""
+
+
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """Where each way begins; no daemon dies meanwhile, and nothing is complained of."""
+def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Way]]:
+    """All ways; no daemon dies meanwhile, and nothing is complained of."""
     pictures, settings = tmp_path_factory.mktemp("p"), load_settings(ROOT / "conf/imgprocessor.ini")
     servers.open_up(pictures)
     for name, size in SIZES.items():
@@ -85,18 +99,37 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
         images.save(path.parent / "new", images.texture(size), "JPEG", quality=90)
         (path.parent / "new").rename(path)
     with ExitStack() as stack:
-        plain, spelling = (
+        apaches = [
             stack.enter_context(serving(tmp_path_factory.mktemp("server"), pictures, *options))
             for options in ((), ("--spelling",))
-        )
-        found = dict(zip(WAYS, (plain.port, spelling.port), strict=False))
-        for way, cache in zip(WAYS[2:], BEFORE, strict=True):
+        ]
+        found = [Way(one.port, partial(forget_files, cache_of(one))) for one in apaches]
+        for cache in BEFORE:
             folder = tmp_path_factory.mktemp(cache)
-            found[way] = stack.enter_context(caches.in_front(cache, settings, plain.port, folder))
-        daemons = [server.daemons() for server in (plain, spelling)]
-        yield found
-        assert [server.daemons() for server in (plain, spelling)] == daemons
-        assert not complaints(plain) + complaints(spelling)
+            port = stack.enter_context(caches.in_front(cache, settings, apaches[0].port, folder))
+            forget = {
+                "varnish": partial(forget_by_varnish, port),
+                "nginx": partial(forget_files, folder / caches.NGINX_CACHE),
+            }
+            found.append(Way(port, forget[cache]))
+        daemons = [server.daemons() for server in apaches]
+        yield dict(zip(WAYS, found, strict=True))
+        assert [server.daemons() for server in apaches] == daemons
+        assert [line for server in apaches for line in complaints(server)] == []
+
+
+def forget_files(folder: Path, tag: str) -> None:
+    assert remove_tagged(folder, [tag])
+
+
+def forget_by_varnish(port: int, tag: str) -> None:
+    assert servers.ask(port, "/images/", {"xkey": tag}, "PURGE").status == 200
+
+
+def cache_of(server: Server) -> Path:
+    """Return where a server's Apache keeps answers."""
+    (conf, *_) = re.findall(r"\S+/httpd[.]conf", " ".join(server.processes().values()))
+    return Path(conf).parent / "cache"
 
 
 def put(folder: Path, name: str) -> Path:
@@ -127,20 +160,21 @@ def hits(port: int, name: str, rest: str) -> bool:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("rest", ["", FULL], ids=["", "with further parameters"])
 def test_names_of_every_script_are_served_and_kept(
-    ports: dict[str, int], way: str, rest: str
+    ways: dict[str, Way], way: str, rest: str
 ) -> None:
     for name, (width, height) in FOUND.items():
-        answer = ask(ports[way], name, rest)
+        answer = ask(ways[way].port, name, rest)
 
         assert answer.status == 200, (name, answer.headers.get("image-error-detail"))
         assert f"; original={width}x{height};" in answer.headers["image-decision"], name
-        await_true(partial(hits, ports[way], name, rest))
+        await_true(partial(hits, ways[way].port, name, rest))
 
 
-def test_each_way_says_the_same(ports: dict[str, int]) -> None:
+def test_each_way_says_the_same(ways: dict[str, Way]) -> None:
     keys: dict[str, set[str]] = {}
+    ports = [way.port for way in ways.values()]
     for name in FOUND:
-        keys[name] = {ask(port, name, FULL).headers["imagekey"] for port in ports.values()}
+        keys[name] = {ask(port, name, FULL).headers["imagekey"] for port in ports}
 
     assert {len(found) for found in keys.values()} == {1}
     assert len({key for found in keys.values() for key in found}) == len(FOUND) - 2
@@ -149,11 +183,24 @@ def test_each_way_says_the_same(ports: dict[str, int]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("rest", ["", FULL], ids=["", "with further parameters"])
 def test_what_is_no_name_is_refused_by_the_application(
-    ports: dict[str, int], way: str, rest: str
+    ways: dict[str, Way], way: str, rest: str
 ) -> None:
     for name, status in REFUSED.items():
-        answer = ask(ports[way], name, rest)
+        answer = ask(ways[way].port, name, rest)
 
         assert answer.status == status, name
         assert answer.headers["image-error"] == {400: "bad-query", 404: "not-found"}[status]
         assert answer.headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("names", [[quote(LONGEST)], DIFFER_BY_FORM], ids=["long", "forms"])
+def test_all_that_is_kept_of_a_name_is_forgotten(
+    ways: dict[str, Way], way: str, names: list[str]
+) -> None:
+    """Tags are found behind what is long; and names that differ by form alone have one."""
+    for name in names:
+        await_true(partial(hits, ways[way].port, name, FULL))
+    ways[way].forget(original_tag(unquote(names[-1])))
+
+    assert not any(hits(ways[way].port, name, FULL) for name in names)
