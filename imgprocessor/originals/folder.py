@@ -46,6 +46,8 @@ class Folder:
         """Return where a name leads, and what is there; where nothing is, where one of the same
         letters does.
         """
+        if name.isascii():  # which has no other form
+            return self._led_to(name)
         try:
             return self._led_to(name)
         except NotFound:
@@ -73,8 +75,6 @@ class Folder:
 
         No folder is listed, and where a segment is not there in any form the search ends.
         """
-        if name.isascii():
-            return
         known = [""]
         for segment in name.split("/"):
             spelled = (f"{base}{form}" for base in known for form in forms(segment))
