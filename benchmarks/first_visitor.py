@@ -24,6 +24,7 @@ from imgprocessor.images.decode import Picture, open_original
 from imgprocessor.images.pipeline import render
 from imgprocessor.images.pyramid import Level
 from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.source import group_of
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 from imgprocessor.rendering.masters import Masters
@@ -88,7 +89,7 @@ def _times(originals: Folder, masters: Masters, name: str, plan: Plan) -> tuple[
     directs, firsts = [], []
     for _ in range(ROUNDS):
         directs.append(_ms(lambda: _direct(originals, name, plan)))
-        masters.purge(originals.id_of(name))
+        masters.purge(group_of(originals.id_of(name)))
         firsts.append(_ms(lambda: _first(originals, masters, name, plan)))
         masters.finish()
     return statistics.median(directs), statistics.median(firsts)

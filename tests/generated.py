@@ -14,7 +14,10 @@ from imgprocessor.request.hints import HINT_HEADERS, LAYOUT_WIDTH_CSS_PIXELS
 from imgprocessor.request.parameters import AUTHORS, NAMES, OLD_NAMES, PARAMETERS
 from imgprocessor.request.values import AnyValue
 
-PLAIN_NAMES = ("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 150)
+PLAIN_NAMES = (
+    *("nasa.jpeg", "a/b/c.png", "A-b_c.9.jpg", "x", "_", "-", "1_2x_3.webp", "n" * 255),
+    "/".join(["%E4%BD%A0" * 85] * 2),
+)
 ODD_NAMES = (
     *("https%3A%2F%2Fimages.example.org/a.jpg", "https://images.example.org", "%2e%2F%2e./a"),
     *(
@@ -25,7 +28,8 @@ ODD_NAMES = (
         "a//b",
         "a/",
         "./a",
-        "n" * 151,
+        "n" * 256,
+        "/".join(["n" * 255] * 4 + ["n"]),
         "%2e%2e/a",
         "%2E",
         "%00",
@@ -40,6 +44,7 @@ ODD_NAMES = (
         "nasa.jpeg%0a",
     ),
     *("a%", "%6easa.jpeg", "a%7Cb", "a%26b", "a%3fb.jpg", "a%25.jpg"),
+    *("%ED%A0%80", "%C0%AF", "e%CC%81.jpg", "%F0%9F%91%A9%E2%80%8D%F0%9F%9A%80.jpg", "%E2%80%8Fa"),
     *("a[b].jpg", "a|b", "a^b", "{a}", 'a"b', "a<b>", "\xc3\xbc.jpg", "\xff.jpg", "a;b", "?a"),
 )
 URLS = (

@@ -27,6 +27,9 @@ _SIDES = ("width", "height")
 NAMES_SIZE = f"&(?:{'|'.join(_SIDES)})="
 """A pattern of what tells that a size is named, in the one spelling."""
 
+NAMED = f"(?:{'|'.join(NAMES)})={CHARACTER}++"
+"""A pattern of what names the original. It gives nothing back: a long name is gone through once."""
+
 REFUSED = "!"
 """What a step says of a request that has no spelling."""
 
@@ -79,10 +82,10 @@ def author_step(row: Parameter) -> Step:
 
 
 def author_pattern() -> str:
-    """Return a pattern of what an author writes in the one spelling, but for the `&` behind the
-    last parameter.
+    """Return a pattern of what an author writes behind the name in the one spelling, but for the
+    `&` behind the last parameter.
     """
-    pattern = f"(?:{'|'.join(NAMES)})={CHARACTER}+"
+    pattern = ""
     for row in (row for row in AUTHORS if row.name not in NAMES):
         default = row.value.pattern_of(row.default)
         pattern += f"(?:&{row.name}=(?!{default}(?:&|$))(?:{row.value.pattern}))?"

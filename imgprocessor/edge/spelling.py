@@ -23,6 +23,7 @@ from imgprocessor.edge.query_rules import (
     AUTHOR,
     FORMAT,
     HAS_SIZE,
+    NAMED,
     NAMES_SIZE,
     REFUSED,
     author_pattern,
@@ -69,8 +70,10 @@ def spelled_pattern(policy: Policy) -> str:
     screens = "|".join(screen.name for screen in policy.screens)
     has_size, has_format = f".*{NAMES_SIZE}", f".*&{FORMAT}="
     sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
+    # What looks ahead does so behind the name, which may be long.
     return (
-        f"(?=(?!{has_format})|(?!.*&formats=))(?={has_format}|.*&formats=(?:{sets})$)"
+        f"{NAMED}(?=(?!{has_format})|(?!.*&formats=))"
+        f"(?={has_format}|.*&formats=(?:{sets})$)"
         f"(?:(?!{has_size}){author_pattern()}"
         f"&bandwidth=(?:{'|'.join(caps)})&screen=(?:{screens})"
         f"|(?={has_size}){author_pattern()}&(?:{'|'.join(sized)}))"

@@ -17,7 +17,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imgprocessor.config.settings import Settings
 from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
-from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, NAMES_SIZE, REFUSED, author_pattern
+from imgprocessor.edge.query_rules import (
+    AUTHOR,
+    FORMAT,
+    HAS_SIZE,
+    NAMED,
+    NAMES_SIZE,
+    REFUSED,
+    author_pattern,
+)
 from imgprocessor.edge.rules import QUERY, Rule, Step, follow, text_of
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.formats import PLAINEST
@@ -103,7 +111,9 @@ def configuration(
         purgers=_purgers(site),
         signed=settings.signing.keys_file is not None,
         spelled=spelled_pattern(policy),
-        authors=author_pattern(),
+        authors=NAMED + author_pattern(),
+        author=AUTHOR,
+        named=NAMED,
         sized=HAS_SIZE,
         names_size=NAMES_SIZE,
         format=FORMAT,
@@ -140,6 +150,7 @@ def _purgers(site: Site) -> list[str]:
 
 def _varnish_source(step: Step) -> str:
     names = {text_of(header): f"req.http.{header}" for header in HINT_HEADERS}
+    names[QUERY] = "req.http.image-asked"
     pieces = []
     for literal, name, _, _ in Formatter().parse(step.source):
         if literal:

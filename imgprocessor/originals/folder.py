@@ -5,14 +5,19 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from imgprocessor.errors import NotFound, OriginalsUnavailable, OversizedOriginal
 from imgprocessor.originals.source import NodeVersion, Original
+from imgprocessor.request.names import forms
 
 # What means "no such picture" to a visitor. The detail, for the log, says which it was.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EINVAL)
+
+_MAX_PLACES = 8
+"""So many names of the same letters are followed from folder to folder."""
 
 
 class _Replaced(NotFound):
@@ -35,18 +40,49 @@ class Folder:
             OversizedOriginal: it has too many bytes.
             OriginalsUnavailable: the folder cannot be read.
         """
+        return self._sized_up(*self._located(name))
+
+    def _located(self, name: str) -> tuple[str, os.stat_result]:
+        """Return where a name leads, and what is there; where nothing is, where one of the same
+        letters does.
+        """
+        if name.isascii():  # which has no other form
+            return self._led_to(name)
+        try:
+            return self._led_to(name)
+        except NotFound:
+            for other in self._in_other_forms(name):
+                with contextlib.suppress(NotFound):
+                    return self._led_to(other)
+            raise
+
+    def _led_to(self, name: str) -> tuple[str, os.stat_result]:
         # Replaced between two steps, it is looked up once more.
         with contextlib.suppress(_Replaced):
-            return self._found(name)
-        return self._found(name)
+            return self._looked_up(name)
+        return self._looked_up(name)
 
-    def _found(self, name: str) -> Original:
+    def _looked_up(self, name: str) -> tuple[str, os.stat_result]:
         # Opens nothing: the kernel finds where the name leads, and that alone can be asked.
         descriptor = self._opened(name, os.O_PATH)
         try:
-            return self._sized_up(*self._inside(descriptor))
+            return self._inside(descriptor)
         finally:
             os.close(descriptor)
+
+    def _in_other_forms(self, name: str) -> Iterator[str]:
+        """Yield the names of the same letters that are there: each segment may be in another form.
+
+        No folder is listed, and where a segment is not there in any form the search ends.
+        """
+        known = [""]
+        for segment in name.split("/"):
+            spelled = (f"{base}{form}" for base in known for form in forms(segment))
+            there = (path for path in spelled if _is_there(f"{self._root}/{path}"))
+            known = [f"{path}/" for path in islice(there, _MAX_PLACES)]
+            if not known:
+                return
+        yield from (path[:-1] for path in known)
 
     def id_of(self, name: str) -> str:
         """Return where an original really is or would be, symbolic links followed.
@@ -54,6 +90,8 @@ class Folder:
         Raises:
             NotFound: the name leads outside the root.
         """
+        with contextlib.suppress(NotFound, OriginalsUnavailable):
+            return self._located(name)[0]
         with contextlib.suppress(ValueError):  # a NUL in the name
             path = Path(os.path.realpath(self._root / name))
             if path.is_relative_to(self._root):
@@ -125,3 +163,14 @@ class Folder:
             raise OversizedOriginal(wrong)
         on_node = NodeVersion(status.st_ctime_ns, status.st_ino)
         return Original(self, path, f"{modified_ns:x}-{size:x}", size, modified_ns, on_node)
+
+
+def _is_there(path: str) -> bool:
+    """Whether something is called so, or the disk cannot tell, as opening it will."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno not in _ABSENT
+    except ValueError:  # a NUL in the name
+        return False
+    return True

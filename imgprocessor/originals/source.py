@@ -1,5 +1,6 @@
 """A source of originals: it finds them, opens them, and forgets them; nobody else knows how."""
 
+import unicodedata
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
@@ -20,14 +21,17 @@ class Original:
     source: "Source" = field(repr=False, compare=False)
     """Where it can be opened."""
     id: str
-    """One for all names that lead to it, and no other source's: what is made from it is kept as
-    this group, whatever its version.
-    """
+    """One for all names that lead to it, and no other source's."""
     version: str
     """What changes with its content, and is the same on all nodes."""
     size_bytes: int
     modified_ns: int
     on_node: NodeVersion = NodeVersion()
+
+    @property
+    def group(self) -> str:
+        """What is made from it is kept as this, whatever its version."""
+        return group_of(self.id)
 
     @property
     def validator(self) -> str:
@@ -38,6 +42,14 @@ class Original:
     def identity(self) -> str:
         """Which original it is, in which version: the name of what is made from it."""
         return f"{self.validator}-{self.on_node.inode:x} {self.id}"
+
+
+def group_of(original_id: str) -> str:
+    """Return what an original's renditions and masters are kept as: the same for ids that differ
+    by form alone (NFC, NFD), because a name in one form may have found a file in the other, which
+    has gone since. Keys of entries have the very id.
+    """
+    return unicodedata.normalize("NFC", original_id)
 
 
 class Source(Protocol):

@@ -32,6 +32,12 @@ last nine can always be told apart.
 EVERY_TAG = "imgprocessor"
 """The tag of all answers."""
 
+MAX_SPELLED_BYTES = 1000
+"""Of a name that stands in a key as it is spelled: a key fits into the headers of every cache."""
+
+_DIGEST = "sha256:"
+"""What the digest of a longer name begins with. No name is spelled so: it would have `%3A`."""
+
 _PREFIXES = {"gravity": "g", "flip": "f"}
 """Of the operations, by the parameter and the plan's field."""
 
@@ -45,7 +51,7 @@ def imagekey(name: str, plan: Plan) -> str:
     """
     return "_".join(
         (
-            spell(name),
+            _named(name),
             NONE if plan.box is None else str(plan.box),
             NONE if plan.fit is None else plan.fit.value,
             _operations(plan),
@@ -57,6 +63,13 @@ def imagekey(name: str, plan: Plan) -> str:
             shape_digest(plan.cell, plan.pixels, plan.encoders),
         )
     )
+
+
+def _named(name: str) -> str:
+    spelled = spell(name)
+    if len(spelled) <= MAX_SPELLED_BYTES:
+        return spelled
+    return _DIGEST + hashlib.sha256(name.encode()).hexdigest()
 
 
 def _operations(plan: Plan) -> str:
@@ -81,11 +94,14 @@ def name_in(key: str) -> str:
     """Return the original's name, decoded.
 
     Raises:
-        BadQuery: it is no imagekey.
+        BadQuery: it is no imagekey, or one that has a digest of the name.
     """
     spelled, *rest = key.rsplit("_", len(FIELDS) - 1)
     if len(rest) < len(FIELDS) - 1:
         wrong = f"must be {len(FIELDS)} fields joined by _, as the header imagekey has it"
+        raise BadQuery([f"imagekey: {wrong}"])
+    if spelled.startswith(_DIGEST):
+        wrong = "has a digest in place of a long name: purge the name, which forgets it, too"
         raise BadQuery([f"imagekey: {wrong}"])
     return decode(spelled)
 

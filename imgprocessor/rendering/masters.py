@@ -146,12 +146,14 @@ class Masters:
 
     def _kept(self, original: Original, plan: Plan, timings: Timings) -> FoundMaster | None:
         with timings.timed("master"):
-            content = self._disk_cache.get(original.id, _metadata_key(original))
+            content = self._disk_cache.get(original.group, _metadata_key(original))
             if content is None:
                 return None
             metadata = metadata_from_bytes(content)
             level = metadata.choose_level(plan)
-            pixels = self._disk_cache.get(original.id, _level_key(original, level), self._scratch)
+            pixels = self._disk_cache.get(
+                original.group, _level_key(original, level), self._scratch
+            )
             if pixels is None:
                 return None
             return FoundMaster(
@@ -240,7 +242,7 @@ class Masters:
                 self._jobs.task_done()
 
     def _keep_one(self, job: _Pending) -> None:
-        group = job.original.id
+        group = job.original.group
         metadata = metadata_to_bytes(job.metadata)
         self._disk_cache.put(
             group, _metadata_key(job.original), len(metadata), [metadata], job.began

@@ -19,7 +19,7 @@ class Renditions:
 
     def get(self, original: Original, imagekey: str) -> Rendition | None:
         """Return what was kept for this very version of an original."""
-        content = self._disk_cache.get(original.id, _key(original, imagekey))
+        content = self._disk_cache.get(original.group, _key(original, imagekey))
         if content is None:
             return None
         whole = bytes(content)
@@ -42,7 +42,7 @@ class Renditions:
         head = json.dumps(described).encode() + b"\n"
         size = len(head) + len(rendition.body)
         return self._disk_cache.put(
-            original.id, _key(original, imagekey), size, [head, rendition.body], began
+            original.group, _key(original, imagekey), size, [head, rendition.body], began
         )
 
     def purge(self, group: str) -> int:

@@ -1,16 +1,20 @@
 """What originals are called: files by name, pictures on other hosts by URL; spelled and decoded."""
 
 import re
+import unicodedata
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from imgprocessor.errors import BadQuery
 from imgprocessor.request.urls import PORTS, read_url, spelled_url
 
-MAX_NAME_BYTES = 150
-"""So that no name makes an imagekey, a header or a file name too long."""
+MAX_NAME_BYTES = 1024
+"""Of a file's name with its folders, as UTF-8, decoded: in a URL it takes three times as much."""
+
+MAX_SEGMENT_BYTES = 255
+"""Between slashes, as file systems have it."""
 
 MAX_URL_BYTES = 500
-"""The same; URLs are longer, and become no file's name."""
+"""Of an original's URL, as it is spelled in the query."""
 
 MAX_QUOTED = 40
 """So much of a wrong value is repeated in the message, which goes into a header."""
@@ -25,8 +29,19 @@ def is_url(name: str) -> bool:
 
 
 def known_as(name: str) -> str:
-    """Return what an original is forgotten by: all spellings of one URL come to the same."""
-    return str(read_url(name)) if is_url(name) else name
+    """Return what an original is forgotten by: all spellings of one URL come to the same, and all
+    names that may find one file.
+    """
+    return str(read_url(name)) if is_url(name) else unicodedata.normalize("NFC", name)
+
+
+def forms(name: str) -> tuple[str, ...]:
+    """Return a name, and the same letters composed and decomposed (NFC, NFD): macOS writes the
+    one, people type the other. Each stands there once, the name itself first.
+    """
+    if name.isascii():
+        return (name,)
+    return tuple(dict.fromkeys((name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD")))))
 
 
 def spell(name: str) -> str:
@@ -66,7 +81,7 @@ def read_name(spelled: str) -> str:
     Raises:
         ValueError: no file may be called so.
     """
-    name = _decoded(spelled, MAX_NAME_BYTES)
+    name = _decoded(spelled)
     _check_name(name)
     return name
 
@@ -77,7 +92,9 @@ def read_spelled_url(spelled: str) -> str:
     Raises:
         ValueError: it is none, or it is not escaped as caches in front expect.
     """
-    url = _decoded(spelled, MAX_URL_BYTES)
+    if len(printable(spelled)) > MAX_URL_BYTES:
+        raise ValueError(f"must be at most {MAX_URL_BYTES} bytes long, as spelled in the query")
+    url = _decoded(spelled)
     _check_url(url)
     if not re.fullmatch(spelled_url(), spelled):
         raise ValueError(
@@ -92,9 +109,7 @@ def printable(spelled: str) -> str:
     return quote(spelled.encode("latin-1", "replace"), safe="!#$%&'()*+,-./:;<=>?@[]^_`{|}~")
 
 
-def _decoded(spelled: str, max_bytes: int) -> str:
-    if len(printable(spelled)) > max_bytes:
-        raise ValueError(f"must be at most {max_bytes} bytes long, as spelled in the URL")
+def _decoded(spelled: str) -> str:
     try:
         return unquote_to_bytes(spelled.replace("+", " ").encode("latin-1")).decode()
     except UnicodeDecodeError as error:
@@ -108,7 +123,14 @@ def _check_url(url: str) -> None:
 def _check_name(name: str) -> None:
     if re.search(r"[\x00-\x1f\x7f\\]", name):
         raise ValueError("must have no control characters and no backslashes")
-    if any(segment in {"", ".", ".."} for segment in name.split("/")):
+    segments = name.split("/")
+    if any(segment in {"", ".", ".."} for segment in segments):
         raise ValueError(
             "must be a path under the folder of originals, without empty parts, . or .."
+        )
+    longest = max(len(segment.encode()) for segment in segments)
+    if len(name.encode()) > MAX_NAME_BYTES or longest > MAX_SEGMENT_BYTES:
+        raise ValueError(
+            f"must be at most {MAX_NAME_BYTES} bytes of UTF-8, decoded, and"
+            f" {MAX_SEGMENT_BYTES} between slashes"
         )

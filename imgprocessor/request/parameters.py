@@ -136,8 +136,8 @@ class ImageQuery:
     name: str = _author(
         "",
         Text(read_name, spell, ("nasa.jpeg", "a/b.png", "a_b_c", "x%20y.jpg", "%C3%A9.jpg")),
-        "path of the original under the folder of originals, 150 bytes at most; either `name` or"
-        " `url` must be given",
+        "path of the original under the folder of originals, in any script: see"
+        " [names](requests.md#names); either `name` or `url` must be given",
         None,
     )
     url: str = _author(

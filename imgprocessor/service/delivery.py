@@ -13,7 +13,7 @@ from typing import Literal
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery, Busy, ImageError, NotFound
 from imgprocessor.images.pipeline import SHAPED_BY, Rendition
-from imgprocessor.originals.source import Original, Source
+from imgprocessor.originals.source import Original, Source, group_of
 from imgprocessor.policy.imagekey import etag, imagekey, name_in, tags
 from imgprocessor.policy.negotiation import Decision, negotiate, permit, uses
 from imgprocessor.policy.plan import Plan, make_plan
@@ -278,7 +278,7 @@ class Delivery:
             OSError: something cannot be removed.
         """
         source = self._source_of(name)
-        group = source.id_of(name)
+        group = group_of(source.id_of(name))
         return self._forget(
             partial(source.forget, name),
             partial(self._masters.purge, group),
@@ -294,7 +294,7 @@ class Delivery:
             NotFound, OSError: as `purge` does.
         """
         name = name_in(key)
-        group = self._source_of(name).id_of(name)
+        group = group_of(self._source_of(name).id_of(name))
         return self._forget(partial(self._renditions.purge_imagekey, group, key))
 
     def purge_all(self) -> int:

@@ -126,6 +126,51 @@ def test_a_header_sent_twice_counts_as_to_the_application(
                 right_spelling(query_string, joined, spelled, policy, delivered.pixels)
 
 
+LONG_QUERIES = (
+    ("name=", "%E4%BD%A0", "{rest}"),
+    ("name=a{rest}", "&", ""),
+    ("name=a{rest}", "&=", ""),
+    ("name=a{rest}", "&x", ""),
+    ("name=a&x=", "&Name=a", ""),
+    ("name=a&width=", "0", "&height=3"),
+    ("name=a&width=3&height=4&fit=cover&gravity=0.", "0", ""),
+    ("name=a&width=3&height=4&fit=cover&gravity=", "0.5,", ""),
+    ("name=a&signature=", "A", "&dpr=2"),
+    ("name=a&formats=", "webp+", ""),
+    ("name=a&width=3&dpr=1.", "5", ""),
+    ("name=a&name=", "a", ""),
+    ("url=https://", "a", "&name=a"),
+    ("xname=", "a", "&name=a"),
+    ("&" * 870 + "name=", "a", ""),
+    ("x&" * 430 + "name=", "%41", ""),
+    ("name=", "a", "&" * 870),
+    ("name=", "a", "&widt" * 170),
+    ("name=", "a", "&name=" * 140),
+    ("name=", "a", "&width=" + "0" * 860),
+    ("name=", "a", "&gravity=" + "0.5," * 210),
+)
+"""What stands before, what is repeated, what stands behind."""
+REST = (
+    "&width=0340&height=0400&fit=cover&gravity=0.5,0&flip=hv&quality=060&max_bytes=24999"
+    f"&expires=1900000000&signature={'A' * 43}&dpr=2.625"
+)
+
+
+def test_varnish_answers_whatever_is_long(delivered: Settings, tmp_path: Path) -> None:
+    """At the lengths from which it reads less, or nothing; with all headers that it takes."""
+    accept = ("Accept", f"{ACCEPTS[2]},x/y")
+    hints = [("ECT", "3g"), ("Sec-CH-DPR", "2.625"), ("RTT", "100"), ("Downlink", "1.45")]
+    cookies = [("Cookie", "a=b;" * 1900)] * 3
+    with caches.asking("varnish", delivered, tmp_path) as ask:
+        for length in (1999, 2000, 3599, 3600, 8000):
+            for before, unit, behind in LONG_QUERIES:
+                ends = before.format(rest=REST), behind.format(rest=REST)
+                room = length - len("/images/?") - sum(map(len, ends))
+                query_string = (unit * room)[:room].join(ends)
+                for more in ([], [*cookies, ("X", "x" * 4000)] if length < 4000 else cookies):
+                    ask(query_string, [accept, *hints, *more])
+
+
 def test_a_node_is_named_by_host_and_port() -> None:
     assert main(["edge", "varnish", "--backend", "images.example.org:80", "-o", "/dev/null"]) == 0
     for wrong in ("example.org", "a b:80", ":80", "h:99999", 'h";:80', "a..b:80", "h:0"):

@@ -10,6 +10,7 @@ from conftest import CORPUS, find, needs_corpus
 
 from imgprocessor.app import make_delivery
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.request.names import MAX_NAME_BYTES
 from imgprocessor.service.delivery import Delivery
 
 pytestmark = needs_corpus
@@ -24,7 +25,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if path.is_file() and len(str(path.relative_to(folder)).encode()) <= 150
+        if path.is_file() and len(str(path.relative_to(folder)).encode()) <= MAX_NAME_BYTES
     )
 
 

@@ -22,6 +22,8 @@ from conftest import CORPUS, ROOT, needs_corpus
 from PIL import Image
 from servers import Server, serving
 
+from imgprocessor.request.names import MAX_NAME_BYTES
+
 pytestmark = pytest.mark.slow
 
 MOST_SECONDS = 2
@@ -160,7 +162,7 @@ def _cpu_seconds(server: Server) -> float:
 def _names(folder: Path) -> list[str]:
     """Return the files that can be named in a URL at all."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if len(name.encode()) <= 150)
+    return sorted(name for name in names if len(name.encode()) <= MAX_NAME_BYTES)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The folder of originals: what is found, and that nothing outside it is ever opened."""
 
+import errno
 import os
 import socket
 import time
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from imgprocessor.errors import ImageError, NotFound, OriginalsUnavailable, OversizedOriginal
 from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.source import group_of
 
 MAX_BYTES = 1000
 
@@ -65,6 +67,99 @@ def test_all_names_of_a_file_have_what_is_made_from_it_in_common(root: Path) -> 
         assert found.id == originals.id_of(name) == str(file)
         assert found.validator == times
         assert found.identity == f"{times}-{status.st_ino:x} {file}"
+
+
+COMPOSED, DECOMPOSED = "\xe9", "e\u0301"
+
+
+@pytest.mark.parametrize("letter", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("folder", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("asked_letter", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("asked_folder", [COMPOSED, DECOMPOSED])
+def test_a_name_is_found_in_either_form(
+    root: Path, folder: str, letter: str, asked_folder: str, asked_letter: str
+) -> None:
+    """Each segment by itself; and all names have what is made from it in common."""
+    path, name = root / folder / "a" / f"{letter}.jpg", f"{asked_folder}/a/{asked_letter}.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"found")
+    originals = Folder(root, MAX_BYTES)
+    found = originals.find(name)
+
+    assert _read(root, name) == b"found"
+    assert found.id == originals.id_of(name) == str(path)
+    path.unlink()
+    assert group_of(originals.id_of(name)) == found.group
+    path.parent.rmdir()
+    path.parent.parent.rmdir()
+    assert group_of(originals.id_of(name)) == found.group
+
+
+def test_names_that_differ_by_form_alone_find_their_own_files(root: Path) -> None:
+    for name in (COMPOSED, DECOMPOSED):
+        (root / name).mkdir()
+        for other in (COMPOSED, DECOMPOSED):
+            (root / name / other).write_bytes(f"{name}/{other}".encode())
+
+    for name in (COMPOSED, DECOMPOSED):
+        for other in (COMPOSED, DECOMPOSED):
+            assert _read(root, f"{name}/{other}") == f"{name}/{other}".encode()
+    (root / COMPOSED / COMPOSED).unlink()
+    assert _read(root, f"{COMPOSED}/{COMPOSED}") == f"{COMPOSED}/{DECOMPOSED}".encode()
+    (root / COMPOSED / DECOMPOSED).unlink()
+    assert _read(root, f"{COMPOSED}/{COMPOSED}") == f"{DECOMPOSED}/{COMPOSED}".encode()
+
+
+def test_a_link_in_another_form_leads_nowhere_else(root: Path, tmp_path: Path) -> None:
+    (root / DECOMPOSED).symlink_to(tmp_path / "secret")
+    with pytest.raises(NotFound):
+        _read(root, COMPOSED)
+    (root / DECOMPOSED).unlink()
+    (root / DECOMPOSED).symlink_to("folder")
+
+    assert _read(root, f"{COMPOSED}/b") == b"bb"
+
+
+def test_a_disk_that_fails_over_another_form_is_not_taken_for_a_missing_picture(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "failed")
+
+    (root / DECOMPOSED).write_bytes(b"x")
+    originals, opens = Folder(root, MAX_BYTES), os.open
+    monkeypatch.setattr(os, "lstat", fail)
+    monkeypatch.setattr(
+        os, "open", lambda path, *more: opens(path, *more) if COMPOSED in path else fail()
+    )
+
+    with pytest.raises(OriginalsUnavailable):
+        originals.find(COMPOSED)
+
+
+def test_a_missing_name_costs_few_looks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where all folders stand there in both forms, and each leads to all others."""
+    looks, lstat, originals = 0, os.lstat, Folder(root, MAX_BYTES)
+
+    def look(path: str) -> os.stat_result:
+        nonlocal looks
+        looks += 1
+        return lstat(path)
+
+    (root / COMPOSED).symlink_to(".")
+    (root / DECOMPOSED).symlink_to(".")
+    monkeypatch.setattr(os, "lstat", look)
+    for name, most in (
+        ("none.jpg", 0),
+        (f"x/{COMPOSED}", 1),
+        ("\xfc.jpg", 2),
+        ("\xfc/" * 300, 2),
+        (f"{COMPOSED}/" * 300 + "x", 300 * 3 * 8),
+    ):
+        looks = 0
+        with pytest.raises(NotFound):
+            originals.find(name)
+        assert looks <= most, name
 
 
 @pytest.mark.parametrize(

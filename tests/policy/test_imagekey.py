@@ -1,6 +1,7 @@
 """The imagekey: what changes it, what does not, and that plans never share one."""
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,7 +17,14 @@ from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.formats import UNIVERSAL
 from imgprocessor.geometry import COMPASS, Box, Fit, Flip
-from imgprocessor.policy.imagekey import FIELDS, etag, imagekey, name_in, original_tag
+from imgprocessor.policy.imagekey import (
+    FIELDS,
+    MAX_SPELLED_BYTES,
+    etag,
+    imagekey,
+    name_in,
+    original_tag,
+)
 from imgprocessor.policy.negotiation import negotiate
 from imgprocessor.policy.plan import Plan, make_plan
 from imgprocessor.policy.table import Cell, Policy
@@ -61,6 +69,10 @@ def _planned(
     query = parse_query(strategies.query_string(parameters), MAX_SIDE)
     decision = negotiate(query, read_hints(headers), policy)
     return query.original, make_plan(query, decision, PixelsSettings(), "Pillow 1")
+
+
+def _key_of(name: str) -> str:
+    return imagekey(name, FULL)
 
 
 def _key(plan: Plan) -> str:
@@ -274,6 +286,54 @@ def test_a_change_of_one_cell_leaves_the_keys_of_the_others_alone() -> None:
 )
 def test_all_spellings_of_one_url_are_purged_by_one_tag(name: str) -> None:
     assert original_tag(name) == original_tag("https://images.example.org/x y.jpg")
+
+
+def _spelled_in(key: str) -> str:
+    return key.rsplit("_", len(FIELDS) - 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_spelled"),
+    [
+        ("a" * 250 + "/" + "b" * 249, True),
+        ("\u4f60" * 60 + "/" + "\u4f60" * 51, True),
+        ("\u4f60" * 60 + "/" + "\u4f60" * 51 + "a", False),
+        ("https://images.example.org/" + "=" * 330, False),
+    ],
+)
+def test_a_long_name_stands_in_the_key_as_a_digest(name: str, *, is_spelled: bool) -> None:
+    key = _key_of(name)
+
+    assert (_spelled_in(key) == spell(name)) == is_spelled == (len(spell(name)) <= 1000)
+    if is_spelled:
+        assert name_in(key) == name
+        return
+    assert _spelled_in(key) == f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+    with pytest.raises(BadQuery, match="purge the name"):
+        name_in(key)
+
+
+letters = st.text(st.characters(codec="utf-8"), min_size=1, max_size=3)
+any_names = st.builds(str.__mul__, letters, st.sampled_from([1, 2, 85, 340, 1024]))
+
+
+@given(any_names, any_names)
+def test_names_have_keys_of_their_own_that_are_bounded(one: str, other: str) -> None:
+    keys = {_key_of(one), _key_of(other)}
+
+    assert len(keys) == len({one, other})
+    for name, spelled in ((name, _spelled_in(_key_of(name))) for name in (one, other)):
+        assert len(spelled) <= MAX_SPELLED_BYTES
+        # No name is spelled as a digest is.
+        assert (":" in spelled) == (spelled != spell(name))
+
+
+def test_names_that_differ_by_form_alone_have_two_keys_and_one_tag() -> None:
+    one, other = "\xe9/\xfc.jpg", "e\u0301/u\u0308.jpg"
+
+    assert _key_of(one) != _key_of(other)
+    assert original_tag(one) == original_tag(other) == original_tag("\xe9/u\u0308.jpg")
+    assert original_tag(one) != original_tag("e/u.jpg")
 
 
 def test_an_etag_changes_with_the_key_and_with_the_version() -> None:

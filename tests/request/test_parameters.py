@@ -1,7 +1,7 @@
 """The query string: what is understood, what is refused, and what counts as not given."""
 
 from decimal import Decimal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import example, given
@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from imgprocessor.errors import BadQuery
 from imgprocessor.geometry import Box, Fit, Flip
-from imgprocessor.request.names import spell
+from imgprocessor.request.names import MAX_NAME_BYTES, spell
 from imgprocessor.request.parameters import OLD_NAMES, PARAMETERS, ImageQuery
 from imgprocessor.request.query import parse, parse_query
 from imgprocessor.request.values import parse_number
 
 MAX_SIDE = 4096
+TOO_LONG = "must be at most 1024 bytes of UTF-8, decoded, and 255 between slashes"
 
 
 def _parse(rest: str) -> ImageQuery:
@@ -129,9 +130,14 @@ def test_a_name_is_decoded_once(spelled: str, name: str) -> None:
         ("name=a%0d%0ab", "name=a%0d%0ab: must have no control characters"),
         ("name=a%5cb", "name=a%5cb: must have no control characters and no backslashes"),
         ("name=%FF", "name=%FF: must be UTF-8"),
-        ("name=" + "a" * 151, "name=" + "a" * 40 + ": must be at most 150 bytes"),
-        ("name=" + "%61" * 51, "name="),
-        ("name=" + "\xc3\xa9" * 26, "name=%C3%A9"),
+        ("name=%ED%A0%80", "name=%ED%A0%80: must be UTF-8"),
+        ("name=%C0%AF", "name=%C0%AF: must be UTF-8"),
+        ("name=" + "a" * 256, "name=" + "a" * 40 + f": {TOO_LONG}"),
+        ("name=" + "%61" * 256, f": {TOO_LONG}"),
+        ("name=" + "%E4%BD%A0" * 85 + "a", f": {TOO_LONG}"),
+        ("name=" + "\xe4\xbd\xa0" * 85 + "a", f": {TOO_LONG}"),
+        ("name=" + "/".join(["a" * 255] * 4) + "%2Fa", f": {TOO_LONG}"),
+        ("name=" + "a/" * 512 + "a", f": {TOO_LONG}"),
     ],
 )
 def test_a_page_authors_mistake_is_refused_by_name(query_string: str, message: str) -> None:
@@ -156,8 +162,16 @@ def test_what_is_right_of_a_wrong_query_can_still_be_read() -> None:
     assert (Box(200, None), Fit.FORCE) == (query.box, query.fit)
 
 
-def test_a_name_of_150_bytes_is_understood() -> None:
-    assert "a" * 150 == parse_query("name=" + "a" * 150, MAX_SIDE).name
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 255, "你" * 85, "/".join(["你" * 85] * 3 + ["你" * 84, "你"]), "a/" * 511 + "aa"],
+    ids=len,
+)
+def test_a_name_is_as_long_as_file_systems_allow(name: str) -> None:
+    """Decoded, however it is spelled."""
+    assert len(name.encode()) in {255, MAX_NAME_BYTES}
+    for spelled in (spell(name), quote(name, safe=""), name.encode().decode("latin-1")):
+        assert parse_query(f"name={spelled}", MAX_SIDE).name == name
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1e3", " 1", "1 ", "1.", ".5", "1.2345", "123456", "٣"])

@@ -155,6 +155,34 @@ def test_all_is_forgotten(delivery: Delivery, originals: Path) -> None:
     ]
 
 
+COMPOSED, DECOMPOSED = "caf\xe9/\xfc.jpg", "cafe\u0301/u\u0308.jpg"
+FORMS = (COMPOSED, DECOMPOSED, "caf\xe9/u\u0308.jpg")
+
+
+@pytest.mark.parametrize("purged", FORMS)
+@pytest.mark.parametrize("path", FORMS[:2])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_all_names_of_the_same_letters_are_forgotten_by_each(
+    delivery: Delivery, originals: Path, path: str, purged: str, *, is_gone: bool
+) -> None:
+    file = originals / path
+    file.parent.mkdir()
+    (originals / "nasa.jpeg").rename(file)
+    answers = [delivery.answer(find(delivery, f"name={quote(name)}&width=100")) for name in FORMS]
+    delivery._masters.finish()  # noqa: SLF001 - those on their way are not removed, but refused
+    tags = {answer.found.planned.tags.split()[0] for answer in answers}
+
+    assert [answer.source for answer in answers] == ["original", "master", "master"]
+    assert tags == {original_tag(purged)}
+    if is_gone:
+        file.unlink()
+        file.parent.rmdir()
+    key = answers[FORMS.index(purged)].found.planned.imagekey
+    assert delivery.purge_imagekey(key) == 1
+    assert delivery.purge(purged) > 2
+    assert delivery.purge_all() == 0
+
+
 @pytest.mark.parametrize("name", ["nasa.jpeg", "a b_c/é.png", "__a__.jpg", "+&?.gif"])
 def test_the_name_is_found_in_an_imagekey(delivery: Delivery, originals: Path, name: str) -> None:
     (originals / name).parent.mkdir(exist_ok=True)
@@ -351,6 +379,11 @@ def test_without_the_token_nothing_is_purged(
         ("name=a%00b", "no control characters"),
         ("imagekey=nasa.jpeg", "imagekey: must be 10 fields"),
         ("imagekey=%C3%A9_1_2_3_4_5_6_7_8_9", "imagekey: must be printable ASCII"),
+        (f"imagekey=sha256:{'0' * 64}_1_2_3_4_5_6_7_8_9", "purge the name, which forgets it, too"),
+        (
+            "name=" + "a" * 256,
+            "must be at most 1024 bytes of UTF-8, decoded, and 255 between slashes",
+        ),
         ("names=a", "'names': no such parameter; there are name, imagekey, all, local"),
     ],
 )

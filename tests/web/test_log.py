@@ -22,7 +22,7 @@ def test_a_line_is_json(tmp_path: Path) -> None:
 def _write_many(file: Path, writer: int) -> None:
     log = RequestLog(file)
     for number in range(500):
-        log.write({"writer": writer, "number": number, "padding": "x" * 1500})
+        log.write({"writer": writer, "number": number, "padding": "x" * 9000})
 
 
 @pytest.mark.slow

@@ -1,0 +1,206 @@
+"""Names in every script, through real Apache, its cache, and real Varnish and nginx before it."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import caches
+import images
+import pytest
+import servers
+from conftest import ROOT
+from servers import Answer, Server, await_true, serving
+
+from imgprocessor.edge.writers import Cache
+from imgprocessor.load import load_settings
+from imgprocessor.policy.imagekey import original_tag
+from imgprocessor.storage.proxy_files import remove_tagged
+
+pytestmark = [pytest.mark.apache, pytest.mark.caches]
+
+WAYS = ("Apache", "Apache by the one spelling", "Varnish", "nginx")
+BEFORE: tuple[Cache, ...] = ("varnish", "nginx")
+
+LONGEST = "/".join(["你" * 85] * 3 + ["你" * 84, "你"])
+"""1,024 bytes, which take 3,072 in a URL; no segment has more than 255."""
+FULL = (
+    "&width=340&height=400&fit=cover&gravity=0.3,0.6&flip=hv&quality=60&max_bytes=24999&format=webp"
+    f"&expires=1900000000&signature={'A' * 43}&utm_source={'x' * 100}"
+)
+SIZES = {
+    LONGEST: (90, 60),
+    "Длинное имя фотографии из отпуска.jpg": (91, 60),
+    "صورة طويلة الاسم من العطلة.jpg": (92, 60),
+    "長い名前の写真" * 12 + ".x": (93, 60),
+    "\U0001f469\u200d\U0001f680 \U0001f3f4\U000e0067\U000e007f.jpg": (94, 60),
+    "\u200f\u202eגפנ.gpj": (95, 60),
+    "both/\xe9.jpg": (96, 60),
+    "both/e\u0301.jpg": (97, 60),
+    "e\u0301/\xfc.jpg": (98, 60),
+    "\U0010ffff\ufeff\u0085\u2028": (99, 60),
+    "a" * 255: (89, 60),
+}
+"""Pictures by name."""
+
+FOUND = {
+    **{quote(name, safe=""): size for name, size in SIZES.items()},
+    quote(LONGEST): SIZES[LONGEST],
+    quote(LONGEST, safe="").lower(): SIZES[LONGEST],
+    "%C3%A9/u%CC%88.jpg": (98, 60),
+    "%C3%A9/%C3%BC.jpg": (98, 60),
+    "e%CC%81/u%CC%88.jpg": (98, 60),
+}
+"""The size of the original by the name as it is spelled."""
+
+DIFFER_BY_FORM = [name for name, size in FOUND.items() if size == (98, 60)]
+
+REFUSED = {
+    **{quote(LONGEST, safe="") + more: 400 for more in ("a", "%E4%BD%A0", "a" * 300, "%2Fa" * 700)},
+    quote("你" * 85) + "a": 400,
+    "a" * 256: 400,
+    "a/" * 512 + "a": 400,
+    "%ED%A0%80": 400,
+    "%ED%A0%BD%ED%B8%80.jpg": 400,
+    "%C0%AF": 400,
+    "%C0%AE%C0%AE/a": 400,
+    "%E4%BD": 400,
+    "%F4%90%80%80": 400,
+    "a/" * 511 + "aa": 404,
+    "\xe9".encode().decode("latin-1") * 127: 404,
+    "%CC%81" * 120: 404,
+    "both/%CC%81e.jpg": 404,
+    "both": 404,
+    "%E2%80%AE": 404,
+    "%EF%BC%8E%EF%BC%8E/%EF%BC%8F": 404,
+}
+"""The status by the name as it is spelled."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a request may come to the application."""
+
+    port: int
+    forget: Callable[[str], object]
+    """Has the cache on this way forget what has a tag."""
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Way]]:
+    """All ways; no daemon dies meanwhile, and nothing is complained of."""
+    pictures, settings = tmp_path_factory.mktemp("p"), load_settings(ROOT / "conf/imgprocessor.ini")
+    servers.open_up(pictures)
+    for name, size in SIZES.items():
+        path = put(pictures, name)
+        images.save(path.parent / "new", images.texture(size), "JPEG", quality=90)
+        (path.parent / "new").rename(path)
+    with ExitStack() as stack:
+        apaches = [
+            stack.enter_context(serving(tmp_path_factory.mktemp("server"), pictures, *options))
+            for options in ((), ("--spelling",))
+        ]
+        found = [Way(one.port, partial(forget_files, cache_of(one))) for one in apaches]
+        for cache in BEFORE:
+            folder = tmp_path_factory.mktemp(cache)
+            port = stack.enter_context(caches.in_front(cache, settings, apaches[0].port, folder))
+            forget = {
+                "varnish": partial(forget_by_varnish, port),
+                "nginx": partial(forget_files, folder / caches.NGINX_CACHE),
+            }
+            found.append(Way(port, forget[cache]))
+        daemons = [server.daemons() for server in apaches]
+        yield dict(zip(WAYS, found, strict=True))
+        assert [server.daemons() for server in apaches] == daemons
+        assert [line for server in apaches for line in complaints(server)] == []
+
+
+def forget_files(folder: Path, tag: str) -> None:
+    assert remove_tagged(folder, [tag])
+
+
+def forget_by_varnish(port: int, tag: str) -> None:
+    assert servers.ask(port, "/images/", {"xkey": tag}, "PURGE").status == 200
+
+
+def cache_of(server: Server) -> Path:
+    """Return where a server's Apache keeps answers."""
+    (conf, *_) = re.findall(r"\S+/httpd[.]conf", " ".join(server.processes().values()))
+    return Path(conf).parent / "cache"
+
+
+def put(folder: Path, name: str) -> Path:
+    """Return where a picture is called so; folders are made on the way."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def complaints(server: Server) -> list[str]:
+    errors = (server.logs / "error.log").read_text()
+    return re.findall(r"^.*\[\w*:(?:error|warn|crit|alert|emerg)\].*$", errors, re.MULTILINE)
+
+
+def ask(port: int, name: str, rest: str = "") -> Answer:
+    """Ask, and look whether all headers fit everywhere."""
+    answer = servers.ask(port, f"/images/?name={name}{rest}", {"Accept": "image/webp", "ECT": "4g"})
+    lines = [f"{header}: {value}\r\n" for header, value in answer.headers.items()]
+    assert max(map(len, lines)) < 4000
+    assert sum(map(len, lines)) < 8000
+    return answer
+
+
+def hits(port: int, name: str, rest: str) -> bool:
+    return ask(port, name, rest).headers.get("x-cache", "").startswith("HIT")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("rest", ["", FULL], ids=["", "with further parameters"])
+def test_names_of_every_script_are_served_and_kept(
+    ways: dict[str, Way], way: str, rest: str
+) -> None:
+    for name, (width, height) in FOUND.items():
+        answer = ask(ways[way].port, name, rest)
+
+        assert answer.status == 200, (name, answer.headers.get("image-error-detail"))
+        assert f"; original={width}x{height};" in answer.headers["image-decision"], name
+        await_true(partial(hits, ways[way].port, name, rest))
+
+
+def test_each_way_says_the_same(ways: dict[str, Way]) -> None:
+    keys: dict[str, set[str]] = {}
+    ports = [way.port for way in ways.values()]
+    for name in FOUND:
+        keys[name] = {ask(port, name, FULL).headers["imagekey"] for port in ports}
+
+    assert {len(found) for found in keys.values()} == {1}
+    assert len({key for found in keys.values() for key in found}) == len(FOUND) - 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("rest", ["", FULL], ids=["", "with further parameters"])
+def test_what_is_no_name_is_refused_by_the_application(
+    ways: dict[str, Way], way: str, rest: str
+) -> None:
+    for name, status in REFUSED.items():
+        answer = ask(ways[way].port, name, rest)
+
+        assert answer.status == status, name
+        assert answer.headers["image-error"] == {400: "bad-query", 404: "not-found"}[status]
+        assert answer.headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("names", [[quote(LONGEST)], DIFFER_BY_FORM], ids=["long", "forms"])
+def test_all_that_is_kept_of_a_name_is_forgotten(
+    ways: dict[str, Way], way: str, names: list[str]
+) -> None:
+    """Tags are found behind what is long; and names that differ by form alone have one."""
+    for name in names:
+        await_true(partial(hits, ways[way].port, name, FULL))
+    ways[way].forget(original_tag(unquote(names[-1])))
+
+    assert not any(hits(ways[way].port, name, FULL) for name in names)
