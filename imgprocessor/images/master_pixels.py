@@ -35,6 +35,7 @@ def metadata_to_bytes(metadata: Metadata) -> bytes:
             "orientation": metadata.orientation,
             "profile": base64.b64encode(metadata.profile).decode(),
             "copyright": metadata.copyright,
+            "is_damaged": metadata.is_damaged,
         }
     ).encode()
 
@@ -47,6 +48,7 @@ def metadata_from_bytes(content: memoryview) -> Metadata:
         orientation=known["orientation"],
         profile=base64.b64decode(known["profile"]),
         copyright=tuple((tag, text) for tag, text in known["copyright"]),
+        is_damaged=known["is_damaged"],
     )
 
 

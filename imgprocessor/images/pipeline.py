@@ -52,6 +52,8 @@ class Rendition:
     """Device pixels per CSS pixel reached; None without a box."""
     trials: int
     """How often it was encoded."""
+    is_damaged: bool = False
+    """Whether the original ends too early."""
 
     @property
     def mime(self) -> str:
@@ -95,6 +97,7 @@ def render(picture: Picture, plan: Plan, timings: Timings) -> Rendition:
         limited=done.limited,
         density=_written(plan.reached_density(metadata.displayed, done.size)),
         trials=done.trials,
+        is_damaged=metadata.is_damaged,
     )
 
 
