@@ -76,7 +76,7 @@ class UnsupportedOriginal(ImageError):
 
 
 class OversizedOriginal(ImageError):
-    """The original is over a limit: too many bytes, too many pixels or too long a side."""
+    """The original is over a limit: too many bytes, too much memory or too many parts."""
 
     code = "oversized-original"
     status = 422

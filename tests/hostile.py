@@ -123,6 +123,16 @@ def flat_png(
     return png_header(size, depth, colour) + palette + before + pixels + after + chunk(b"IEND", b"")
 
 
+def png_of_one_colour(size: tuple[int, int]) -> bytes:
+    """One bit a pixel, all zeros: a megabyte of rows, compressed once, again and again."""
+    row = bytes(1 + (size[0] + 7) // 8)
+    packer = zlib.compressobj(9)
+    block = packer.compress(row * 127) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(row * 127) + packer.flush(zlib.Z_FULL_FLUSH)
+    data = block + again * (size[1] // 127)
+    return png_header(size, 1, 0) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
 def _zlib_bomb(size_bytes: int) -> bytes:
     return zlib.compress(bytes(size_bytes), 9)
 
@@ -225,23 +235,28 @@ def _with_exif(data: bytes) -> dict[str, bytes]:
 
 
 def _bombs() -> Iterator[Hostile]:
-    for width, height in ((7143, 7140), (8000, 8000), (16_385, 1), (65_500, 65_500)):
+    for width, height in ((15_000, 14_950), (65_500, 65_500)):
         size, name = (width, height), f"bomb-{width}x{height}"
         yield Hostile(f"{name}.png", partial(png_header, size, 8, 2), OVERSIZED)
-        yield Hostile(f"{name}.jpg", partial(flat_jpeg, size), OVERSIZED)
         yield Hostile(f"{name}.gif", partial(bytes, gif_header(size) + gif_frame(size)), OVERSIZED)
-        if width <= 16_384:
-            yield Hostile(f"{name}.webp", partial(riff, flat_vp8l(size)), OVERSIZED)
+    yield Hostile("bomb-65500x65500.jpg", lambda: flat_jpeg((65_500, 65_500)), OVERSIZED)
+    lying = flat_jpeg((8, 8)).replace(frame(0xC0, (8, 8)), frame(0xC0, (65_500, 65_500)))
+    yield Hostile("bomb-1kb.jpg", lambda: lying, OVERSIZED)
+    yield Hostile("bomb-65536x1.png", lambda: png_header((65_536, 1), 8, 2), OVERSIZED)
+    yield Hostile("bomb-one-colour.png", partial(png_of_one_colour, (65_500, 65_500)), OVERSIZED)
     canvas = (16_777_216, 255)
     yield Hostile("bomb-canvas.webp", lambda: riff(webp_canvas(canvas)), OVERSIZED)
     yield Hostile("bomb-4g.png", lambda: png_header((2**31 - 1,) * 2, 8, 6), OVERSIZED)
-    yield Hostile("bomb-177mp.png", lambda: flat_png((13_312, 13_312), 1, 3), OVERSIZED)
-    yield Hostile("bomb-36mp.webp", lambda: riff(flat_vp8l((6000, 6000))), OVERSIZED)
-    yield Hostile("good-49mp.png", lambda: flat_png((7000, 7000), 1, 3), PICTURE)
-    yield Hostile("good-49mp.jpg", lambda: flat_jpeg((7000, 7000)), PICTURE)
-    yield Hostile("good-29mp.webp", lambda: riff(flat_vp8l((5385, 5385))), PICTURE)
-    flat = Image.new("P", (7000, 7000))
-    yield Hostile("good-49mp.gif", lambda: images.encoded(flat, "GIF"), PICTURE)
+    yield Hostile("bomb-225mp.png", lambda: flat_png((15_000, 15_000), 1, 3), OVERSIZED)
+    yield Hostile("bomb-104mp.webp", lambda: riff(flat_vp8l((10_200, 10_200))), OVERSIZED)
+    yield Hostile("bomb-268mp.webp", lambda: riff(flat_vp8l((16_383, 16_383))), OVERSIZED)
+    yield Hostile("good-100mp.png", lambda: flat_png((10_000, 10_000), 1, 3), PICTURE)
+    yield Hostile("good-200mp.jpg", lambda: flat_jpeg((16_320, 12_240)), PICTURE)
+    yield Hostile("good-30mp.webp", lambda: riff(flat_vp8l((5477, 5477))), PICTURE)
+    yield Hostile("good-strip.jpg", lambda: flat_jpeg((65_500, 8)), PICTURE)
+    yield Hostile("good-strip.png", lambda: flat_png((8, 65_535), 8, 2), PICTURE)
+    flat = Image.new("P", (10_000, 10_000))
+    yield Hostile("good-100mp.gif", lambda: images.encoded(flat, "GIF"), PICTURE)
     yield Hostile("none.png", lambda: png_header((0, 5), 8, 2), BROKEN)
     yield Hostile("none.jpg", lambda: flat_jpeg((5, 0)), BROKEN)
     yield Hostile("none.gif", lambda: gif_header((0, 0)) + gif_frame((0, 0)), BROKEN)
@@ -253,7 +268,8 @@ def _scans() -> Iterator[Hostile]:
         yield Hostile(f"scans-{scans}.jpg", partial(scan_bomb, large, scans), OVERSIZED)
     yield Hostile("scans-small-101.jpg", lambda: scan_bomb(small, 101), OVERSIZED)
     yield Hostile("scans-small-100.jpg", lambda: scan_bomb(small, 100), PICTURE)
-    yield Hostile("scans-large-24.jpg", lambda: scan_bomb(large, 24), PICTURE)
+    yield Hostile("scans-large-60.jpg", lambda: scan_bomb(large, 60), PICTURE)
+    yield Hostile("scans-200mp.jpg", lambda: scan_bomb((16_320, 12_240), 20), OVERSIZED)
     sequential = sequential_scan_bomb
     yield Hostile("scans-sequential-300.jpg", lambda: sequential(small, 300), OVERSIZED)
     yield Hostile("scans-sequential-3.jpg", lambda: sequential(small, 3), PICTURE)
@@ -264,7 +280,7 @@ def _scans() -> Iterator[Hostile]:
     yield Hostile("scans-behind.jpg", lambda: behind + behind, PICTURE)
     # Bytes where nothing should be, and fill bytes, do not hide scans.
     filled = b"\xff" * 700
-    yield Hostile("scans-filled.jpg", lambda: scan_bomb(large, 50, filled), OVERSIZED)
+    yield Hostile("scans-filled.jpg", lambda: scan_bomb(large, 70, filled), OVERSIZED)
     yield Hostile("good-progressive-24mp.jpg", _progressive_photograph, PICTURE)
 
 
@@ -309,7 +325,7 @@ def _parts() -> Iterator[Hostile]:
     yield Hostile("text-huge.png", png(text * 40), OVERSIZED)
     bomb = _zlib_bomb(100_000_000)
     yield Hostile("text-bomb.png", png(chunk(b"zTXt", b"x\0\0" + bomb)), BROKEN)
-    yield Hostile("text-bomb-after.png", png(b"", chunk(b"zTXt", b"x\0\0" + bomb)), BROKEN)
+    yield Hostile("text-bomb-after.png", png(b"", chunk(b"zTXt", b"x\0\0" + bomb)), PICTURE)
     itxt = chunk(b"iTXt", b"x\0\1\0\0\0" + bomb)
     yield Hostile("itxt-bomb.png", png(itxt), BROKEN)
     most = _zlib_bomb(1_000_000)
@@ -347,16 +363,16 @@ def _frames() -> Iterator[Hostile]:
     yield Hostile("behind-a-frame.gif", lambda: unbounded, PICTURE)
     yield Hostile("frames-1000.webp", lambda: animated_webp((300, 200), 1000), PICTURE)
     yield Hostile("frames-100000.webp", lambda: animated_webp((30, 20), 100_000), OVERSIZED)
-    yield Hostile("frames-large.webp", lambda: animated_webp((9000, 9000), 3), OVERSIZED)
+    yield Hostile("frames-large.webp", lambda: animated_webp((10_200, 10_200), 3), OVERSIZED)
     control = struct.pack(">IIIIIHHBB", 0, 96, 64, 0, 0, 1, 10, 0, 0)
     animated = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", control)
     again = chunk(b"fcTL", struct.pack(">I", 1) + control[4:])
     again += chunk(b"fdAT", struct.pack(">I", 2) + zlib.compress(bytes(97 * 64)))
     yield Hostile("apng.png", lambda: flat_png((96, 64), 8, 0, animated, again), PICTURE)
     endless = chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)) + chunk(b"fcTL", control)
-    yield Hostile("apng-endless.png", lambda: flat_png((96, 64), 8, 0, endless), ANY)
+    yield Hostile("apng-endless.png", lambda: flat_png((96, 64), 8, 0, endless), PICTURE)
     outside = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 9000, 9000, 9, 9, 1, 10, 0, 0))
-    yield Hostile("apng-outside.png", lambda: flat_png((96, 64), 8, 0, outside), ANY)
+    yield Hostile("apng-outside.png", lambda: flat_png((96, 64), 8, 0, outside), PICTURE)
     pictures = [images.texture((96, 64), seed) for seed in (1, 2)]
     mpo = images.encoded(
         pictures[0], MpoImagePlugin.MpoImageFile.format, save_all=True, append_images=pictures[1:]

@@ -31,22 +31,19 @@ class OriginalsSettings:
     """Where originals live, and which are refused."""
 
     root: Path = setting(Path("../originals"), path, "Folder of the originals.")
-    max_bytes: int = setting(52_428_800, positive, "Refuse files with more bytes (50 MiB).")
-    max_pixels: int = setting(
-        50_000_000, positive, "Refuse originals with more pixels: 50 megapixels decode to 200 MB."
-    )
-    max_side_pixels: int = setting(16_384, positive, "Refuse originals with a longer side.")
+    max_bytes: int = setting(104_857_600, positive, "Refuse files with more bytes (100 MiB).")
     max_decoded_bytes: int = setting(
-        536_870_912,
+        1_342_177_280,
         positive,
-        "Refuse originals that may take more memory (512 MiB). A pixel takes 4 bytes of a JPEG, 3"
-        " to 8 more of a progressive one, 5 or 8 of a PNG, 5 of a GIF, 18 of a WebP (29 MP).",
+        "Refuse originals that may take more memory (1.25 GiB), however many pixels they have: 6"
+        " bytes a pixel of a PNG or GIF (9 or 16 with a colour that is transparent), 13 of a WebP;"
+        " of a JPEG 400 MB at most, and of one in several scans 2 to 8 bytes a pixel beside.",
     )
     max_scans: int = setting(
         100, positive, "Refuse JPEGs with more scans, each through all pixels. Real ones have ten."
     )
     max_megapixel_scans: int = setting(
-        1000, positive, "Refuse JPEGs with more scans times megapixels: each takes 0.2 ms or more."
+        2500, positive, "Refuse JPEGs with more scans times megapixels: each takes 0.2 ms or more."
     )
     max_metadata_bytes: int = setting(
         16_777_216, positive, "Refuse more metadata (16 MiB). Phones keep whole pictures in it."
@@ -290,7 +287,10 @@ class FreshnessSettings:
         604_800, not_negative, "A cache may send an old picture while this server is down."
     )
     not_found_max_age_seconds: int = setting(
-        30, not_negative, "Browsers and caches keep the placeholder of a missing original."
+        30,
+        not_negative,
+        "Browsers and caches keep the placeholder of a missing original, and a picture of one that"
+        " ends too early: it may be on its way here.",
     )
 
 

@@ -10,6 +10,8 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
 
 RENAMED = {
+    ("originals", "max_pixels"): "[originals] max_decoded_bytes, which counts memory",
+    ("originals", "max_side_pixels"): "[originals] max_decoded_bytes, which counts memory",
     ("store", "max_wait_seconds"): "split by what it governs: [rendering] single_flight_seconds,"
     " worker_wait_seconds and decode_wait_seconds",
     ("store", ""): "[disk_cache]",

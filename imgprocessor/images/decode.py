@@ -10,7 +10,7 @@ import re
 import resource
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from PIL import Image, ImageFile
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, ImageError, OriginalsUnavailable, OversizedOriginal
 from imgprocessor.geometry import Layout, Size
+from imgprocessor.images.formats.damaged import decoding
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.formats.exif import ORIENTATIONS, binary_in
 from imgprocessor.images.formats.structure import Inspected, Kind
@@ -26,7 +27,7 @@ from imgprocessor.images.inspection import ORIGINAL_FORMATS, inspect
 from imgprocessor.images.pyramid import Level, choose_level, levels_to_keep
 from imgprocessor.policy.plan import Plan
 
-MASTER_VERSION = 1
+MASTER_VERSION = 2
 """Raised by hand whenever an original's pixels or metadata, at any level, are kept as other bytes.
 Goldens in the tests fail until it is.
 """
@@ -34,11 +35,13 @@ Goldens in the tests fail until it is.
 DECODED_BY = f"{VERSIONS}, masters {MASTER_VERSION}"
 """What a master depends on besides its original: libraries and our own code."""
 
-# A picture between one and two times Pillow's own limit would be a warning only.
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+# Pillow's own limit of pixels: what comes here was inspected, and is limited by its memory.
+vars(Image).update(MAX_IMAGE_PIXELS=None)
 # What Pillow warns of is in some stranger's file; it must not fill the server's error log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+_STRIP_ROWS = 256
 
 Pixels = Image.Image
 """A picture in memory, for modules that only pass it on."""
@@ -60,6 +63,7 @@ class Metadata:
     saved_quality: int | None = None
     """What a JPEG was saved with, on the scale of libjpeg-turbo, by its tables."""
     is_damaged: bool = False
+    """Whether a part is missing: known once it was decoded."""
 
     @property
     def is_lying(self) -> bool:
@@ -104,41 +108,70 @@ class Picture:
 class OpenedOriginal:
     """An original whose header was read and found good; the rest may be read now, once."""
 
-    def __init__(self, image: Image.Image, metadata: Metadata, inspected: Inspected) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        image: ImageFile.ImageFile,
+        metadata: Metadata,
+        inspected: Inspected,
+    ) -> None:
+        self._file = file
         self._image = image
         self._inspected = inspected
+        self._known = ORIGINAL_FORMATS[inspected.kind]
         self.metadata = metadata
 
     def memory_bytes(self, draft: int) -> int:
-        """Return what decoding takes."""
+        """Return what decoding takes at its peak."""
         return self._inspected.memory_bytes(self._by_decoder(draft))
 
     def decode(self, draft: int) -> Image.Image:
         """Decode at one `draft`-th of the scale; 8 bits a channel. Of an animation its first frame.
 
+        Of what ends too early, what there is; the metadata say so from then on.
+
         Raises:
             BrokenOriginal: it cannot be decoded.
             OversizedOriginal: there is not enough memory to.
         """
-        stored = self.metadata.stored
-        by_decoder = self._by_decoder(draft)
-        try:
-            with _fault_of_the_original():
-                if by_decoder > 1:
-                    size = (stored.width // by_decoder, stored.height // by_decoder)
-                    self._image.draft(None, size)
+        return reduced(self._decoded(draft), draft // self._by_decoder(draft))
+
+    def _decoded(self, draft: int) -> Image.Image:
+        """Return what the decoder makes of it; the decoder's own picture is freed."""
+        stored, by_decoder = self.metadata.stored, self._by_decoder(draft)
+        has_memory = self.memory_bytes(draft) <= _free_bytes()
+        with _fault_of_the_original():
+            if by_decoder > 1:
+                size = (stored.width // by_decoder, stored.height // by_decoder)
+                self._image.draft(None, size)
+            with decoding() as fault:
                 self._image.load()
-                image = _to_eight_bits(_first_frame(self._image))
-        except BrokenOriginal as error:
             # libjpeg says of memory that it cannot get what it says of broken data.
-            if self.memory_bytes(draft) > _free_bytes():
-                raise OversizedOriginal.for_want_of_memory() from error
-            raise
-        return reduced(image, draft // by_decoder)
+            if fault.error is not None and not has_memory:
+                raise OversizedOriginal.for_want_of_memory() from fault.error
+            if fault.error is None:
+                image = self._to_eight_bits(self._image)
+            else:
+                image = self._shown(fault.error)
+        del self._image
+        return image
 
     def _by_decoder(self, draft: int) -> int:
         """Return how much of a reduction the decoder does by itself."""
-        return min(draft, ORIGINAL_FORMATS[self._inspected.kind].max_draft)
+        return min(draft, self._known.max_draft)
+
+    def _shown(self, error: OSError) -> Image.Image:
+        """Return what was decoded until there was an error, as browsers show it: the rest is
+        transparent, or grey where the format has no alpha. Where that is nothing, raise the error.
+        """
+        found = self._known.shown(self._image, self._file)
+        if found is None:
+            raise error
+        self.metadata = replace(self.metadata, is_damaged=not found.is_whole)
+        return _without_rest(self._to_eight_bits(found.image), found.box)
+
+    def _to_eight_bits(self, image: Image.Image) -> Image.Image:
+        return _to_eight_bits(_first_frame(self._known.eight_bits(image, self._file)))
 
 
 def _free_bytes() -> float:
@@ -177,7 +210,7 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> OpenedOriginal:
         kind=inspected.kind,
         saved_quality=known.saved_quality(image),
     )
-    return OpenedOriginal(image, metadata, inspected)
+    return OpenedOriginal(file, image, metadata, inspected)
 
 
 def at_level(image: Image.Image, stored: Size, level: Level) -> Image.Image:
@@ -199,9 +232,23 @@ def reduced(image: Image.Image, reduce: int) -> Image.Image:
     """
     with _fault_of_the_original():  # there may not be memory enough
         while reduce > 1:
-            image = image.reduce(2)
+            image = _halved(image)
             reduce //= 2
     return image
+
+
+def _halved(image: Image.Image) -> Image.Image:
+    """Return a picture at half its scale. Of what is transparent Pillow makes a copy to do so: of
+    some rows at a time, which gives the same bytes.
+    """
+    if image.mode not in {"LA", "RGBA"}:
+        return image.reduce(2)
+    width, height = image.size
+    half = Image.new(image.mode, (-(-width // 2), -(-height // 2)))
+    for top in range(0, height, _STRIP_ROWS):
+        strip = image.crop((0, top, width, min(top + _STRIP_ROWS, height)))
+        half.paste(strip.reduce(2), (0, top // 2))
+    return half
 
 
 def _first_frame(image: Image.Image) -> Image.Image:
@@ -211,11 +258,19 @@ def _first_frame(image: Image.Image) -> Image.Image:
     return image._new(image.im)  # noqa: SLF001 - Image.copy() is this, and a copy
 
 
+def _without_rest(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """Return a picture, transparent but for a box."""
+    if box == (0, 0, *image.size):
+        return image
+    alpha = Image.new("L", image.size)
+    has_alpha = image.mode in {"LA", "RGBA"}
+    alpha.paste(image.getchannel("A").crop(box) if has_alpha else 255, box)
+    image.putalpha(alpha)
+    return image
+
+
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Bring palettes, 16 bits and single bits to channels of 8 bits, which resizing needs."""
-    if image.mode.startswith("I"):
-        # 16 bits of grey to 8: Pillow's own conversion clips instead of scaling.
-        return image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    """Bring palettes and single bits to channels of 8 bits, which resizing needs."""
     if "transparency" in image.info:
         return image.convert("RGBA")
     if image.mode == "1":
@@ -232,8 +287,6 @@ def _fault_of_the_original() -> Iterator[None]:
         yield
     except (ImageError, KeyboardInterrupt):
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise OversizedOriginal(str(error)) from error
     except MemoryError as error:
         raise OversizedOriginal.for_want_of_memory() from error
     except OSError as error:

@@ -37,6 +37,7 @@ def metadata_to_bytes(metadata: Metadata) -> bytes:
             "profile": base64.b64encode(metadata.profile).decode(),
             "copyright": metadata.copyright,
             "saved_quality": metadata.saved_quality,
+            "is_damaged": metadata.is_damaged,
         }
     ).encode()
 
@@ -51,6 +52,7 @@ def metadata_from_bytes(content: memoryview) -> Metadata:
         profile=base64.b64decode(known["profile"]),
         copyright=tuple((tag, text) for tag, text in known["copyright"]),
         saved_quality=known["saved_quality"],
+        is_damaged=known["is_damaged"],
     )
 
 

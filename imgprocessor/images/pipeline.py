@@ -56,6 +56,8 @@ class Rendition:
     """How often it was encoded."""
     is_original: bool = False
     """Whether it is the original itself, without its metadata."""
+    is_damaged: bool = False
+    """Whether the original ends too early."""
 
     @property
     def mime(self) -> str:
@@ -112,6 +114,7 @@ def render(
         density=_written(plan.reached_density(metadata.displayed, done.size)),
         trials=done.trials,
         is_original=done.is_original,
+        is_damaged=metadata.is_damaged,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgprocessor.geometry import Layout, Size
+from imgprocessor.images.formats.structure import finest_draft
 
 BASE_WIDTH_PIXELS = 1600
 """How wide an original's base is, as displayed; the original itself where it is hardly wider.
@@ -80,7 +81,7 @@ def choose_level(original: Size, layout: Layout, margin: float) -> Level:
     draft, base = _base(original)
     level = Level(draft, base)
     if base is not None and not _suffices(level.scale(original), wanted, _BASE_MARGIN):
-        return _finer(draft, max(wanted))
+        return _finer(draft, max(wanted), finest_draft(original))
     for coarser in _halves(original, draft):
         if not _suffices(coarser.scale(original), wanted, margin):
             break
@@ -116,9 +117,11 @@ def _base(original: Size) -> tuple[int, Size | None]:
     return draft, size
 
 
-def _finer(draft: int, wanted: float) -> Level:
-    """Return the coarsest level, from this on, that is decoded and not scaled to a base."""
-    while draft > 1 and 1 / draft < _BASE_MARGIN * wanted:
+def _finer(draft: int, wanted: float, finest: int) -> Level:
+    """Return the coarsest level, from this on, that is decoded and not scaled to a base; no finer
+    one than there is memory for.
+    """
+    while draft > finest and 1 / draft < _BASE_MARGIN * wanted:
         draft //= 2
     return Level(draft)
 

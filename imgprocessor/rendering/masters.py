@@ -177,6 +177,7 @@ class Masters:
             memory_bytes = opened.memory_bytes(level.draft)
             with self._room_for(memory_bytes, timings), timings.timed("decode"):
                 image = opened.decode(level.draft)
+                metadata = opened.metadata  # now with what was found on the way
                 del opened  # with the whole picture, where its decoder cannot reduce
         with timings.timed("reduce"):
             picture = Picture(metadata, level, at_level(image, metadata.stored, level))

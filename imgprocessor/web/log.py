@@ -104,5 +104,6 @@ def answer_entry(answer: Answer) -> Entry:
         "score": None if rendition.score is None else round(rendition.score, 1),
         "limited": rendition.limited,
         "trials": rendition.trials,
+        **({"damaged": True} if rendition.is_damaged else {}),
         "ms": answer.found.timings,
     }

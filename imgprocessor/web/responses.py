@@ -35,8 +35,14 @@ _MAX_RETRY_SECONDS = 3
 def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSettings) -> Response:
     """Answer with the picture; without a rendition, with all that is known before rendering."""
     spent = ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
-    timing = {"Server-Timing": spent}
-    return _response(found.planned, rendition, _kept(found, freshness) | timing)
+    headers = {**_kept(found, freshness), "Server-Timing": spent}
+    if rendition is not None and rendition.is_damaged:
+        # The original may be on its way here still. A 304 would say that the copy is good for long.
+        del headers["ETag"], headers["Last-Modified"]
+        seconds = freshness.not_found_max_age_seconds
+        kept = f"public, max-age={seconds}, s-maxage={seconds}, must-revalidate"
+        headers["Cache-Control"] = kept if seconds else "no-store"
+    return _response(found.planned, rendition, headers)
 
 
 def not_modified(found: Found, freshness: FreshnessSettings) -> Response:
@@ -147,6 +153,8 @@ def _decision(planned: Planned, rendition: Rendition | None) -> str:
             words["score"] = f"{rendition.score:.0f}"
         if rendition.limited:
             words["limited"] = rendition.limited
+        if rendition.is_damaged:
+            words["damaged"] = "original"
     return "; ".join(f"{word}={value}" for word, value in words.items())
 
 

@@ -79,8 +79,8 @@ def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[originals]\nmax_pixels = -1", "[originals] max_pixels = '-1': must be a whole number"),
-        ("[originals]\nmax_pixels = 0", "[originals] max_pixels = '0': must be greater than 0"),
+        ("[originals]\nmax_scans = -1", "[originals] max_scans = '-1': must be a whole number"),
+        ("[originals]\nmax_scans = 0", "[originals] max_scans = '0': must be greater than 0"),
         ("[originals]\nroot =", "[originals] root = '': must not be empty"),
         ("[pixels]\nmaster_margin = 0.5", "[pixels] master_margin = '0.5': must be a number of at"),
         ("[pixels]\nbackground = red", "[pixels] background = 'red': must be a colour such as"),

@@ -422,22 +422,12 @@ def test_what_is_not_on_the_allow_list_is_refused(file: bytes) -> None:
         render_bytes(file)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF"])
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])
-def test_a_truncated_original_is_broken(image_format: str, kept: float) -> None:
-    file = images.encoded(images.texture((300, 200)), image_format)
-
-    with pytest.raises(BrokenOriginal):
-        render_bytes(file[: max(16, int(len(file) * kept))])
-
-
-def test_originals_over_the_limits_are_refused_before_they_are_decoded() -> None:
+def test_originals_over_the_limit_are_refused_before_they_are_decoded() -> None:
     small = images.encoded(images.texture((100, 50)), "PNG")
 
-    for limits in (OriginalsSettings(max_pixels=4999), OriginalsSettings(max_side_pixels=99)):
-        with pytest.raises(OversizedOriginal, match="100x50"):
-            render_bytes(small, limits=limits)
-    render_bytes(small, limits=OriginalsSettings(max_pixels=5000, max_side_pixels=100))
+    with pytest.raises(OversizedOriginal, match="100x50"):
+        render_bytes(small, limits=OriginalsSettings(max_decoded_bytes=29_999))
+    render_bytes(small, limits=OriginalsSettings(max_decoded_bytes=30_000))
 
 
 def _png_header_claiming(width: int, height: int) -> bytes:
@@ -447,7 +437,7 @@ def _png_header_claiming(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "size", [(7072, 7072), (16385, 1), (20_000, 20_000), (2**31 - 1, 2**31 - 1)]
+    "size", [(14_960, 14_960), (65_536, 1), (65_500, 65_500), (2**31 - 1, 2**31 - 1)]
 )
 def test_a_header_that_claims_too_much_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ImageError) as caught:

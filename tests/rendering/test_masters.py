@@ -222,7 +222,7 @@ def test_purged_masters_are_made_anew(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_broken_original_leaves_nothing_and_blocks_nobody(root: Path, tmp_path: Path) -> None:
-    (root / "a").write_bytes(ODD["large"]()[:20_000])
+    (root / "a").write_bytes(ODD["webp"]()[:20_000])
     masters = make(tmp_path)
     begin = time.monotonic()
     for _ in range(2):
@@ -232,6 +232,21 @@ def test_a_broken_original_leaves_nothing_and_blocks_nobody(root: Path, tmp_path
     (root / "a").write_bytes(ODD["large"]())
 
     assert make_one(masters, root).source == "original"
+
+
+def test_that_an_original_is_damaged_is_kept_with_it(root: Path, tmp_path: Path) -> None:
+    (root / "a").write_bytes(ODD["large"]()[:200_000])
+    masters = make(tmp_path)
+    decoded = make_one(masters, root)
+    masters.finish()
+    kept = make_one(masters, root)
+
+    assert (decoded.source, kept.source) == ("original", "master")
+    assert decoded.metadata.is_damaged
+    assert kept.metadata == decoded.metadata
+    assert kept.body == decoded.body
+    (root / "a").write_bytes(ODD["large"]())
+    assert not make_one(masters, root).metadata.is_damaged
 
 
 def _found_source(root: Path, cache: Path) -> str:

@@ -206,7 +206,8 @@ def test_an_original_that_appears_is_served_at_once(client: FlaskClient, origina
         (b"", "unsupported-original"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "unsupported-original"),
         (b"\xff\xd8\xff\xe0broken", "broken-original"),
-        (images.encoded(images.texture((90, 60)), "JPEG")[:-200], "broken-original"),
+        (images.encoded(images.texture((90, 60)), "JPEG")[:620], "broken-original"),
+        (images.encoded(images.texture((90, 60)), "WEBP")[:-200], "broken-original"),
     ],
 )
 def test_an_original_that_cannot_be_shown_is_a_422_with_a_picture(
@@ -219,6 +220,29 @@ def test_an_original_that_cannot_be_shown_is_a_422_with_a_picture(
     assert (answer.status_code, answer.headers["image-error"]) == (422, code)
     assert images.decoded(answer.data).size == (64, 48)
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_damaged_original_is_shown_and_kept_for_a_short_time(
+    client: FlaskClient, originals: Path, settings: Settings
+) -> None:
+    whole = images.encoded(images.texture((900, 600)), "JPEG")
+    (originals / "odd.jpg").write_bytes(whole[: len(whole) // 2])
+
+    for source in ("original", "store"):
+        answer = client.get("/images/?name=odd.jpg&width=64")
+        assert (answer.status_code, images.decoded(answer.data).size) == (200, (64, 43)), source
+        assert answer.headers["image-decision"].endswith("; damaged=original")
+        expected = "public, max-age=30, s-maxage=30, must-revalidate"
+        assert answer.headers["Cache-Control"] == expected
+        assert not {"ETag", "Last-Modified"} & set(answer.headers.keys())
+        line = _log(settings)[-1]
+        assert (line["source"], line["damaged"]) == (source, True)
+    (originals / "odd.jpg").write_bytes(whole)
+
+    answer = client.get("/images/?name=odd.jpg&width=64")
+    assert "damaged" not in answer.headers["image-decision"]
+    assert answer.headers["ETag"]
+    assert "damaged" not in _log(settings)[-1]
 
 
 @pytest.mark.parametrize("name", ["nasa", "nasa.png", "nasa.jpeg.txt", "a b+c&d=é.gif"])

@@ -1,13 +1,18 @@
 """GIF: blocks of an original up to its first frame, and its decoder."""
 
 import struct
+from functools import partial
+from typing import cast
 
 from PIL import GifImagePlugin
 
 from imgprocessor.errors import BrokenOriginal, OversizedOriginal
+from imgprocessor.images.formats.damaged import Grids, Underlaid, shown
 from imgprocessor.images.formats.structure import Inspected, OriginalFormat, Walk
 
-_PIXEL_BYTES = 5
+_PIXEL_BYTES = 6
+"""Of a palette, RGBA made of it, and where that is damaged its alpha."""
+_ROWS: Grids = (((0, 1), (1, 2)), ((0, 2), (1, 4)), ((0, 4), (1, 8)))
 _MAX_COMMENT_BLOCKS = 2048
 """Half a megabyte. Pillow copies the whole comment for each of its blocks."""
 
@@ -47,8 +52,17 @@ def _skip_blocks(walk: Walk) -> tuple[int, int]:
     return blocks, content_bytes
 
 
+class _Decoder(Underlaid, GifImagePlugin.GifImageFile):
+    def _open(self) -> None:
+        super()._open()
+        _, is_interlaced, _ = cast("tuple[int, bool, int]", self.tile[0].args)
+        self.grids = _ROWS if is_interlaced else ()
+        self.blank = self.info.get("transparency", 0)
+
+
 GIF_ORIGINAL = OriginalFormat(
     matches=lambda head: head[:6] in {b"GIF87a", b"GIF89a"},
     inspect=_inspect,
-    decoder=GifImagePlugin.GifImageFile,
+    decoder=_Decoder,
+    shown=partial(shown, decoder=_Decoder),
 )

@@ -5,12 +5,19 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import IO, BinaryIO
 
-from PIL import Image, JpegImagePlugin, features
+from PIL import Image, ImageFile, JpegImagePlugin, features
 
 from imgprocessor.errors import BrokenOriginal, OversizedOriginal
+from imgprocessor.images.formats.damaged import Shown
 from imgprocessor.images.formats.encoder import Encoder, saved
-from imgprocessor.images.formats.structure import Inspected, OriginalFormat, Walk
+from imgprocessor.images.formats.structure import (
+    Inspected,
+    OriginalFormat,
+    Walk,
+    finest_draft,
+)
 
 _PIXEL_BYTES = 4
 _COEFFICIENT_BYTES = 2
@@ -26,9 +33,14 @@ FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 AFTER_A_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 """What ends entropy-coded data: no stuffed zero, no restart marker."""
+_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
+"""The same, but for the beginning and the end of a picture, which have no length."""
 _FRAME_HEADER = struct.Struct(">xHHB")
 """Bits a sample, height, width, components; three bytes each component follow."""
 _MAX_COMPONENTS = 4
+_LONGEST_SEGMENT_BYTES = 2 + 65_535
+_FIRST_BLOCKS_PIXELS = 32
+"""No unit of blocks is wider or higher (four blocks of eight pixels)."""
 
 
 def _inspect(walk: Walk) -> Inspected:
@@ -85,22 +97,23 @@ def _with_scans(
         components: how many of the frame's are in the first scan.
     """
     marker, content = frame
-    if marker not in _PROGRESSIVE and components == content[5]:
+    pixels, finest = found.size.width * found.size.height, finest_draft(found.size)
+    most = min(walk.limits.max_scans, walk.limits.max_megapixel_scans * 1_000_000 // pixels)
+    if marker not in _PROGRESSIVE and components == content[5] and most >= 1:
         # All is in the first scan; libjpeg reads no other.
-        return walk.afforded(found)
+        return walk.afforded(found, finest)
     samplings = [content[index] for index in range(7, 6 + 3 * content[5], 3)]
     if not 1 <= len(samplings) <= _MAX_COMPONENTS:
         raise BrokenOriginal(f"{len(samplings)} components")
-    pixels = found.size.width * found.size.height
     coefficients = int(_COEFFICIENT_BYTES * _samples_a_pixel(samplings) * pixels)
-    most = min(walk.limits.max_scans, walk.limits.max_megapixel_scans * 1_000_000 // pixels)
-    scans = _count_scans(walk, most)
+    scans = _count_scans(walk, most) if most else 1
     if scans > most:
         wrong = f"{found.size} in more than {most} scans"
         limits = f"max_scans = {walk.limits.max_scans}"
         limits += f" and max_megapixel_scans = {walk.limits.max_megapixel_scans} allow"
         raise OversizedOriginal(f"{wrong}, which is all that {limits}")
-    return walk.afforded(Inspected(found.kind, found.size, found.pixel_bytes, coefficients, scans))
+    found = Inspected(found.kind, found.size, found.pixel_bytes, coefficients, scans)
+    return walk.afforded(found, finest)
 
 
 def _samples_a_pixel(samplings: list[int]) -> float:
@@ -163,8 +176,64 @@ def _markers_between_scans(walk: Walk) -> Iterator[int]:
 class _Decoder(JpegImagePlugin.JpegImageFile):
     """The first picture of a JPEG file, or of an MPO, whatever else the latter has."""
 
+    is_cut = False
+    _end = 0
+    """Where to stop reading."""
+
     def _read_dpi_from_exif(self) -> None:
         """Do nothing: the density is not used, and Pillow's reader of EXIF data costs memory."""
+
+    def load_prepare(self) -> None:
+        """Find out where the last whole segment ends: libjpeg gives up over half of one."""
+        super().load_prepare()
+        assert self.fp is not None  # noqa: S101 - for mypy
+        self._end = _end_of_segments(self.fp)
+
+    def load_read(self, read_bytes: int) -> bytes:
+        """Read on; where there is no more, end the picture, so that libjpeg makes grey of the rest,
+        or of a progressive one all that there is.
+        """
+        assert self.fp is not None  # noqa: S101 - for mypy
+        data = self.fp.read(min(read_bytes, max(0, self._end - self.fp.tell())))
+        if data or self.is_cut:
+            return data
+        self.is_cut = True
+        return b"\xff\xd9"
+
+    def load_end(self) -> None:
+        """Say that the end was missing."""
+        if self.is_cut:
+            raise OSError("ends too early")
+
+
+def _end_of_segments(file: IO[bytes]) -> int:
+    """Return where a file ends, but for the last segment where that is not whole."""
+    end = file.seek(0, 2)
+    begin = file.seek(max(0, end - _LONGEST_SEGMENT_BYTES))
+    tail = file.read()
+    if tail.endswith(b"\xff\xd9"):
+        return end
+    place = 0
+    while match := _SEGMENT.search(tail, place):
+        place = match.end() + max(2, int.from_bytes(tail[match.end() : match.end() + 2], "big"))
+        if place > len(tail):
+            return begin + match.start()
+    return end
+
+
+def _shown(failed: ImageFile.ImageFile, _: BinaryIO) -> Shown | None:
+    failed.tile = []
+    if not isinstance(failed, _Decoder) or not failed.is_cut:
+        return None
+    # Where nothing was decoded, everything is of one grey but for the first blocks, which libjpeg
+    # makes of bits that are not there.
+    seen: Image.Image = failed
+    draft = failed.decoderconfig[0] if failed.decoderconfig else 1
+    if max(failed.size) > _FIRST_BLOCKS_PIXELS // draft:
+        seen = failed.reduce(_FIRST_BLOCKS_PIXELS // draft)
+        width, height = seen.size
+        seen.paste(seen.crop((width - 1, height - 1, width, height)), (0, 0))
+    return None if seen.getcolors(1) else Shown(failed, (0, 0, *failed.size))
 
 
 def _saved_quality(image: Image.Image) -> int | None:
@@ -192,6 +261,7 @@ JPEG_ORIGINAL = OriginalFormat(
     inspect=_inspect,
     decoder=_Decoder,
     saved_quality=_saved_quality,
+    shown=_shown,
     max_draft=8,  # libjpeg's decoder reduces by itself, to a half, a quarter and an eighth
 )
 

@@ -11,19 +11,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, OversizedOriginal
 from imgprocessor.geometry import Size
+from imgprocessor.images.formats.damaged import Shown
 from imgprocessor.images.formats.exif import Exif, exif_in
 
 Kind = Literal["JPEG", "PNG", "WEBP", "GIF"]
 """A format that originals may have, by Pillow's name for it."""
 
+_MAX_SIDE_PIXELS = 65_535
+"""What a JPEG and a GIF can say. A PNG with one longer row would need as much for the row alone."""
+
+_MAX_DRAFT_PIXELS = 100_000_000
+"""A decoder that reduces by itself makes no more, whatever is wanted: twelve times as many as a
+square rendition of 2,900 pixels has.
+"""
+
 _MAX_PIXEL_PARTS = 65_536
-"""PNG chunks, WebP frames and GIF blocks: 50 MB in chunks of 8192 bytes, which libpng writes, are
-6,400. Pillow needs two microseconds for each.
+"""PNG chunks, WebP frames and GIF blocks: 100 MB in chunks of 8192 bytes, which libpng writes, are
+12,800. Pillow needs two microseconds for each.
 """
 _MAX_STRAY_BYTES = 65_536
 """Between a JPEG's segments or a GIF's blocks, where nothing should be. Pillow skips them one by
@@ -47,11 +56,17 @@ class Inspected:
     scans: int = 1
 
     def memory_bytes(self, reduced_by: int = 1) -> int:
-        """Return what decoding takes at its peak, where the decoder reduces by itself. Without, it
-        is the most that decoding can take.
-        """
+        """Return what decoding takes at its peak, where the decoder reduces by itself so much."""
         pixels = self.size.width * self.size.height
         return self.coefficient_bytes + self.pixel_bytes * pixels // reduced_by**2
+
+
+def finest_draft(size: Size) -> int:
+    """Return how much a decoder that can reduce by itself does so at least, a power of two."""
+    draft = 1
+    while size.width * size.height // draft**2 > _MAX_DRAFT_PIXELS:
+        draft *= 2
+    return draft
 
 
 class Walk:
@@ -104,25 +119,22 @@ class Walk:
 
         Raises:
             BrokenOriginal: there is no pixel.
-            OversizedOriginal: there are too many, or a side is too long.
+            OversizedOriginal: a side is too long.
         """
-        size, limits = Size(width, height), self.limits
+        size = Size(width, height)
         if min(width, height) < 1:
             raise BrokenOriginal(f"{size}")
-        if max(width, height) > limits.max_side_pixels:
-            wrong = f"{size} has a side over max_side_pixels = {limits.max_side_pixels}"
-            raise OversizedOriginal(wrong)
-        if width * height > limits.max_pixels:
-            raise OversizedOriginal(f"{size} has more than max_pixels = {limits.max_pixels}")
+        if max(width, height) > _MAX_SIDE_PIXELS:
+            raise OversizedOriginal(f"{size} has a side over {_MAX_SIDE_PIXELS} pixels")
         return Inspected(kind, size, pixel_bytes)
 
-    def afforded(self, inspected: Inspected) -> Inspected:
-        """Return what was found.
+    def afforded(self, inspected: Inspected, finest_draft: int = 1) -> Inspected:
+        """Return what was found, of which no more than one `finest_draft`-th is ever decoded.
 
         Raises:
             OversizedOriginal: decoding may take more memory than is allowed.
         """
-        needed, most = inspected.memory_bytes(), self.limits.max_decoded_bytes
+        needed, most = inspected.memory_bytes(finest_draft), self.limits.max_decoded_bytes
         if needed > most:
             wrong = f"{inspected.size} of {inspected.kind} takes {needed} bytes to decode"
             raise OversizedOriginal(f"{wrong}, over max_decoded_bytes = {most}")
@@ -136,8 +148,13 @@ class OriginalFormat:
     matches: Callable[[bytes], bool]
     """Whether a file's first bytes are this format's."""
     inspect: Callable[[Walk], Inspected]
-    decoder: Callable[[BinaryIO], Image.Image]
+    decoder: Callable[[BinaryIO], ImageFile.ImageFile]
     """Pillow's, called by name: `Image.open()` would look for one by the file's first bytes."""
+    shown: Callable[[ImageFile.ImageFile, BinaryIO], Shown | None] = lambda *_: None
+    """What there is of a picture that could not be decoded to its end; None where that is nothing.
+    """
+    eight_bits: Callable[[Image.Image, BinaryIO], Image.Image] = lambda image, _: image
+    """Bring channels of 16 bits to 8, and what colour among them is transparent to alpha."""
     max_draft: int = 1
     """By how much the decoder can reduce by itself, a power of two."""
     saved_quality: Callable[[Image.Image], int | None] = lambda _: None
