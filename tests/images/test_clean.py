@@ -22,6 +22,7 @@ from PIL import Image, ImageCms, ImageSequence
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal
+from imgprocessor.images.clean.parts import Cleaned
 from imgprocessor.images.clean.rewrite import clean
 from imgprocessor.images.decode import open_original
 from imgprocessor.images.formats.exif import ARTIST, COPYRIGHT, Exif
@@ -189,15 +190,18 @@ def _in_png(file: bytes, more: bytes, before: bytes = b"IDAT") -> bytes:
     return file[:place] + more + file[place:]
 
 
-def _extended(flags: int, *more: tuple[bytes, bytes], after: bytes = b"") -> bytes:
+def _extended(flags: int, *more: tuple[bytes, bytes]) -> bytes:
     """A WebP with a canvas, and further chunks."""
     inner = hostile.webp_canvas(SIZE, flags) + hostile.flat_vp8l(SIZE)
-    return hostile.riff(inner + b"".join(hostile.riff_chunk(*one) for one in more)) + after
+    return hostile.riff(inner + b"".join(hostile.riff_chunk(*one) for one in more))
 
 
-def _gif(*extensions: bytes, after: bytes = b"", version: bytes = b"GIF89a") -> bytes:
-    head = version + hostile.gif_header((8, 8))[6:]
-    return head + b"".join(extensions) + hostile.gif_frame((8, 1)) + b";" + after
+def _webp_of(*parts: tuple[bytes, bytes]) -> bytes:
+    return hostile.riff(b"".join(hostile.riff_chunk(*part) for part in parts))
+
+
+def _gif(*extensions: bytes) -> bytes:
+    return hostile.gif_header((8, 8)) + b"".join(extensions) + hostile.gif_frame((8, 1)) + b";"
 
 
 def _application(name: bytes, content: bytes) -> bytes:
@@ -289,6 +293,7 @@ def _with_metadata() -> dict[str, tuple[bytes, bytes]]:
 
 def _webp_with_metadata() -> dict[str, tuple[bytes, bytes]]:
     plain, extended, frames = hostile.flat_vp8l(SIZE), _extended(0), good("webp-frames-lossless")
+    alpha = chunks(good("webp-alpha"))
     place = frames.index(b"ANMF")
     frame = dict(reversed(chunks(frames)))[b"ANMF"]
     more = hostile.riff_chunk(b"ANMF", frame + hostile.riff_chunk(b"ABCD", SECRET))
@@ -301,6 +306,10 @@ def _webp_with_metadata() -> dict[str, tuple[bytes, bytes]]:
         "webp-profile-missing": (_extended(0x20), extended),
         "webp-second-picture": (_extended(0, (b"VP8L", SECRET)), extended),
         "webp-late-alpha": (_extended(0, (b"ALPH", SECRET)), extended),
+        "webp-alpha-behind-a-picture": (
+            _webp_of(*(part for part in alpha if part[0] != b"ALPH"), (b"ALPH", SECRET)),
+            _webp_of(*(part for part in alpha if part[0] != b"ALPH")),
+        ),
         "webp-behind-a-picture": (
             hostile.riff(plain + hostile.riff_chunk(b"EXIF", EXIF)),
             hostile.riff(plain),
@@ -466,6 +475,20 @@ def test_adobes_transform_decides_still(transform: int) -> None:
     assert decoded_fully(file) != decoded_fully(jpeg[:2] + other + jpeg[20:])
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        hostile.segment(0xEE, b"Adobe\0\x64\0\0\0\0\0"),
+        hostile.segment(0xE2, b"ICC_PROFILE\0\1\1" + PROFILE),
+    ],
+    ids=["adobe", "profile"],
+)
+def test_behind_the_first_scan_nothing_decides_about_colours(part: bytes) -> None:
+    progressive = good("jpeg-progressive")
+
+    assert cleaned(_between_scans(progressive, part), "JPEG") == progressive
+
+
 # Animations.
 
 
@@ -494,6 +517,15 @@ def test_an_animation_that_is_not_whole_becomes_its_first_picture(name: str) -> 
         assert (done.body, done.is_animated) == (_png_of(*still), False)
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_one_frame_is_no_animation(frames: int) -> None:
+    gif = hostile.gif_header((8, 8)) + hostile.gif_frame((8, 1)) * frames + b";"
+
+    assert clean(gif, "GIF", NOTHING).is_animated == (frames > 1)
+    webp = hostile.animated_webp(SIZE, frames)
+    assert clean(webp, "WEBP", NOTHING) == Cleaned(webp, is_animated=frames > 1)
+
+
 def test_the_first_repetition_of_a_gif_counts() -> None:
     three, four = (_application(b"NETSCAPE2.0", b"\1" + bytes((n, 0))) for n in (3, 4))
 
@@ -511,7 +543,8 @@ BROKEN: dict[str, tuple[Kind, Callable[[], bytes]]] = {
     "no png": ("PNG", lambda: good("jpeg")),
     "no webp": ("WEBP", lambda: good("gif")),
     "no gif": ("GIF", lambda: b""),
-    "jpeg without a scan": ("JPEG", lambda: hostile.flat_jpeg(SIZE)[:20] + b"\xff\xd9"),
+    "jpeg of nothing": ("JPEG", lambda: hostile.flat_jpeg(SIZE)[:20] + b"\xff\xd9"),
+    "jpeg of tables alone": ("JPEG", lambda: _until(good("jpeg"), b"\xff\xda") + b"\xff\xd9"),
     "jpeg with two frames": (
         "JPEG",
         lambda: hostile.flat_jpeg(SIZE, hostile.frame(0xC0, SIZE)),
@@ -528,6 +561,10 @@ BROKEN: dict[str, tuple[Kind, Callable[[], bytes]]] = {
     "jpeg with a segment of one byte": (
         "JPEG",
         lambda: _after_start(good("jpeg"), b"\xff\xe1\0\1"),
+    ),
+    "jpeg with a scan before its frame": (
+        "JPEG",
+        lambda: hostile.flat_jpeg(SIZE, hostile.scan((1,), 0, 63, b"")),
     ),
     "jpeg without a scan's frame": (
         "JPEG",
@@ -586,6 +623,10 @@ BROKEN: dict[str, tuple[Kind, Callable[[], bytes]]] = {
     "gif without a frame": ("GIF", lambda: hostile.gif_header((8, 8)) + b";"),
     "gif with stray bytes before its frame": ("GIF", lambda: _gif(SECRET)),
 }
+
+
+def _until(file: bytes, part: bytes) -> bytes:
+    return file[: file.index(part)]
 
 
 def _flipped(file: bytes, place: int) -> bytes:

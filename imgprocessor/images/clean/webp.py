@@ -27,11 +27,8 @@ def clean_webp(file: bytes, exif: bytes, *, keep_profile: bool) -> Cleaned:
     chunks = list(_chunks(Cursor(cursor.take(max(0, riff_bytes - 4)), cursor.reads)))
     name, first = chunks[0]
     width, height = webp_size(name, bytes(first[:10]))
-    is_extended = name == b"VP8X"
-    if is_extended:
-        has = first[0]
-    else:
-        del chunks[1:]  # nothing behind the picture counts
+    has, is_extended = first[0], name == b"VP8X"
+    if not is_extended:
         has = _ALPHA if name == b"VP8L" and first[4] & _VP8L_ALPHA else 0
     flags = has & (_ALPHA | _ANIMATION)
     parts: list[Part] = []
