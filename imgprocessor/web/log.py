@@ -104,6 +104,7 @@ def answer_entry(answer: Answer) -> Entry:
         "score": None if rendition.score is None else round(rendition.score, 1),
         "limited": rendition.limited,
         "trials": rendition.trials,
+        **({"original_sent": True} if rendition.is_original else {}),
         **({"damaged": True} if rendition.is_damaged else {}),
         "ms": answer.found.timings,
     }

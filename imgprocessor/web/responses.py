@@ -148,7 +148,10 @@ def _decision(planned: Planned, rendition: Rendition | None) -> str:
         words["original"] = str(rendition.original_size)
         words["size"] = str(rendition.size)
         words["format"] = rendition.format
-        words["quality"] = str(rendition.quality)
+        if rendition.is_original:
+            words["sent"] = "original"
+        else:
+            words["quality"] = str(rendition.quality)
         if rendition.score is not None:
             words["score"] = f"{rendition.score:.0f}"
         if rendition.limited:
