@@ -96,7 +96,8 @@ GOOD: Mapping[str, Callable[[], bytes]] = {
         ("webp", "WEBP", "RGB", {}),
         ("webp-alpha", "WEBP", "RGBA", {}),
         ("webp-lossless", "WEBP", "RGB", {"lossless": True}),
-        ("webp-lossless-alpha", "WEBP", "RGBA", {"lossless": True, "icc_profile": PROFILE}),
+        ("webp-lossless-alpha", "WEBP", "RGBA", {"lossless": True}),
+        ("webp-lossless-profile", "WEBP", "RGBA", {"lossless": True, "icc_profile": PROFILE}),
         ("webp-profile", "WEBP", "RGB", {"icc_profile": PROFILE}),
         ("gif", "GIF", "P", {}),
         ("gif-grey", "GIF", "L", {"interlace": False}),
@@ -347,7 +348,7 @@ EXIFTOOL = shutil.which("exiftool") or ""
 WRITTEN = {
     "jpg": ("jpeg-profile", ["-IPTC:Keywords=SECRET", "-JFIF:XResolution=77", "-Comment=SECRET"]),
     "png": ("png-alpha", ["-PNG:Title=SECRET", "-PNG:Comment=SECRET"]),
-    "webp": ("webp-lossless-alpha", []),
+    "webp": ("webp-lossless-profile", []),
     "gif": ("gif-frames", ["-Comment=SECRET"]),
 }
 """By suffix: a picture, and what else is written than into all of them."""
@@ -401,6 +402,17 @@ def test_orientation_and_copyright_are_kept_where_they_are_asked_for(
     assert cleaned(turned, kind, Exif(orientation)) == turned
     assert len(turned) - len(cleaned(turned, kind)) <= (60 if orientation > 1 else 0)
     assert cleaned(owned, kind) == cleaned(turned, kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"), [("webp", 0x08), ("webp-lossless", 0x08), ("webp-lossless-alpha", 0x18)]
+)
+def test_a_canvas_that_is_written_says_whether_there_is_alpha(name: str, flags: int) -> None:
+    assert b"VP8X" not in good(name)
+
+    sides = b"".join((side - 1).to_bytes(3, "little") for side in SIZE)
+    first, *_ = chunks(cleaned(good(name), "WEBP", Exif(6)))
+    assert first == (b"VP8X", bytes((flags, 0, 0, 0)) + sides)
 
 
 def test_gif_has_no_place_for_either() -> None:
@@ -536,13 +548,38 @@ def test_the_first_repetition_of_a_gif_counts() -> None:
     )
 
 
+def test_a_control_is_for_one_frame() -> None:
+    frame = hostile.gif_frame((8, 1))
+    gif = hostile.gif_header((8, 8)) + b"!\xf9\4\1\2\0\3\0" + frame + frame + b";"
+
+    assert cleaned(gif, "GIF") == gif
+
+
+@pytest.mark.parametrize("sizes", [(255,), (254,), (255, 254), (200,), (255, 9), (9, 254)])
+def test_blocks_of_a_gif_may_be_of_any_size(sizes: tuple[int, ...]) -> None:
+    """Those of a size that is usual are passed over without Python."""
+    blocks = b"".join(bytes((size,)) + b"\xfe" * size for size in sizes)
+    frame = hostile.gif_frame((8, 8))[:11] + blocks * 100 + b"\0"
+    gif = hostile.gif_header((8, 8)) + frame * 2 + b";"
+
+    assert clean(gif + SECRET, "GIF", NOTHING) == Cleaned(gif, is_animated=True)
+    for end in (len(gif) - 2, len(gif) - 300):
+        with pytest.raises(BrokenOriginal):
+            clean(gif[:end], "GIF", NOTHING)
+
+
 # What is broken.
 
 BROKEN: dict[str, tuple[Kind, Callable[[], bytes]]] = {
-    "no jpeg": ("JPEG", lambda: good("png")),
-    "no png": ("PNG", lambda: good("jpeg")),
-    "no webp": ("WEBP", lambda: good("gif")),
-    "no gif": ("GIF", lambda: b""),
+    "no jpeg": ("JPEG", lambda: b"?" + good("jpeg")[1:]),
+    "no png": ("PNG", lambda: b"?" + good("png")[1:]),
+    "no webp": ("WEBP", lambda: b"?" + good("webp")[1:]),
+    "no gif": ("GIF", lambda: b"?" + _gif()[1:]),
+    "nothing": ("GIF", lambda: b""),
+    "webp of a short picture": (
+        "WEBP",
+        lambda: hostile.riff(hostile.riff_chunk(b"VP8 ", SECRET[:3])),
+    ),
     "jpeg of nothing": ("JPEG", lambda: hostile.flat_jpeg(SIZE)[:20] + b"\xff\xd9"),
     "jpeg of tables alone": ("JPEG", lambda: _until(good("jpeg"), b"\xff\xda") + b"\xff\xd9"),
     "jpeg with two frames": (
