@@ -49,6 +49,8 @@ setup(
         # Checksums of what is kept on disk, seven times faster than CRC-32.
         "xxhash>=4.1,<5",
         "waitress>=3.0.2,<4",
+        # PNGs as light as they can be: filters, palettes and Deflate, by Rust.
+        "pyoxipng>=9.1.1,<10",
         # Remote originals: an HTTP client whose connections a backend of our own may open.
         "httpcore>=1.0.9,<2",
     ],
