@@ -35,6 +35,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from graphics_answers import Peers, Sent, Server, at_width, score, shown
 from graphics_set import SET_FOLDER
@@ -45,6 +46,8 @@ from rich.table import Table
 
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import Format
+from imgprocessor.images.compression import compress, ways
+from imgprocessor.images.compression.kind import Kind
 from imgprocessor.images.decode import Picture
 from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
 from imgprocessor.images.pipeline import render
@@ -116,13 +119,20 @@ class Row:
 
 
 def candidates(picture: Picture, plan: Plan) -> dict[str, int]:
-    """Return what each candidate for an answer weighs, by its name."""
+    """Return what each candidate for an answer weighs, by its name: each format, by all that is
+    done for a graphic and by all that is done for a photograph, whatever the picture is taken for.
+    """
     transparent = picture.image.has_transparency_data
-    return {
-        known: len(render(picture, replace(plan, formats=(known,)), Timings()).body)
-        for known in CANDIDATES
-        if known in ENCODERS and (ENCODERS[known].keeps_alpha or not transparent)
-    }
+    found = {}
+    for is_graphic in (True, False):
+        kind = Kind(is_graphic, None)
+        taken = mock.patch.object(ways, "kind_of", lambda _, kind=kind: kind)
+        with taken, mock.patch.object(compress, "may_win", lambda *_: True):
+            for known in CANDIDATES:
+                if known in ENCODERS and (ENCODERS[known].keeps_alpha or not transparent):
+                    made = render(picture, replace(plan, formats=(known,)), Timings())
+                    found[f"{known}{' graphic' * is_graphic}"] = len(made.body)
+    return found
 
 
 def main() -> int:
