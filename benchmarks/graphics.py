@@ -125,9 +125,8 @@ def candidates(picture: Picture, plan: Plan) -> dict[str, int]:
     transparent = picture.image.has_transparency_data
     found = {}
     for is_graphic in (True, False):
-        kind = Kind(is_graphic, None)
-        taken = mock.patch.object(ways, "kind_of", lambda _, kind=kind: kind)
-        with taken, mock.patch.object(compress, "may_win", lambda *_: True):
+        taken = mock.patch.object(ways, "kind_of", return_value=Kind(is_graphic, None))
+        with taken, mock.patch.object(compress, "may_win", return_value=True):
             for known in CANDIDATES:
                 if known in ENCODERS and (ENCODERS[known].keeps_alpha or not transparent):
                     made = render(picture, replace(plan, formats=(known,)), Timings())

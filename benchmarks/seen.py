@@ -22,7 +22,7 @@ from quality_scale import pictures, resized
 from ssimulacra2.ssimulacra2 import compute_ssimulacra2
 
 from imgprocessor.geometry import Size
-from imgprocessor.images.calibration import CALIBRATION
+from imgprocessor.images.compression.calibration import CALIBRATION
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.policy.seen import BYTES_EXPONENT, TYPICAL_DEVICES
 

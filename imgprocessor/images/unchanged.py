@@ -5,7 +5,6 @@ shown in its place, no smaller one is either. Quality is never spent where the o
 """
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,8 @@ from imgprocessor.formats import FORMATS, Format
 from imgprocessor.geometry import Fit, Layout, Size
 from imgprocessor.images.clean.rewrite import clean
 from imgprocessor.images.compression.calibration import CALIBRATION
-from imgprocessor.images.compression.compress import Compressed
+from imgprocessor.images.compression.compress import Compressed, typical_of
+from imgprocessor.images.compression.quality_search import Candidate, Trial, climb, qualities
 from imgprocessor.images.decode import Metadata
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import UPRIGHT, Exif
@@ -24,6 +24,8 @@ from imgprocessor.images.formats.structure import Kind
 from imgprocessor.policy.plan import Plan
 
 _FORMATS: dict[Kind, Format] = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
+
+LOSSLESS_KINDS: frozenset[Kind] = frozenset({"PNG", "GIF"})
 
 _AS_IT_WAS = 100
 
@@ -86,8 +88,8 @@ class Unchanged:
                 trials=made.trials,
                 is_original=True,
             )
-        if not self._is_own_size or FORMATS.index(made.format) > FORMATS.index(self._format):
-            return made  # in a plainer format it may be heavier
+        if not self._is_own_size or not self._limits(made.format):
+            return made
         pixels = replace(plan.pixels, min_quality=1)  # its quality goes, and not its size
         return make(replace(plan, bytes_limit=len(body), pixels=pixels))
 
@@ -99,6 +101,14 @@ class Unchanged:
         if quality is None or quality >= self.plan.max_quality:
             return self.plan
         return replace(self.plan, quality_limit=quality)
+
+    def _limits(self, made_as: Format) -> bool:
+        """Whether a rendition in that format can always be as light: not one in a plainer format,
+        nor one with loss of what was drawn.
+        """
+        is_lossy = self.metadata.kind not in LOSSLESS_KINDS
+        is_plainer = FORMATS.index(made_as) > FORMATS.index(self._format)
+        return not is_plainer and (is_lossy or self._format in self.plan.formats)
 
     def _may_be_sent(self, *, is_converted: bool) -> bool:
         """Whether a page may show the original where it asked for a rendition."""
@@ -128,14 +138,16 @@ class Unchanged:
         """
         if self.metadata.kind != "WEBP" or "webp" in self.plan.formats:
             return self.metadata.saved_quality
-        # Its header does not say. As many bytes are made of it again at the quality that it has.
-        webp, quality, size = ENCODERS["webp"], self.plan.max_quality, Size(*image.size)
-        weight = len(webp.write(image, CALIBRATION.setting("webp", quality, size), b""))
-        if weight <= self.file.size_bytes:
-            return None
-        typical = CALIBRATION.log_bytes["webp"]
-        wanted = typical[quality - 1] + math.log(self.file.size_bytes / weight)
-        return max(1, bisect_right(typical, wanted, hi=quality))
+        # Its header does not say. At that quality, as many bytes are made of it again.
+        webp, size, most = ENCODERS["webp"], Size(*image.size), self.plan.max_quality
+
+        def attempt(step: Candidate) -> Trial:
+            setting = CALIBRATION.setting("webp", step.quality, size)
+            return Trial(len(webp.write(image, setting, b"")))
+
+        steps, typical = qualities(size, 1, most), typical_of(webp)
+        found = climb(steps, attempt, typical, budget_bytes=self.file.size_bytes)
+        return 1 if found is None else found.quality
 
     @property
     def _is_own_size(self) -> bool:
@@ -148,7 +160,7 @@ class Unchanged:
 
 def is_untouched(metadata: Metadata, plan: Plan) -> bool:
     """Whether the rendition has the pixels of an original that was never lossy."""
-    return metadata.kind in {"PNG", "GIF"} and is_own_size(metadata, plan)
+    return metadata.kind in LOSSLESS_KINDS and is_own_size(metadata, plan)
 
 
 def is_own_size(metadata: Metadata, plan: Plan) -> bool:

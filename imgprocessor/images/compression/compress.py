@@ -131,7 +131,7 @@ class _Search:
         found = climb(
             steps,
             partial(self._attempt, way),
-            _typical(way.encoder),
+            typical_of(way.encoder),
             budget_bytes=self._budget,
             target_score=self._target,
         )
@@ -141,7 +141,11 @@ class _Search:
 
     def _smaller(self, way: Way, steps: Sequence[Candidate]) -> _Answer:
         """Return the best of a way whose lowest step is over the budget at full size."""
-        budget, attempt, typical = self._budget, partial(self._attempt, way), _typical(way.encoder)
+        budget, attempt, typical = (
+            self._budget,
+            partial(self._attempt, way),
+            typical_of(way.encoder),
+        )
         floor = (steps[0], self._attempt(way, steps[0]))
         smaller = sizes(self._full, steps[0].quality)
         found = climb(smaller, attempt, typical, budget_bytes=budget, known=[floor])
@@ -242,7 +246,8 @@ class _Search:
         )
 
 
-def _typical(encoder: Encoder) -> Typical:
+def typical_of(encoder: Encoder) -> Typical:
+    """Return what a format's pictures weigh and score on average."""
     log_bytes = CALIBRATION.log_bytes.get(encoder.format)
 
     def weigh(step: Candidate) -> float:

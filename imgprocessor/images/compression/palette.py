@@ -1,5 +1,6 @@
 """Palettes: a graphic brought to few colours, so that a lossless format makes little of it."""
 
+import heapq
 import math
 
 from PIL import Image, ImageChops
@@ -11,6 +12,8 @@ _SAMPLE_SIDE_PIXELS = 160
 """Colours are chosen among so many by so many pixels of a picture, evenly spread: of all pixels it
 takes ten times as long, for the same colours but for those of the smallest parts.
 """
+
+_MAX_EXACT = 16
 
 _COLOURS = (16, 32, 64, 128, 256)
 
@@ -34,12 +37,12 @@ def in_few_colours(image: Image.Image, quality: int) -> Image.Image | None:
     opaque, alpha = _visible(image), None
     if image.mode == "RGBA":
         alpha = image.getchannel("A").point(_in_steps)
-    judge = _Judge(tiled(shown(opaque)))
+    judge, sample = _Judge(tiled(shown(opaque))), _sample(opaque)
     wanted = CALIBRATION.scores[quality - 1] + _MARGIN
     low, high, found = 0, len(_COLOURS), None
     while low < high:
         middle = (low + high) // 2
-        palette = _palette(opaque, _COLOURS[middle])
+        palette = _palette(sample, _COLOURS[middle])
         if judge.score(palette) >= wanted:
             high, found = middle, palette
         else:
@@ -78,12 +81,35 @@ def _visible(image: Image.Image) -> Image.Image:
     return opaque
 
 
-def _palette(image: Image.Image, colours: int) -> Image.Image:
+def _palette(sample: Image.Image, colours: int) -> Image.Image:
+    """Return a picture with so many colours of a sample, of which those that are frequent are
+    exact: a white that is hardly darker than the page around it is seen at once.
+    """
+    chosen = sample.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+    flat = chosen.getpalette() or []
+    entries = [tuple(flat[place : place + 3]) for place in range(0, len(flat), 3)]
+    exact: set[int] = set()
+    for colour in _frequent(sample):
+        distances = [math.dist(entry, colour) for entry in entries]
+        nearest = distances.index(min(distances))
+        if nearest not in exact:
+            entries[nearest] = colour
+            exact.add(nearest)
+    chosen.putpalette([step for entry in entries for step in entry])
+    return chosen
+
+
+def _frequent(sample: Image.Image) -> list[tuple[int, ...]]:
+    """Return the colours of at least one pixel in a hundred, the most frequent first."""
+    pixels = sample.width * sample.height
+    found = heapq.nlargest(_MAX_EXACT, sample.getcolors(pixels) or [])
+    return [colour for count, colour in found if count * 100 >= pixels and isinstance(colour, tuple)]
+
+
+def _sample(image: Image.Image) -> Image.Image:
     side = _SAMPLE_SIDE_PIXELS
-    sample = image.resize(
-        (min(side, image.width), min(side, image.height)), Image.Resampling.NEAREST
-    )
-    return sample.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+    size = (min(side, image.width), min(side, image.height))
+    return image.resize(size, Image.Resampling.NEAREST)
 
 
 def _mapped(image: Image.Image, palette: Image.Image) -> Image.Image:
