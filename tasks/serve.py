@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
@@ -28,12 +29,15 @@ from imgprocessor.edge.writers import Site
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_policy, load_settings
+from imgprocessor.request.names import is_name
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there has a name that nobody can guess
 """Where files are not written to a disk."""
 
 START_SECONDS = 30
+_MAX_NAMES_CHARACTERS = 6000
+"""Of originals, in the page's URL."""
 
 # What a system Apache on Debian has enabled and the virtual host uses, and mod_headers.
 HTTPD_MODULES = (
@@ -318,7 +322,10 @@ def _names(originals: Path) -> list[str]:
     if (originals / next(iter(SAMPLES))).exists():
         return [*SAMPLES]
     names = sorted(path.name for path in originals.iterdir() if path.is_file())
-    return [name for name in names if not name.startswith(".")][:12] or ["none.jpeg"]
+    shown = [name for name in names if not name.startswith(".") and is_name(name)][:12]
+    lengths = accumulate(len(quote(name)) for name in shown)
+    few = [n for n, so_far in zip(shown, lengths, strict=True) if so_far < _MAX_NAMES_CHARACTERS]
+    return few or ["none.jpeg"]
 
 
 def _answers(url: str) -> bool:

@@ -75,6 +75,15 @@ def require_name(name: str) -> None:
         raise BadQuery([f"name={spell(name)[:MAX_QUOTED]}: {error}"]) from error
 
 
+def is_name(name: str) -> bool:
+    """Whether an original may be called so: what is in a folder may be called anything."""
+    try:
+        require_name(name)
+    except BadQuery:
+        return False
+    return True
+
+
 def read_name(spelled: str) -> str:
     """Read a file's name from a query string.
 

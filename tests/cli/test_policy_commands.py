@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from imgprocessor.__main__ import main
-from imgprocessor.cli.policy.report import Sample, Summary, as_text
+from imgprocessor.cli.policy.report import Sample, Summary, as_text, originals_in
 from imgprocessor.cli.policy.show import print_table
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pipeline import Rendition
@@ -279,6 +279,14 @@ def test_report_is_one_page_with_every_cell_and_the_pictures(
     assert "http" not in html.unescape(text)
     (kilobytes,) = re.findall(r"`120px q45 2kB` \| ([\d.]+)", said)
     assert float(kilobytes) <= 2
+
+
+def test_report_is_about_what_can_be_asked_for(tmp_path: Path) -> None:
+    names = ["e\u0301.jpg", "\u4f60.jpg", os.fsdecode(b"\xff.jpg"), "a\\b.jpg"]
+    for name in names:
+        (tmp_path / name).touch()
+
+    assert originals_in(tmp_path) == names[:2]
 
 
 def test_report_says_what_is_wrong_with_a_folder(

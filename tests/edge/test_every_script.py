@@ -1,5 +1,6 @@
 """Names in every script, through real Apache, its cache, and real Varnish and nginx before it."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -98,6 +99,9 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Way]]:
         path = put(pictures, name)
         images.save(path.parent / "new", images.texture(size), "JPEG", quality=90)
         (path.parent / "new").rename(path)
+    (pictures / os.fsdecode(b"\xff.jpg")).touch()
+    for number in range(12):
+        (pictures / f"{number:02}{'你' * 84}").touch()
     with ExitStack() as stack:
         apaches = [
             stack.enter_context(serving(tmp_path_factory.mktemp("server"), pictures, *options))
@@ -112,6 +116,9 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Way]]:
                 "nginx": partial(forget_files, folder / caches.NGINX_CACHE),
             }
             found.append(Way(port, forget[cache]))
+        # The page is shown with some of the originals, by their names.
+        (page,) = [line for line in apaches[0].printed if "/?name=" in line][:1]
+        assert apaches[0].ask(page.strip().partition(f":{apaches[0].port}")[2]).status == 200
         daemons = [server.daemons() for server in apaches]
         yield dict(zip(WAYS, found, strict=True))
         assert [server.daemons() for server in apaches] == daemons

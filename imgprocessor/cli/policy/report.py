@@ -25,6 +25,7 @@ from imgprocessor.load import Overrides, load_policy, load_settings
 from imgprocessor.policy.link import PICTURES_A_PAGE, Link, link_of
 from imgprocessor.policy.seen import Device, device_of
 from imgprocessor.policy.table import Cell, Policy
+from imgprocessor.request.names import is_name
 from imgprocessor.service.delivery import Delivery, Incoming
 
 CHROMIUM_ACCEPT = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
@@ -143,7 +144,11 @@ def originals_in(folder: Path) -> list[str]:
         ConfigurationError: there are none, or no folder.
     """
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        names = sorted(
+            path.name
+            for path in folder.iterdir()
+            if path.suffix.lower() in _SUFFIXES and is_name(path.name)
+        )
     except OSError as error:
         raise ConfigurationError(f"{folder}: {error.strerror}") from error
     if not names:

@@ -2,11 +2,12 @@
 
 import heapq
 import math
+from dataclasses import dataclass
 
 from PIL import Image, ImageChops
 
 from imgprocessor.images.compression.calibration import CALIBRATION
-from imgprocessor.images.compression.score import shown, tiled
+from imgprocessor.images.compression.score import tiled
 
 _SAMPLE_SIDE_PIXELS = 160
 """Colours are chosen among so many by so many pixels of a picture, evenly spread: of all pixels it
@@ -37,22 +38,39 @@ def in_few_colours(image: Image.Image, quality: int) -> Image.Image | None:
     opaque, alpha = _visible(image), None
     if image.mode == "RGBA":
         alpha = image.getchannel("A").point(_in_steps)
-    judge, sample = _Judge(tiled(shown(opaque))), _sample(opaque)
+    judge, sample = _Judge(tiled(opaque)), _sample(opaque)
+    frequent = _frequent(sample)
     wanted = CALIBRATION.scores[quality - 1] + _MARGIN
     low, high, found = 0, len(_COLOURS), None
     while low < high:
         middle = (low + high) // 2
-        palette = _palette(sample, _COLOURS[middle])
+        palette = _palette(sample, frequent, _COLOURS[middle])
         if judge.score(palette) >= wanted:
             high, found = middle, palette
         else:
             low = middle + 1
     if found is None:
         return None
-    few = _mapped(opaque, found)
+    few = found.mapped(opaque)
     if alpha is not None:
         few.putalpha(alpha)
     return few
+
+
+@dataclass(frozen=True)
+class _Palette:
+    """Colours, and which of them each pixel comes to."""
+
+    chosen: Image.Image
+    """A picture with the colours that pixels are compared to."""
+    colours: list[int]
+    """What they then get: red, green and blue of each."""
+
+    def mapped(self, image: Image.Image) -> Image.Image:
+        """Return a picture with each pixel in the nearest colour."""
+        few = image.quantize(palette=self.chosen, dither=Image.Dither.NONE)
+        few.putpalette(self.colours)
+        return few.convert("RGB")
 
 
 class _Judge:
@@ -62,9 +80,9 @@ class _Judge:
         self._image = image
         self._channels = _reduced_channels(image)
 
-    def score(self, palette: Image.Image) -> float:
+    def score(self, palette: _Palette) -> float:
         """Return the score, more or less."""
-        other = _reduced_channels(_mapped(self._image, palette))
+        other = _reduced_channels(palette.mapped(self._image))
         luma, *chroma = (
             _fourth_power(ImageChops.difference(one, two))
             for one, two in zip(self._channels, other, strict=True)
@@ -81,40 +99,36 @@ def _visible(image: Image.Image) -> Image.Image:
     return opaque
 
 
-def _palette(sample: Image.Image, colours: int) -> Image.Image:
-    """Return a picture with so many colours of a sample, of which those that are frequent are
-    exact: a white that is hardly darker than the page around it is seen at once.
+def _palette(sample: Image.Image, frequent: Image.Image, colours: int) -> _Palette:
+    """Return so many colours of a sample, of which those that are frequent are exact: a white that
+    is hardly darker than the page around it is seen at once, and Pillow rounds colours to four.
     """
     chosen = sample.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
-    flat = chosen.getpalette() or []
-    entries = [tuple(flat[place : place + 3]) for place in range(0, len(flat), 3)]
-    exact: set[int] = set()
-    for colour in _frequent(sample):
-        distances = [math.dist(entry, colour) for entry in entries]
-        nearest = distances.index(min(distances))
-        if nearest not in exact:
-            entries[nearest] = colour
-            exact.add(nearest)
-    chosen.putpalette([step for entry in entries for step in entry])
-    return chosen
+    flat = list(chosen.getpalette() or [])
+    places = frequent.quantize(palette=chosen, dither=Image.Dither.NONE).tobytes()
+    exact = frequent.tobytes()
+    # The most frequent last, where several come to one.
+    for number in reversed(range(len(places))):
+        place = 3 * places[number]
+        flat[place : place + 3] = exact[3 * number : 3 * number + 3]
+    return _Palette(chosen, flat)
 
 
-def _frequent(sample: Image.Image) -> list[tuple[int, ...]]:
-    """Return the colours of at least one pixel in a hundred, the most frequent first."""
+def _frequent(sample: Image.Image) -> Image.Image:
+    """Return a row of the colours of at least one pixel in a hundred, the most frequent first."""
     pixels = sample.width * sample.height
     found = heapq.nlargest(_MAX_EXACT, sample.getcolors(pixels) or [])
-    return [colour for count, colour in found if count * 100 >= pixels and isinstance(colour, tuple)]
+    colours = [colour for count, colour in found if count * 100 >= pixels] or [found[0][1]]
+    row = Image.new("RGB", (len(colours), 1))
+    for number, colour in enumerate(colours):
+        row.putpixel((number, 0), colour)
+    return row
 
 
 def _sample(image: Image.Image) -> Image.Image:
     side = _SAMPLE_SIDE_PIXELS
     size = (min(side, image.width), min(side, image.height))
     return image.resize(size, Image.Resampling.NEAREST)
-
-
-def _mapped(image: Image.Image, palette: Image.Image) -> Image.Image:
-    """Return a picture with each pixel in the palette's nearest colour."""
-    return image.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")
 
 
 def _in_steps(alpha: float) -> float:
