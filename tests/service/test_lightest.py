@@ -142,11 +142,11 @@ def test_nor_does_anything_smaller(
 def test_letters_are_as_sharp_as_they_were(
     delivery: Delivery, folder: Path, name: str, accept: str
 ) -> None:
-    """Some shades of their edges may be one, and nothing else: as WebP with loss it is 1.5."""
+    """Some shades of their edges may be one, and nothing else: as WebP with loss it is 2.5."""
     sent = _sent(delivery, name, accept)
 
     with Image.open(folder / name) as original:
-        assert images.mean_difference(images.decoded(sent.body), original) < 0.6
+        assert images.mean_difference(images.decoded(sent.body), original) < 1
     assert images.decoded(sent.body).convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
