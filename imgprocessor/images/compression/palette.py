@@ -3,6 +3,7 @@
 import heapq
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image, ImageChops
 
@@ -117,11 +118,10 @@ def _palette(sample: Image.Image, frequent: Image.Image, colours: int) -> _Palet
 def _frequent(sample: Image.Image) -> Image.Image:
     """Return a row of the colours of at least one pixel in a hundred, the most frequent first."""
     pixels = sample.width * sample.height
-    found = heapq.nlargest(_MAX_EXACT, sample.getcolors(pixels) or [])
+    found: Any = heapq.nlargest(_MAX_EXACT, sample.getcolors(pixels) or [])
     colours = [colour for count, colour in found if count * 100 >= pixels] or [found[0][1]]
     row = Image.new("RGB", (len(colours), 1))
-    for number, colour in enumerate(colours):
-        row.putpixel((number, 0), colour)
+    row.putdata(colours)
     return row
 
 
