@@ -252,7 +252,7 @@ def _bombs() -> Iterator[Hostile]:
     yield Hostile("bomb-268mp.webp", lambda: riff(flat_vp8l((16_383, 16_383))), OVERSIZED)
     yield Hostile("good-60mp.png", lambda: flat_png((7750, 7742), 1, 3), PICTURE)
     yield Hostile("good-200mp.jpg", lambda: flat_jpeg((16_320, 12_240)), PICTURE)
-    yield Hostile("good-30mp.webp", lambda: riff(flat_vp8l((5477, 5477))), PICTURE)
+    yield Hostile("good-16mp.webp", lambda: riff(flat_vp8l((4000, 4000))), PICTURE)
     yield Hostile("good-strip.jpg", lambda: flat_jpeg((65_500, 8)), PICTURE)
     yield Hostile("good-strip.png", lambda: flat_png((8, 65_535), 8, 2), PICTURE)
     flat = Image.new("P", (7750, 7742))
