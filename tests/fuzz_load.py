@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["imgprocessor", "PIL"]):
     import images
     from PIL import ExifTags, Image, ImageCms, MpoImagePlugin, PngImagePlugin
 
-    from imgprocessor.config.settings import PixelsSettings
+    from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
     from imgprocessor.errors import ImageError
     from imgprocessor.formats import Format
     from imgprocessor.geometry import Box, Fit
@@ -40,6 +40,8 @@ with atheris.instrument_imports(include=["imgprocessor", "PIL"]):
 MAX_SECONDS = 5
 """For one file."""
 MAX_MEGABYTES = 1000
+LIMITS = OriginalsSettings(max_decoded_bytes=536_870_912)
+"""Enough for what is odd, and quick."""
 MAX_FILE_BYTES = 65_536
 """Larger files are no seeds: what is odd about a file is in its structure."""
 
@@ -83,7 +85,7 @@ def load_one(file: bytes) -> None:
     """
     wanted = PLANS[zlib.crc32(file) % len(PLANS)]
     try:
-        images.decoded(images.rendered(file, wanted, Timings()).body)
+        images.decoded(images.rendered(file, wanted, Timings(), LIMITS).body)
         met["rendered"] += 1
     except ImageError as error:
         met[error.code] += 1

@@ -40,8 +40,8 @@ from imgprocessor.timing import Timings
 MasterSource = Literal["original", "master"]
 
 _MUCH_MEMORY_BYTES = 64_000_000
-"""What a progressive JPEG of 21 megapixels takes, or of 10 whose colours are not reduced, and a
-picture of 16 whose decoder cannot reduce.
+"""What a progressive JPEG of 21 megapixels takes, or of 10 whose colours are not reduced, a PNG of
+10 and a WebP of 5.
 """
 
 _QUEUE_SECONDS = 0.05

@@ -51,6 +51,7 @@ def test_bounds_themselves_are_allowed() -> None:
         ("[store]\nmax_wait_seconds = 3", "max_wait_seconds: is now split by what it governs: "),
         ("[store]", "[store]: is now [disk_cache]"),
         ("[renderers]\nprocesses = 3", "[renderers] processes: is now [rendering] workers"),
+        ("[originals]\nmax_pixels = 9", "max_pixels: is now [originals] max_decoded_bytes, which"),
         ("[purge]\ndisk_caches = x", "disk_caches: is now [purge] proxy_cache_folders"),
     ],
 )

@@ -198,6 +198,17 @@ def test_a_progressive_jpeg_may_end_anywhere_in_what_is_between_scans() -> None:
         assert images.mean_difference(image, TEXTURE) < 30
 
 
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\xff\xe1\xff\xff", b"\xff\xc4" * 40_000])
+def test_what_is_around_a_whole_jpeg_does_not_matter(behind: bytes) -> None:
+    """Not even where it looks like half a segment."""
+    before = hostile.segment(0xED, b"\0\xff\xc4\xff\xf0" * 13_000) * 2
+
+    metadata, image = decoded(hostile.flat_jpeg((64, 48), before) + behind)
+
+    assert not metadata.is_damaged
+    assert image.size == (64, 48)
+
+
 def test_pixels_that_are_all_there_are_not_damaged() -> None:
     file = FILES["colours.png"]()
 

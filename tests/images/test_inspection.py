@@ -169,6 +169,10 @@ def test_each_limit_is_the_last_that_is_allowed(limit: str, good: int, name: str
         inspected(file, replace(LIMITS, **refused))
 
 
+def test_as_many_scans_as_may_be_are_let_through() -> None:
+    assert inspected(hostile.scan_bomb((7000, 5857), 60)).scans == 60
+
+
 def test_a_jpeg_counts_by_what_is_decoded_of_it() -> None:
     """In one scan no more than 100 megapixels, whatever its size; in several all coefficients."""
     plain = inspected(hostile.flat_jpeg((16_320, 12_240)))

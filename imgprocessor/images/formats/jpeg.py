@@ -211,7 +211,7 @@ def _end_of_segments(file: IO[bytes]) -> int:
     end = file.seek(0, 2)
     begin = file.seek(max(0, end - _LONGEST_SEGMENT_BYTES))
     tail = file.read()
-    if tail.endswith(b"\xff\xd9"):
+    if b"\xff\xd9" in tail:  # whatever is behind it
         return end
     place = 0
     while match := _SEGMENT.search(tail, place):
