@@ -7,11 +7,16 @@
 // Permissions-Policy for that.
 {
   const network = navigator.connection || {};
+  // The policy's classes that browsers have no word for, worst first: up to so many megabits a
+  // second, as conf/policy.ini bounds them. Where yours has no such classes, there are none here.
+  const narrow = [["slow-3g", 0.55], ["mid-3g", 1]];
+  const [type] = (!/2g/.test(network.effectiveType) &&
+    narrow.find(([, most]) => network.downlink <= most)) || [network.effectiveType];
   const known = {
     // CSS pixels. Without a viewport meta, a phone's page is wider than its screen: 980 of them.
     screen: Math.min(document.documentElement.clientWidth, window.screen.width),
     dpr: window.devicePixelRatio,
-    bandwidth: network.saveData ? "save-data" : network.effectiveType,
+    bandwidth: network.saveData ? "save-data" : type,
   };
   const given = ({ searchParams }, name) =>
     searchParams.has(name) || (name === "screen" && searchParams.has("screensize"));

@@ -62,7 +62,7 @@ def test_what_settings_prints_can_be_read_back(
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("policy.ini", "360px q45", "360px q450", "[phone] 2g: 'q450' is no word of a cell"),
+        ("policy.ini", "640px q32", "640px q320", "[phone] 2g: 'q320' is no word of a cell"),
         ("policy.ini", "[phone]", "[fone]", "[fone]: no such screen"),
         ("imgprocessor.ini", "root = pictures", "rooot = x", "[originals] rooot: no such setting"),
         ("imgprocessor.ini", "root = pictures", "root = none", "[originals] root: "),
@@ -109,9 +109,10 @@ def test_render_is_the_same_service_without_the_web(
     )
 
     assert status == 0
-    assert images.decoded(output.read_bytes()).size == (100, 75)
+    assert images.decoded(output.read_bytes()).size == (150, 113)
     assert re.match(
-        r"a%20b\.png_100x_inside_-_1x_2g_-_jpeg_-_[0-9a-f]{8}: jpeg, 100x75, quality 45, \d+ bytes",
+        r"a%20b\.png_100x_inside_-_1\.5x_2g_-_jpeg_-_[0-9a-f]{8}:"
+        r" jpeg, 150x113, quality 32, \d+ bytes",
         capsys.readouterr().err,
     )
 

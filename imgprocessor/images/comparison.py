@@ -28,7 +28,10 @@ def require_metric() -> None:
 
 
 def ssimulacra2(wanted: Rendition, sent: Rendition, background: str) -> float:
-    """Return how much one rendition looks like another, shown at the first one's size."""
+    """Return how much one rendition looks like another, shown at the first one's size.
+
+    With the original at the size of a screen as the first, that is how the second one looks there.
+    """
     from ssimulacra2.ssimulacra2 import compute_ssimulacra2  # noqa: PLC0415 - as above
 
     size = wanted.size
@@ -38,13 +41,16 @@ def ssimulacra2(wanted: Rendition, sent: Rendition, background: str) -> float:
 
 
 def _shown(rendition: Rendition, size: Size, background: str) -> BinaryIO:
-    """Return a rendition as a page would show it: at a size or a multiple, on the background."""
+    """Return a rendition as a page would show it: at a size or a multiple, on the background.
+
+    Browsers stretch bilinearly.
+    """
     image = Image.open(io.BytesIO(rendition.body)).convert("RGBA")
     # SSIMULACRA2 halves a picture five times, down to 8 pixels: what is smaller is enlarged first.
     factor = -(-_SMALLEST_SCORED_PIXELS // min(size.width, size.height))
     if rendition.size != size or factor > 1:
         shown = (size.width * factor, size.height * factor)
-        image = image.resize(shown, Image.Resampling.BICUBIC)
+        image = image.resize(shown, Image.Resampling.BILINEAR)
     page = Image.new("RGBA", image.size, background)
     page.alpha_composite(image)
     file = io.BytesIO()

@@ -1,23 +1,91 @@
 """What is allowed in a policy and still looks wrong."""
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 from imgprocessor.policy.limits import BYTES_A_KILOBYTE
-from imgprocessor.policy.table import Cell, Policy
+from imgprocessor.policy.link import PICTURES_A_PAGE, link_of
+from imgprocessor.policy.seen import best_width, device_of, outlook
+from imgprocessor.policy.table import Bandwidth, Cell, Policy, Screen
+
+MOST_PAGE_SECONDS = 5
+"""A page's pictures should be there by then."""
+
+_LEAST_PICTURE_BYTES = 10_000
+"""Nobody is told to send less: below it no photograph is worth looking at, on any screen."""
+
+_LEAST_GAIN = 3
+"""Points of score; less cannot be seen, and is what the estimate is off by."""
 
 
 def lint_policy(policy: Policy) -> list[str]:
-    """Return what is allowed and still looks wrong: a worse bandwidth that gets more of something
-    than the next better one. Save-Data is left out: it is a wish, and not the worst network.
+    """Return what is allowed and still looks wrong: a worse bandwidth that gets more than the next
+    better one, or the same; a page that takes too long; a width that wastes bytes. Save-Data is
+    left out: it is a wish, and not the worst network.
     """
-    networks = [bandwidth.name for bandwidth in policy.bandwidths if not bandwidth.save_data]
+    networks = [bandwidth for bandwidth in policy.bandwidths if not bandwidth.save_data]
     found = []
     for row in policy.rows:
         for worse, better in pairwise(networks):
-            more = _gets_more(policy.cells[row, worse], policy.cells[row, better])
-            found += [f"[{row}] {worse} gets more than {better}: {what}" for what in more]
+            more = _gets_more(policy.cells[row, worse.name], policy.cells[row, better.name])
+            found += [f"[{row}] {worse.name} gets more than {better.name}: {what}" for what in more]
+    found += _alike(networks, policy)
+    for screen in policy.screens:
+        for bandwidth in networks:
+            found += _seen(screen, bandwidth, policy)
     return found
+
+
+def told(screen: Screen, bandwidth: Bandwidth, policy: Policy) -> str:
+    """Return in words what a cell looks like as seen, and what a page of pictures takes: on
+    average, and where each weighs as much as the budget. Empty where it cannot be told.
+    """
+    cell, device = policy.cells[screen.name, bandwidth.name], device_of(screen, policy)
+    expected = outlook(cell, device)
+    if expected is None:
+        return ""
+    link = link_of(bandwidth, policy)
+    weight, seconds = expected.picture_bytes, link.page_seconds(expected.picture_bytes)
+    said = (
+        f"about {weight / BYTES_A_KILOBYTE:.0f} kB, score {expected.score:.0f} on {device.pixels}"
+    )
+    page = f"{PICTURES_A_PAGE} pictures take {seconds:.1f} s"
+    if cell.budget_bytes is None:
+        return f"{said} pixels; {page}"
+    return f"{said} pixels; {page}, at the budget {link.page_seconds(cell.budget_bytes):.1f} s"
+
+
+def _alike(networks: list[Bandwidth], policy: Policy) -> list[str]:
+    """A class that browsers' hints tell from the next better one, for nothing."""
+    return [
+        f"{worse.name} and {better.name} get the same in every row"
+        for worse, better in pairwise(networks)
+        if worse.min_rtt_ms is not None or worse.max_downlink_mbps is not None
+        if all(
+            policy.cells[row, worse.name] == policy.cells[row, better.name] for row in policy.rows
+        )
+    ]
+
+
+def _seen(screen: Screen, bandwidth: Bandwidth, policy: Policy) -> Iterator[str]:
+    cell, device = policy.cells[screen.name, bandwidth.name], device_of(screen, policy)
+    expected = outlook(cell, device)
+    if expected is None:
+        return
+    place, weight = f"[{screen.name}] {bandwidth.name}", expected.picture_bytes
+    seconds = link_of(bandwidth, policy).page_seconds(weight)
+    if seconds > MOST_PAGE_SECONDS and weight > _LEAST_PICTURE_BYTES:
+        yield (
+            f"{place}: {PICTURES_A_PAGE} pictures of about {weight / BYTES_A_KILOBYTE:.0f} kB take"
+            f" {seconds:.1f} s, more than {MOST_PAGE_SECONDS}"
+        )
+    width, score = best_width(weight, device)
+    if score >= expected.score + _LEAST_GAIN:
+        yield (
+            f"{place}: {width}px would look better in as many bytes: score {score:.0f} against"
+            f" {expected.score:.0f} on {device.pixels} pixels"
+        )
 
 
 def _gets_more(worse: Cell, better: Cell) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import images
@@ -15,11 +16,12 @@ from PIL import Image
 from rich.console import Console
 
 from imgprocessor.__main__ import main
-from imgprocessor.cli.policy.link import Link
 from imgprocessor.cli.policy.report import Sample, Summary, as_text
 from imgprocessor.cli.policy.show import print_table
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pipeline import Rendition
+from imgprocessor.policy.link import Link
+from imgprocessor.policy.seen import Device
 from imgprocessor.policy.table import Cell, Policy
 
 TABLE = """
@@ -289,7 +291,7 @@ def test_report_says_what_is_wrong_with_a_folder(
         assert wrong in capsys.readouterr().err
 
 
-def test_a_summary_is_medians_and_percentiles() -> None:
+def test_a_summary_is_means_the_worst_and_a_page() -> None:
     def sample(number: int) -> Sample:
         rendition = Rendition(
             body=b"x" * number * 1000,
@@ -302,18 +304,17 @@ def test_a_summary_is_medians_and_percentiles() -> None:
             density=None,
             trials=1,
         )
-        return Sample(str(number), "phone", "2g", rendition, score=float(number))
+        return Sample(str(number), "phone", "2g", rendition, score=number + 40.0, seen=number + 2.0)
 
-    summary = Summary(
-        "phone", "2g", Cell(60, width_pixels=9), Link(0, 8), [sample(n) for n in range(21, 0, -1)]
-    )
+    samples = [sample(n) for n in range(21, 0, -1)]
+    device = Device(412, Decimal("2.625"))
+    summary = Summary("phone", "2g", Cell(60, width_pixels=9), device, Link(0, 8), samples)
 
+    # Twelve of 11 kB, at a megabyte a second.
     assert as_text([summary]).splitlines()[-1] == (
-        "| phone | 2g | `9px q60` | 11.0 | 20.0 | 11 | 0.0 | 0.0 | 29 % |"
+        "| phone | 2g | `9px q60` | 11.0 | 20.0 | 51 | 13 | 3 | 0.1 | 29 % |"
     )
-    kilobytes, seconds = summary.median
-    assert (kilobytes, seconds) == pytest.approx((11.0, 0.011))
-    assert summary.percentile[0] == 20.0
+    assert summary.page_seconds == pytest.approx(0.132)
 
 
 def test_the_digest_changes_with_the_policy_and_only_then(

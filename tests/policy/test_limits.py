@@ -187,7 +187,7 @@ def test_the_placeholder_keeps_to_the_ladder(ladder: FlaskClient, rest: str) -> 
 
     assert answer.status_code == 400
     assert answer.headers["imagekey"].startswith("404image.png_-_-_-_-_2g_phone_jpeg_-_")
-    assert images.decoded(answer.data).size == (360, 270)
+    assert images.decoded(answer.data).size == (640, 480)
 
 
 def test_the_digest_changes_only_with_the_ladder(

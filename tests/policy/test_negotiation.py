@@ -41,14 +41,20 @@ def _decide(policy: Policy, rest: str, headers: dict[str, str]) -> Decision:
         ("", {"ECT": "*"}, "4g", "default"),
         # The worse of what ECT names and what the measurements meet.
         ("", {"ECT": "4g", "RTT": "300", "Downlink": "10"}, "3g", "RTT"),
-        ("", {"ECT": "4g", "RTT": "100", "Downlink": "0.9"}, "slow-4g", "Downlink"),
+        ("", {"ECT": "4g", "RTT": "100", "Downlink": "0.9"}, "mid-3g", "Downlink"),
+        # Both are 3g to a browser.
+        ("", {"ECT": "3g", "RTT": "450", "Downlink": "0.4"}, "slow-3g", "Downlink"),
+        ("", {"ECT": "3g", "RTT": "450", "Downlink": "0.45"}, "slow-3g", "Downlink"),
+        ("", {"ECT": "3g", "RTT": "450", "Downlink": "1.6"}, "3g", "ECT"),
+        ("", {"ECT": "3g", "RTT": "300", "Downlink": "1.45"}, "3g", "ECT"),
         ("", {"ECT": "2g", "RTT": "100", "Downlink": "10"}, "2g", "ECT"),
         ("", {"ECT": "3g", "RTT": "2050"}, "slow-2g", "RTT"),
         # A fresh profile of Chromium that has measured nothing must not be taken for slow.
         ("", {"ECT": "4g", "RTT": "100", "Downlink": "1.35"}, "4g", "ECT"),
         # What Chromium reports for a typical 2g and 4g, blurred as far as it goes.
         ("", {"ECT": "2g", "RTT": "2000", "Downlink": "0.05"}, "2g", "ECT"),
-        ("", {"ECT": "4g", "RTT": "200", "Downlink": "1.45"}, "4g", "ECT"),
+        ("", {"ECT": "4g", "RTT": "200", "Downlink": "1.45"}, "slow-4g", "RTT"),
+        ("", {"ECT": "4g", "RTT": "150", "Downlink": "1.75"}, "slow-4g", "RTT"),
         # At the bounds and around them.
         ("", {"RTT": "2050"}, "slow-2g", "RTT"),
         ("", {"RTT": "2049"}, "2g", "RTT"),
@@ -56,9 +62,12 @@ def _decide(policy: Policy, rest: str, headers: dict[str, str]) -> Decision:
         ("", {"RTT": "1400"}, "2g", "RTT"),
         ("", {"RTT": "270"}, "3g", "RTT"),
         ("", {"RTT": "269.999"}, "slow-4g", "RTT"),
-        ("", {"RTT": "224"}, "4g", "RTT"),
-        ("", {"Downlink": "0.7"}, "3g", "Downlink"),
-        ("", {"Downlink": "0.701"}, "slow-4g", "Downlink"),
+        ("", {"RTT": "149"}, "4g", "RTT"),
+        ("", {"Downlink": "0.55"}, "slow-3g", "Downlink"),
+        ("", {"Downlink": "0.551"}, "mid-3g", "Downlink"),
+        ("", {"Downlink": "1"}, "mid-3g", "Downlink"),
+        ("", {"Downlink": "1.001"}, "slow-4g", "Downlink"),
+        ("", {"Downlink": "1.3"}, "4g", "Downlink"),
         ("", {"Downlink": "0"}, "2g", "Downlink"),
         ("", {"Downlink": "fast"}, "4g", "default"),
     ],
@@ -144,9 +153,9 @@ def test_the_density_comes_from_the_strongest_hint(
 @pytest.mark.parametrize(
     ("rest", "cell"),
     [
-        ("bandwidth=2g&screen=phone", "360px q45 16kB"),
+        ("bandwidth=2g&screen=phone", "640px q32 20kB"),
         ("bandwidth=4g&screen=desktop", "1920px q78"),
-        ("bandwidth=3g&width=100", "q60 150kB dpr1.5"),
+        ("bandwidth=3g&width=100", "q70 250kB dpr3"),
     ],
 )
 def test_the_cell_is_where_row_and_column_meet(policy: Policy, rest: str, cell: str) -> None:

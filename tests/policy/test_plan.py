@@ -31,8 +31,9 @@ def plan(policy: Policy, rest: str) -> Plan:
         ("width=100&dpr=2.625", "3"),
         ("width=100&dpr=9", "3"),
         # Capped by the cell.
-        ("width=100&dpr=3&bandwidth=3g", "1.5"),
-        ("width=100&dpr=3&bandwidth=2g", "1"),
+        ("width=100&dpr=3&bandwidth=slow-3g", "2"),
+        ("width=100&dpr=3&bandwidth=2g", "1.5"),
+        ("width=100&dpr=3&bandwidth=slow-2g", "1"),
         # Capped by the longest side sent.
         ("width=2048&dpr=3", "2"),
         ("width=100&height=2049&dpr=3", "1.5"),
@@ -75,7 +76,7 @@ def test_the_query_may_not_raise_the_quality(policy: Policy, asked: int) -> None
 @pytest.mark.parametrize(
     ("rest", "original", "expected"),
     [
-        ("bandwidth=4g&screen=phone", Size(3000, 2000), Size(1080, 720)),
+        ("bandwidth=4g&screen=phone", Size(3000, 2000), Size(1082, 721)),
         ("bandwidth=4g&screen=phone", Size(600, 400), Size(600, 400)),
         ("bandwidth=4g&screen=phone", Size(1000, 16000), Size(256, 4096)),
         ("width=340&height=400", Size(1534, 1022), Size(340, 227)),

@@ -31,7 +31,7 @@ def _stand(file: Path, delivery: Delivery, query_string: str) -> StandIn:
         ("name=none.jpg&width=120", (120, 90)),
         ("name=none.jpg&width=120&height=120&fit=cover", (120, 120)),
         ("name=none.jpg&width=300&height=10&fit=force", (300, 10)),
-        ("name=none.jpg&bandwidth=2g&screen=phone", (360, 270)),
+        ("name=none.jpg&bandwidth=2g&screen=phone", (640, 480)),
         ("name=../x&width=120&height=oops", (120, 90)),
         ("", (1600, 1200)),
     ],

@@ -323,15 +323,15 @@ def test_a_stopped_server_leaves_no_process_behind(tmp_path: Path, pictures: Pat
 
 def test_a_wrong_policy_stops_the_start_with_one_clear_line(tmp_path: Path) -> None:
     policy = tmp_path / "mine.ini"
-    policy.write_text((ROOT / "conf/policy.ini").read_text().replace("360px q45", "360px q450"))
+    policy.write_text((ROOT / "conf/policy.ini").read_text().replace("640px q32", "640px q320"))
 
     with servers.run_serve("--policy", policy, "--port", str(servers.free_port())) as process:
         printed, _ = process.communicate()
 
     assert process.returncode == 1
-    line = policy.read_text()[: policy.read_text().index("q450")].count("\n") + 1
+    line = policy.read_text()[: policy.read_text().index("q320")].count("\n") + 1
     assert printed.splitlines()[-1] == (
-        f"./run serve: {policy}: line {line}: [phone] 2g: 'q450' is no word of a cell; "
+        f"./run serve: {policy}: line {line}: [phone] 2g: 'q320' is no word of a cell; "
         "right are NNNpx, NN% (1 to 100), full, qNN (1 to 100), sNN (10 to 99), NNkB (whole)"
         " or dprN (1, 1.5, 2 or 3)"
     )

@@ -126,7 +126,7 @@ def test_hints_arrive_with_the_first_pictures_of_a_fresh_profile(
     decided = _logged(server)[before:]
     assert decided
     for line in decided:
-        assert (line["bandwidth"], line["bandwidth_from"]) == ("3g", "ECT")
+        assert (line["bandwidth"], line["bandwidth_from"]) == ("slow-3g", "Downlink")
         assert line["screen_from"] == "Sec-CH-Viewport-Width"
 
 
@@ -142,7 +142,7 @@ def test_the_page_passes_choices_on(server: Server, tmp_path: Path) -> None:
     (figure,) = _browse(server, tmp_path, "/?name=one.jpg&bandwidth=2g&screen=phone")
 
     assert (figure["data-bandwidth"], figure["data-screen"]) == ("2g", "phone")
-    assert figure["data-size"] == "360x240"
+    assert figure["data-size"] == "640x427"
 
 
 def test_the_page_shows_a_placeholder_and_why(server: Server, tmp_path: Path) -> None:
@@ -238,10 +238,10 @@ def test_each_device_gets_its_row_with_the_first_pictures(
         load(shown_on, tmp_path, url, "--force-effective-connection-type=3G")
 
     # Each once, by an address that says more only where no hints do.
-    extended = [] if headers else ["screen=", "dpr=", "bandwidth=3g"]
+    extended = [] if headers else ["screen=", "dpr=", "bandwidth=slow-3g"]
     assert len(decided) == len(urls), decided
     for wanted, found in zip(urls, sorted(decided), strict=True):
         asked, decision = found.split(" ", 1)
         assert [part for part in extended if part not in asked] == [], found
         assert asked.startswith(wanted) if extended else asked == wanted
-        assert decision.startswith(f"bandwidth=3g; screen={screen}; "), found
+        assert decision.startswith(f"bandwidth=slow-3g; screen={screen}; "), found

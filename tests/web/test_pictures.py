@@ -62,8 +62,8 @@ def test_a_picture_comes_with_its_headers(client: FlaskClient) -> None:
 def test_vary_is_absent_when_the_query_said_everything(client: FlaskClient) -> None:
     assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&screen=phone&format=jpeg").headers
     assert "Vary" not in client.get(f"{NASA}&bandwidth=3g&width=10&dpr=1&format=avif").headers
-    # 2g honours one density only, so that hints of it cannot matter.
-    assert "Vary" not in client.get(f"{NASA}&bandwidth=2g&width=10&format=png").headers
+    # slow-2g honours one density only, so that hints of it cannot matter.
+    assert "Vary" not in client.get(f"{NASA}&bandwidth=slow-2g&width=10&format=png").headers
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_a_missing_original_is_a_placeholder_kept_for_a_short_time(client: Flask
     assert answer.headers["imagekey"].startswith("404image.png_340x400_force_-_1x_3g_")
     assert answer.headers["Content-DPR"] == "1"
     assert answer.headers["image-decision"] == (
-        "bandwidth=3g; cell=q60 150kB dpr1.5; budget=150000; original=1600x1200; size=340x400;"
-        " format=jpeg; quality=60"
+        "bandwidth=3g; cell=q70 250kB dpr3; budget=250000; original=1600x1200; size=340x400;"
+        " format=jpeg; quality=70"
     )
     assert answer.headers["Cache-Control"] == "public, max-age=30"
     assert "ETag" not in answer.headers
@@ -373,9 +373,9 @@ def test_a_log_line_says_what_was_decided_and_why(client: FlaskClient, settings:
     assert (line["bandwidth"], line["bandwidth_from"]) == ("3g", "ECT")
     assert (line["screen"], line["screen_from"]) == ("phone", "Sec-CH-Viewport-Width")
     assert (line["cell"], line["original"], line["size"]) == (
-        "540px q60 35kB",
+        "1082px q75 150kB",
         "1534x1022",
-        "540x360",
+        "1082x721",
     )
     assert {"find", "decode", "resize", "encode"} <= set(line["ms"])
     assert 0 <= line["ms"]["find"] <= line["total_ms"]

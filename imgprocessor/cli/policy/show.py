@@ -9,6 +9,7 @@ from rich.text import Text
 from imgprocessor.cli.options import Files, with_files
 from imgprocessor.load import load_policy
 from imgprocessor.policy.limits import Allowed
+from imgprocessor.policy.lint import told
 from imgprocessor.policy.table import Bandwidth, Cell, Policy
 
 _STYLES = {"width": "bold cyan", "quality": "green", "budget": "magenta", "density": "yellow"}
@@ -31,6 +32,11 @@ def print_table(policy: Policy, console: Console) -> None:
         cells = [_cell(policy.cells[row, bandwidth.name]) for bandwidth in policy.bandwidths]
         table.add_row(Text(row, "bold"), *cells, end_section=True)
     console.print(table)
+    for screen in policy.screens:
+        for bandwidth in policy.bandwidths:
+            if expected := told(screen, bandwidth, policy):
+                line = f"[{screen.name}] {bandwidth.name}: {expected}"
+                console.print(line, style="dim", highlight=False, markup=False)
     for bandwidth in policy.bandwidths:
         roles = ["the default"] if bandwidth.name == policy.default_bandwidth else []
         _print_bounds(console, bandwidth.name, _bounds(bandwidth), roles)
