@@ -1,10 +1,8 @@
 """What a cell looks like as seen, and what is doubted: figures, links, classes."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,19 +143,8 @@ def test_an_outlook_keeps_the_budget_and_no_width_is_better_than_the_best(
     assert score <= 100
 
 
-@pytest.mark.parametrize("file", ["conf/policy.ini"])
-def test_the_delivered_table_leaves_no_doubt(file: str) -> None:
-    policy = parse_policy((ROOT / file).read_text(), file)
-
+def test_the_delivered_table_leaves_no_doubt(policy: Policy) -> None:
     assert lint_policy(policy) == []
     assert all(
         told(screen, known, policy) for screen in policy.screens for known in policy.bandwidths
     )
-
-
-def test_the_sample_of_the_readme_leaves_no_doubt() -> None:
-    (sample,) = [
-        part.split("```")[0] for part in Path(ROOT / "README.md").read_text().split("```ini\n")[1:]
-    ]
-
-    assert lint_policy(parse_policy(sample, "README.md")) == []

@@ -379,7 +379,7 @@ def test_a_refusal_makes_no_sizes(signed: FlaskClient, bad: str) -> None:
     assert answer.status_code in {400, 403}
     assert answer.headers["imagekey"] == plain.headers["imagekey"]
     assert answer.headers["imagekey"].startswith("404image.png_-_-_-_-_2g_phone_jpeg_-_")
-    assert images.decoded(answer.data).size == (360, 270)
+    assert images.decoded(answer.data).size == (640, 480)
 
 
 @pytest.mark.parametrize("path", ["/images/else?name=a&width=317", "/images/-/x?width=317"])
