@@ -20,10 +20,10 @@ PLAIN = "*/*"
 JPEG_ALONE = "image/jpeg,image/png;q=0"
 ACCEPTS = (CHROMIUM, WEBP_ALONE, PLAIN)
 
-SIZE = (640, 427)
+SIZE = (320, 214)
 
 
-def _text(size: tuple[int, int] = (1200, 800)) -> Image.Image:
+def _text(size: tuple[int, int] = (600, 400)) -> Image.Image:
     page = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(page)
     for line, y in enumerate(range(10, size[1] - 10, 18)):
@@ -32,7 +32,7 @@ def _text(size: tuple[int, int] = (1200, 800)) -> Image.Image:
     return page
 
 
-def _flat(size: tuple[int, int] = (800, 800)) -> Image.Image:
+def _flat(size: tuple[int, int] = (400, 400)) -> Image.Image:
     width, height = size
     page = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(page)
@@ -69,7 +69,7 @@ ORIGINALS: dict[str, Callable[[], bytes]] = {
     "text-bilevel.png": lambda: images.encoded(_text().convert("1"), "PNG", optimize=True),
     "flat.png": lambda: images.encoded(_palette(_flat(), 8), "PNG", optimize=True),
     "flat.webp": lambda: images.encoded(_flat(), "WEBP", lossless=True),
-    "code.png": lambda: images.encoded(_squares(33, 990).convert("1"), "PNG", optimize=True),
+    "code.png": lambda: images.encoded(_squares(33, 330).convert("1"), "PNG", optimize=True),
     "logo.png": lambda: images.encoded(_logo(), "PNG", optimize=True),
     "q30.jpg": lambda: images.encoded(_photograph(), "JPEG", quality=30, optimize=True),
     "q30-progressive.jpg": lambda: images.encoded(
@@ -126,7 +126,7 @@ def test_nor_more_than_a_webp_where_that_is_taken(
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)
-@pytest.mark.parametrize("width", [1000, 640, 300])
+@pytest.mark.parametrize("width", [300, 180, 100])
 @pytest.mark.parametrize("name", ["text.png", "text.gif", "flat.png", "code.png", "q10.jpg"])
 def test_nor_does_anything_smaller(
     delivery: Delivery, folder: Path, name: str, width: int, accept: str
@@ -146,7 +146,7 @@ def test_letters_are_as_sharp_as_they_were(
     sent = _sent(delivery, name, accept)
 
     with Image.open(folder / name) as original:
-        assert images.mean_difference(images.decoded(sent.body), original) < 1
+        assert images.mean_difference(images.decoded(sent.body), original) < 1.5
     assert images.decoded(sent.body).convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
@@ -203,7 +203,7 @@ def test_what_is_sent_has_nothing_of_the_metadata(delivery: Delivery, folder: Pa
     path = _save_jpeg(folder / "place.jpg", exif=_exif(artist="Somebody"), comment="here")
     path.write_bytes(path.read_bytes() + b"and an archive behind it")
     # So light that no encoder comes near.
-    sent = _sent(delivery, path.name, PLAIN, width=639)
+    sent = _sent(delivery, path.name, PLAIN, width=319)
 
     assert sent.is_original
     assert not any(word in sent.body for word in (b"Exif", b"Somebody", b"here", b"archive"))
@@ -237,8 +237,8 @@ def test_colours_of_another_profile_are_converted(delivery: Delivery, folder: Pa
     wide = _save_jpeg(folder / "wide.jpg", icc_profile=_other())
     plain = _save_jpeg(folder / "srgb.jpg", icc_profile=_srgb())
 
-    assert not _sent(delivery, wide.name, PLAIN, width=639).is_original
-    sent = _sent(delivery, plain.name, PLAIN, width=639)
+    assert not _sent(delivery, wide.name, PLAIN, width=319).is_original
+    sent = _sent(delivery, plain.name, PLAIN, width=319)
     assert sent.is_original
     assert b"ICC_PROFILE" not in sent.body
 
@@ -278,10 +278,10 @@ def test_a_dot_is_sent_as_the_gif_that_it_is(delivery: Delivery) -> None:
 
 def test_cut_mirrored_and_stretched_pictures_are_made(delivery: Delivery) -> None:
     for asked in (
-        {"width": 300, "height": 300, "fit": "cover"},
-        {"width": 300, "height": 300, "fit": "force"},
-        {"width": 300, "flip": "h"},
-        {"width": 1300, "fit": "force"},
+        {"width": 200, "height": 200, "fit": "cover"},
+        {"width": 200, "height": 200, "fit": "force"},
+        {"width": 200, "flip": "h"},
+        {"width": 700, "fit": "force"},
     ):
         assert not _sent(delivery, "text.png", CHROMIUM, **asked).is_original
 
@@ -298,7 +298,7 @@ def test_an_original_over_the_budget_is_not_sent(delivery: Delivery, folder: Pat
 def test_huge_pictures_of_one_colour_are_not_sent_for_thumbnails(
     delivery: Delivery, folder: Path
 ) -> None:
-    """A browser would take 64 MB to show it."""
-    images.save(folder / "huge.png", Image.new("1", (4096, 4000)), "PNG")
+    """A browser would take more than 16 MB to show it."""
+    images.save(folder / "huge.png", Image.new("1", (2100, 2000)), "PNG")
 
-    assert not _sent(delivery, "huge.png", PLAIN, width=4000).is_original
+    assert not _sent(delivery, "huge.png", PLAIN, width=2050).is_original

@@ -12,6 +12,12 @@ _GRAPHICS_SPEED = 8
 speed 8; with the tools for screens' content 0.94 and 0.76.
 """
 
+_GRAPHICS_HIGHER = 4
+"""Settings are calibrated over photographs. Of graphics so much is added: at the same one more of
+them score lower than as WebP at the same quality (27 % instead of 39 % of 70).
+"""
+_BEST = 100
+
 
 def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:
     # One thread: the server's processes share the processors already.
@@ -22,7 +28,7 @@ def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:
     return saved(
         image,
         "AVIF",
-        quality=setting,
+        quality=min(setting + _GRAPHICS_HIGHER, _BEST),
         speed=_GRAPHICS_SPEED,
         subsampling="4:4:4",
         advanced={"tune-content": "screen"},
@@ -32,5 +38,5 @@ def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:
 
 
 _VERSION = plugin_version("pillow_avif", "pillow-avif-plugin")
-AVIF_ENCODER = Encoder("avif", _VERSION, keeps_alpha=True, max_setting=100, write=_write)
+AVIF_ENCODER = Encoder("avif", _VERSION, keeps_alpha=True, max_setting=_BEST, write=_write)
 AVIF_GRAPHICS = replace(AVIF_ENCODER, write=_write_graphics)
