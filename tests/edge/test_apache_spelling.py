@@ -59,7 +59,10 @@ def test_what_means_the_same_is_one_copy(apache: Server) -> None:
     for path, headers in (
         (f"{NASA}&width=0301&utm_source=x", {"RTT": "300", "Accept": CHROME}),
         ("/images/?bandwidth=3G&width=301&name=nasa.jpeg", {"Accept": "image/webp,image/avif,*/*"}),
-        (f"{NASA}&height=&width=301", {"Downlink": "0.7", "Save-Data": "off", "Accept": CHROME}),
+        (
+            f"{NASA}&height=&width=301",
+            {"RTT": "1399", "Downlink": "1.05", "Save-Data": "off", "Accept": CHROME},
+        ),
     ):
         other = apache.ask(path, headers)
         assert hits(other)
