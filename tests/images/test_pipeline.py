@@ -469,7 +469,7 @@ def test_no_box_and_no_mode_that_pillow_gets_wrong_ever_reaches_it(
     resize = Image.Image.resize
 
     def watched(image: Image.Image, size: Any, resample: Any = None, box: Any = None) -> Any:
-        handed_over.append((image.mode, box))
+        handed_over.append((image.mode, box or (0, 0, *image.size)))
         return resize(image, size, resample, box)
 
     monkeypatch.setattr(Image.Image, "resize", watched)
