@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from imgprocessor.images.compression.calibration import CALIBRATION
-from imgprocessor.images.compression.score import tiled
+from imgprocessor.images.compression.score import shown, tiled
 
 _SAMPLE_SIDE_PIXELS = 160
 """Colours are chosen among so many by so many pixels of a picture, evenly spread: of all pixels it
