@@ -1,8 +1,8 @@
 """The original itself, where it is the lightest right answer; and what it says of its quality.
 
 A rendition at the original's own size is never heavier than the original, where that weighs 1000
-bytes or more; where the original can be shown in its place, no smaller one is either. Quality is
-never spent where the original has none.
+bytes or more and there is quality enough that can go; where the original can be shown in its place,
+no smaller one is either. Quality is never spent where the original has none.
 """
 
 import math

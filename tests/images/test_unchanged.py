@@ -10,9 +10,10 @@ from PIL import Image
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.formats import ENCODED, Format
+from imgprocessor.images.compression.compress import Compressed, compress
 from imgprocessor.images.decode import Picture, at_level, open_original
 from imgprocessor.images.pipeline import Rendition, render
-from imgprocessor.images.unchanged import OriginalFile
+from imgprocessor.images.unchanged import OriginalFile, Unchanged
 from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 
@@ -41,11 +42,31 @@ def test_the_smallest_originals_are_sent_in_every_format(
         assert len(done.body) <= max(len(file), 1000) or done.format in {"png", "jpeg"}
 
 
-def test_a_jpeg_that_is_wanted_as_a_png_keeps_its_size() -> None:
-    """There is no quality of a PNG that could go, however much lighter the original is."""
-    file = images.encoded(images.texture((120, 80)), "JPEG")
+@pytest.mark.parametrize("quality", [3, 6, 75])
+@pytest.mark.parametrize("known", ["jxl", "avif", "webp", "png"])
+def test_what_cannot_be_as_light_as_its_original_keeps_its_size(
+    known: Format, quality: int
+) -> None:
+    file = images.encoded(images.texture((300, 200)), "JPEG", quality=quality, optimize=True)
 
-    done = _rendered(file, replace(FULL, formats=("png",)))
+    done = _rendered(file, replace(FULL, formats=(known,)))
 
-    assert (done.format, done.limited) == ("png", "")
-    assert images.decoded(done.body).size == (120, 80)
+    assert (done.format, done.limited == "size") == (known, False)
+    assert images.decoded(done.body).size == (300, 200)
+
+
+def test_a_png_is_made_once_as_there_is_no_quality_that_could_go() -> None:
+    image = images.texture((120, 80))
+    file = images.encoded(image, "JPEG")
+    plan = replace(FULL, formats=("png",))
+    metadata = open_original(io.BytesIO(file), OriginalsSettings()).metadata
+    made = []
+
+    def make(wanted: Plan) -> Compressed:
+        made.append(wanted)
+        return compress(image, wanted, b"")
+
+    original = OriginalFile(len(file), lambda: file)
+    done = Unchanged(metadata, plan, original).best(image, make, is_converted=False)
+
+    assert (done.format, len(made)) == ("png", 1)
