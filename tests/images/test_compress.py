@@ -410,12 +410,9 @@ def test_a_large_photograph_takes_two_encodings_and_is_never_lossless(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", drawn.KINDS)
 @pytest.mark.parametrize("formats", SETS, ids="+".join)
-@pytest.mark.parametrize("is_untouched", [False, True])
-def test_graphics_keep_their_budgets_in_any_format(
-    kind: str, formats: tuple[Format, ...], *, is_untouched: bool
-) -> None:
+def test_graphics_keep_their_budgets_in_any_format(kind: str, formats: tuple[Format, ...]) -> None:
     for part in _parts(kind, formats):
-        for budget in (1000, 2500, 8000):
+        for budget, is_untouched in ((1000, True), (4000, False)):
             plan = _plan(*formats, budget_bytes=budget)
 
             done = compress(part, plan, b"", is_untouched=is_untouched)
@@ -461,7 +458,7 @@ def test_a_lower_quality_hardly_ever_weighs_more(kind: str, formats: tuple[Forma
     for part in _parts(kind, formats):
         weights = [
             len(compress(part, _plan(*formats, quality=quality), b"").body)
-            for quality in (25, 45, 60, 78, 90)
+            for quality in (25, 60, 90)
         ]
         for lower, higher in itertools.pairwise(weights):
             assert lower <= 1.08 * higher
