@@ -1,6 +1,7 @@
 """`policy report`: what each cell weighs, scores and takes over a folder, as one page."""
 
 import base64
+import multiprocessing
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -163,7 +164,8 @@ def measure(
 
     Yields an original's name with its samples, or with why it has none.
     """
-    with ProcessPoolExecutor() as pool:
+    # Not forked: oxipng's threads are not there in a child, which would wait for them for ever.
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         work = partial(_measure, settings=settings, policy=policy, accept=accept)
         yield from zip(names, pool.map(work, names), strict=True)
 

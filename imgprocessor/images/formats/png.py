@@ -40,7 +40,8 @@ _LEVEL = 2
 """
 _MOST_PIXELS_AT_THE_LEVEL = 500_000
 
-# One thread: the server's processes share the processors already. Read once, by the first file.
+# One thread: the server's processes share the processors already. Read once, by the first file. A
+# process that has written one must not fork a child that does: the thread is not there in it.
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 PngImagePlugin.MAX_TEXT_MEMORY = 16 * PngImagePlugin.MAX_TEXT_CHUNK
