@@ -20,12 +20,8 @@ from imgprocessor.images.compression.quality_search import Candidate, Trial, cli
 from imgprocessor.images.decode import Metadata
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import UPRIGHT, Exif
-from imgprocessor.images.formats.structure import Kind
+from imgprocessor.images.inspection import ORIGINAL_FORMATS
 from imgprocessor.policy.plan import Plan
-
-_FORMATS: dict[Kind, Format] = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
-
-LOSSLESS_KINDS: frozenset[Kind] = frozenset({"PNG", "GIF"})
 
 _AS_IT_WAS = 100
 
@@ -106,7 +102,7 @@ class Unchanged:
         """Whether a rendition in that format can always be as light: not one in a plainer format,
         nor one with loss of what was drawn.
         """
-        is_lossy = self.metadata.kind not in LOSSLESS_KINDS
+        is_lossy = not ORIGINAL_FORMATS[self.metadata.kind].is_lossless
         is_plainer = FORMATS.index(made_as) > FORMATS.index(self._format)
         return not is_plainer and (is_lossy or self._format in self.plan.formats)
 
@@ -155,12 +151,12 @@ class Unchanged:
 
     @property
     def _format(self) -> Format:
-        return _FORMATS[self.metadata.kind]
+        return ORIGINAL_FORMATS[self.metadata.kind].format
 
 
 def is_untouched(metadata: Metadata, plan: Plan) -> bool:
     """Whether the rendition has the pixels of an original that was never lossy."""
-    return metadata.kind in LOSSLESS_KINDS and is_own_size(metadata, plan)
+    return ORIGINAL_FORMATS[metadata.kind].is_lossless and is_own_size(metadata, plan)
 
 
 def is_own_size(metadata: Metadata, plan: Plan) -> bool:

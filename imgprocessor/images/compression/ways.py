@@ -43,7 +43,7 @@ _MOST_COLOURS_ANYWAY = 16
 """A picture that has no more is not brought to fewer."""
 
 _LOSSLESS: dict[Format, Encoder] = {"webp": WEBP_LOSSLESS, "png": PNG_GRAPHICS}
-"""Of graphics, the lightest first."""
+"""What writes a graphic without loss; which of them is tried, the order of formats says."""
 
 
 @dataclass(frozen=True, eq=False)

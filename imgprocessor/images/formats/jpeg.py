@@ -256,6 +256,7 @@ def _saved_quality(image: Image.Image) -> int | None:
 
 
 JPEG_ORIGINAL = OriginalFormat(
+    format="jpeg",
     # An MPO, too, which is a JPEG with more pictures behind the first.
     matches=lambda head: head.startswith(b"\xff\xd8\xff"),
     inspect=_inspect,

@@ -200,12 +200,14 @@ def _coloured(image: Image.Image, colour: list[int]) -> Image.Image:
 
 
 PNG_ORIGINAL = OriginalFormat(
+    format="png",
     matches=lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
     inspect=_inspect,
     decoder=_Decoder,
     shown=partial(shown, decoder=_Decoder),
     eight_bits=_eight_bits,
     exif_in=_exif_in,
+    is_lossless=True,
 )
 
 _VERSION = f"zlib {features.version('zlib')}, pyoxipng {metadata.version('pyoxipng')}"

@@ -66,6 +66,7 @@ class _Decoder(WebPImagePlugin.WebPImageFile):
 
 
 WEBP_ORIGINAL = OriginalFormat(
+    format="webp",
     matches=lambda head: head[:4] + head[8:12] == b"RIFFWEBP",
     inspect=_inspect,
     decoder=_Decoder,
