@@ -1,7 +1,8 @@
 """The original itself, where it is the lightest right answer; and what it says of its quality.
 
-A rendition at the original's own size is never heavier than the original; where the original can be
-shown in its place, no smaller one is either. Quality is never spent where the original has none.
+A rendition at the original's own size is never heavier than the original, where that weighs 1000
+bytes or more and there is quality enough that can go; where the original can be shown in its place,
+no smaller one is either. Quality is never spent where the original has none.
 """
 
 import math
@@ -29,6 +30,9 @@ _MAX_SHOWN_PIXELS = 4_000_000
 """An original with more is not sent in place of a smaller rendition, however light it is: a browser
 takes 16 MB to show it.
 """
+
+_LEAST_BUDGET_BYTES = 1000
+"""As a query may name: every encoder can keep it."""
 
 _MOST_TIMES_A_RENDITION = 4
 """A file that is larger is not read for the sake of a smaller rendition: it would have to be mostly
@@ -86,8 +90,11 @@ class Unchanged:
             )
         if not self._is_own_size or not self._limits(made.format):
             return made
+        if ENCODERS[made.format].is_lossless or len(body) < _LEAST_BUDGET_BYTES:
+            return made  # there is no quality that could go, or a header weighs as much
         pixels = replace(plan.pixels, min_quality=1)  # its quality goes, and not its size
-        return make(replace(plan, bytes_limit=len(body), pixels=pixels))
+        lighter = make(replace(plan, bytes_limit=len(body), pixels=pixels))
+        return lighter if lighter.size == made.size else made
 
     def _capped(self, image: Image.Image) -> Plan:
         """Return the plan with a quality no higher than the original was saved with, where all of

@@ -1,8 +1,11 @@
 """Pixels to bytes: budgets, formats and targets, on pictures made in code."""
 
+import itertools
+import random
 from dataclasses import replace
 from typing import Any
 
+import drawn
 import images
 import pytest
 from full_plan import FULL
@@ -18,6 +21,7 @@ from imgprocessor.images.compression.compress import Compressed, compress
 from imgprocessor.images.compression.quality_search import sizes
 from imgprocessor.images.compression.score import refer_to, score
 from imgprocessor.images.formats.encoders import ENCODERS
+from imgprocessor.images.formats.webp import WEBP_LOSSLESS
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 
@@ -321,3 +325,192 @@ def test_what_is_kept_of_exif_data_is_at_most_a_tenth_of_the_budget(name: Format
         assert "somebody" in str(images.decoded(done.body).getexif().get(0x8298))
     assert len(lost.body) <= 10 * len(data) - 1
     assert not images.decoded(lost.body).getexif()
+
+
+USUAL: tuple[Format, ...] = ("avif", "webp", "png", "jpeg")
+SETS: tuple[tuple[Format, ...], ...] = (
+    *(INSTALLED, USUAL, ("webp", "png", "jpeg"), ("png", "jpeg"), ("gif", "png")),
+    *(("avif", "jpeg"), ("jpeg",), ("png",), ("webp",)),
+)
+
+
+def _parts(kind: str, formats: tuple[Format, ...]) -> list[Image.Image]:
+    """Return a part of each picture of a kind, opaque where no format is transparent."""
+    keeps_alpha = any(ENCODERS[known].keeps_alpha for known in formats if known in ENCODERS)
+    parts = [image.crop((60, 90, 280, 250)) for image in drawn.of_kind(kind).values()]
+    return [part if keeps_alpha or part.mode != "RGBA" else part.convert("RGB") for part in parts]
+
+
+def _is_exact(done: Compressed, image: Image.Image) -> bool:
+    return drawn.looks(images.decoded(done.body)) == drawn.looks(image)
+
+
+@pytest.mark.parametrize("kind", ["qr", "scan", "pixel-art", "dithered"])
+@pytest.mark.parametrize(
+    ("formats", "expected"),
+    [(USUAL, "webp"), (INSTALLED, "webp"), (("png", "jpeg"), "png"), (("gif", "png"), "png")],
+)
+def test_a_graphic_of_sixteen_colours_is_sent_with_every_pixel(
+    kind: str, formats: tuple[Format, ...], expected: Format
+) -> None:
+    seen = 0
+    for image in drawn.of_kind(kind).values():
+        if len(image.getcolors(256) or range(257)) > 16:
+            continue
+        seen += 1
+        done = compress(image, _plan(*formats), b"", is_untouched=True)
+
+        assert (done.format, done.quality, done.limited) == (expected, 100, "")
+        assert _is_exact(done, image)
+    assert seen
+
+
+@pytest.mark.parametrize("kind", drawn.KINDS)
+def test_what_is_lossless_as_a_webp_is_sent_where_nothing_is_lighter(kind: str) -> None:
+    for part in _parts(kind, USUAL):
+        exact = len(WEBP_LOSSLESS.write(part, 0, b""))
+
+        done = compress(part, _plan(*USUAL), b"", is_untouched=True)
+
+        if part.getcolors(256) is not None:
+            assert len(done.body) <= exact
+        if done.format == "webp" and done.quality == 100:
+            assert _is_exact(done, part)
+
+
+@pytest.mark.parametrize("kind", [*drawn.KINDS, "photograph"])
+@pytest.mark.parametrize("quality", [5, 78])
+def test_who_asks_for_png_gets_every_pixel(kind: str, quality: int) -> None:
+    parts = _parts(kind, ("png",)) if kind != "photograph" else [images.texture((120, 80))]
+    for part in parts:
+        done = compress(part, _plan("png", quality=quality), b"")
+
+        assert (done.format, done.quality, done.trials) == ("png", 100, 1)
+        assert _is_exact(done, part)
+
+
+@pytest.mark.parametrize("name", ["texture", "grey", "noise"])
+@pytest.mark.parametrize("quality", [30, 78, 94, 95, 100])
+@pytest.mark.parametrize("size", [(900, 600), (600, 400)])
+def test_a_large_photograph_takes_two_encodings_and_is_never_lossless(
+    name: str, size: tuple[int, int], quality: int
+) -> None:
+    image = drawn.photograph(name, size)
+
+    done = compress(image, _plan(*USUAL, quality=quality), b"", is_untouched=True)
+
+    assert done.trials <= 2
+    assert done.format in {"avif", "webp", "jpeg"}
+    assert done.format != "avif" or quality < 95
+    assert not _is_exact(done, image)
+    colours = images.decoded(done.body).getcolors(256)
+    assert colours is None or name == "grey"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", drawn.KINDS)
+@pytest.mark.parametrize("formats", SETS, ids="+".join)
+def test_graphics_keep_their_budgets_in_any_format(kind: str, formats: tuple[Format, ...]) -> None:
+    for part in _parts(kind, formats):
+        for budget, is_untouched in ((1000, True), (4000, False)):
+            plan = _plan(*formats, budget_bytes=budget)
+
+            done = compress(part, plan, b"", is_untouched=is_untouched)
+
+            assert len(done.body) <= budget
+            assert done.format in formats
+            assert images.decoded(done.body).size == (done.size.width, done.size.height)
+            assert (done.limited == "size") == (done.size != Size(*part.size))
+            lossy = {known for known in formats if known in LOSSY}
+            if part.mode == "RGBA":
+                lossy -= {"jpeg"}
+            if done.limited == "size" and lossy:
+                assert done.quality < 100
+
+
+@pytest.mark.parametrize("formats", [("png",), ("gif", "png")])
+def test_a_graphic_is_only_made_smaller_where_nothing_lossy_may_be_sent(
+    formats: tuple[Format, ...],
+) -> None:
+    image = drawn.of_kind("pixel-art")["pixel-art-256-1"]
+    exact = len(compress(image, _plan(*formats), b"", is_untouched=True).body)
+
+    alone = compress(image, _plan(*formats, budget_bytes=exact - 1), b"", is_untouched=True)
+
+    assert (alone.format, alone.limited) == ("png", "size")
+    assert len(alone.body) < exact
+
+
+def test_a_graphic_over_its_budget_is_sent_lossy_before_it_is_made_smaller() -> None:
+    image = drawn.of_kind("flat")["flat-40"]
+    exact = len(compress(image, _plan("webp", "png"), b"", is_untouched=True).body)
+
+    done = compress(image, _plan(*USUAL, budget_bytes=exact * 3 // 4), b"", is_untouched=True)
+
+    assert (done.format, done.size) == ("avif", Size(*image.size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted({*drawn.KINDS} - {"gradient"}))
+@pytest.mark.parametrize("formats", [USUAL, ("png", "jpeg")])
+def test_a_lower_quality_hardly_ever_weighs_more(kind: str, formats: tuple[Format, ...]) -> None:
+    """Gradients do: in few colours they are heavier than as an AVIF, which is not tried then."""
+    for part in _parts(kind, formats):
+        weights = [
+            len(compress(part, _plan(*formats, quality=quality), b"").body)
+            for quality in (25, 60, 90)
+        ]
+        for lower, higher in itertools.pairwise(weights):
+            assert lower <= 1.08 * higher
+
+
+def test_a_large_graphic_is_sent_as_png_or_jpeg() -> None:
+    image = drawn.of_kind("qr")["qr-57-8"]
+    few = PixelsSettings(max_modern_pixels=image.width * image.height - 1)
+
+    done = compress(image, replace(_plan(*USUAL), pixels=few), b"", is_untouched=True)
+
+    assert done.format == "png"
+    assert _is_exact(done, image)
+
+
+@settings(max_examples=150)
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    mode=st.sampled_from(["L", "RGB", "RGBA"]),
+    values=st.sampled_from([b"\0", b"\0\xff", b"\0\x10\x90\xff", bytes(range(256))]),
+    formats=st.sets(st.sampled_from(FORMATS), min_size=1),
+    quality=st.integers(1, 100),
+    target=st.sampled_from([None, None, 60, 90]),
+    budget=st.none() | st.integers(1000, 3000),
+    is_untouched=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_picture_is_sent_in_any_format_within_any_budget(
+    size: tuple[int, int],
+    mode: str,
+    values: bytes,
+    formats: set[Format],
+    quality: int,
+    target: int | None,
+    budget: int | None,
+    is_untouched: bool,  # noqa: FBT001
+    seed: int,
+) -> None:
+    octets = random.Random(seed).choices(values, k=size[0] * size[1] * len(mode))
+    image = Image.frombytes(mode, size, bytes(octets))
+    if not any(ENCODERS[known].keeps_alpha for known in formats if known in ENCODERS):
+        formats = formats | {"jpeg"}  # GIF alone is never asked for
+        image = image.convert("RGB") if mode == "RGBA" else image
+    ordered = tuple(known for known in FORMATS if known in formats)
+    plan = _plan(*ordered, quality=quality, target_score=target, budget_bytes=budget)
+
+    done = compress(image, plan, b"", is_untouched=is_untouched)
+
+    assert budget is None or len(done.body) <= budget
+    assert done.format in formats
+    back = images.decoded(done.body)
+    assert back.size == (done.size.width, done.size.height)
+    assert done.limited == "size" or back.size == size
+    if mode == "RGBA" and ordered == ("png",) and not done.limited:
+        assert _is_exact(done, image)

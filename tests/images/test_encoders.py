@@ -2,18 +2,37 @@
 
 import platform
 import re
+from collections.abc import Iterable
 from importlib import metadata
+from typing import Any
 
+import drawn
 import images
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageChops, ImageStat, JpegImagePlugin
 
+from imgprocessor.images.formats.avif import AVIF_GRAPHICS
 from imgprocessor.images.formats.encoder import Encoder
 from imgprocessor.images.formats.encoders import ENCODERS, PILLOW, VERSIONS
-from imgprocessor.images.formats.jpeg import jpeg_tables
+from imgprocessor.images.formats.jpeg import JPEG_GRAPHICS, JPEG_ORIGINAL, jpeg_tables
+from imgprocessor.images.formats.png import PNG_GRAPHICS
+from imgprocessor.images.formats.webp import WEBP_LOSSLESS
 
-EVERY = [pytest.param(encoder, id=encoder.format) for encoder in ENCODERS.values()]
-LOSSY = [pytest.param(encoder, id=name) for name, encoder in ENCODERS.items() if name != "png"]
+GRAPHICS = (AVIF_GRAPHICS, WEBP_LOSSLESS, PNG_GRAPHICS, JPEG_GRAPHICS)
+ALL = (*ENCODERS.values(), *GRAPHICS)
+
+
+def _each(encoders: Iterable[Encoder]) -> list[Any]:
+    """Return encoders as parameters of tests."""
+    return [
+        pytest.param(known, id=f"{known.format}{'-graphics' * (known in GRAPHICS)}")
+        for known in encoders
+    ]
+
+
+EVERY = _each(ALL)
+LOSSY = _each(known for known in ALL if not known.is_lossless)
+LOSSLESS = _each(known for known in ALL if known.is_lossless)
 
 
 def test_the_pillow_that_is_loaded_is_the_one_that_was_installed() -> None:
@@ -90,3 +109,92 @@ def test_a_grey_jpeg_has_one_channel() -> None:
 
     assert images.decoded(body).mode == "L"
     assert len(re.findall(rb"\xff\xdb", body)) == 1
+
+
+@pytest.mark.parametrize("encoder", LOSSLESS)
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 5), (61, 37), (800, 700)])
+def test_what_is_lossless_keeps_every_pixel(
+    encoder: Encoder, mode: str, size: tuple[int, int]
+) -> None:
+    for picture in (images.texture((120, 80)), images.four_colours((120, 80))):
+        image = picture.resize(size, Image.Resampling.NEAREST).convert(mode)
+        if mode == "RGBA":
+            image.putalpha(Image.linear_gradient("L").resize(size))
+
+        back = images.decoded(encoder.write(image, 0, b""))
+
+        assert drawn.looks(back) == drawn.looks(image)
+
+
+@pytest.mark.parametrize("encoder", EVERY)
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_exif_data_is_written(encoder: Encoder, mode: str) -> None:
+    if mode == "RGBA" and not encoder.keeps_alpha:
+        pytest.skip("it is put on the background before")
+    exif = Image.Exif()
+    exif[0x8298] = "(c) somebody"
+
+    body = encoder.write(images.texture((61, 37)).convert(mode), 60, exif.tobytes())
+
+    assert images.decoded(body).getexif().get(0x8298) == "(c) somebody"
+
+
+@pytest.mark.parametrize("kind", drawn.KINDS)
+def test_pngs_of_graphics_are_lighter(kind: str) -> None:
+    parts = [image.crop((0, 0, 300, 240)) for image in drawn.of_kind(kind).values()]
+
+    plain, small = (
+        [len(encoder.write(part, 0, b"")) for part in parts]
+        for encoder in (ENCODERS["png"], PNG_GRAPHICS)
+    )
+
+    assert sum(small) < sum(plain)
+    for before, after in zip(plain, small, strict=True):
+        assert after <= 1.1 * before
+
+
+@pytest.mark.parametrize("encoder", [AVIF_GRAPHICS, JPEG_GRAPHICS])
+def test_thin_coloured_lines_keep_their_colours_in_graphics(encoder: Encoder) -> None:
+    image = Image.new("RGB", (64, 64), images.WHITE)
+    for x in range(0, 64, 8):
+        image.paste(images.RED, (x, 0, x + 1, 64))
+    setting = encoder.max_setting * 3 // 4
+    plain = ENCODERS[encoder.format]
+
+    lost = []
+    for known in (plain, encoder):
+        back = images.decoded(known.write(image, setting, b"")).convert("YCbCr")
+        difference = ImageChops.difference(image.convert("YCbCr"), back)
+        lost.append(sum(ImageStat.Stat(difference).rms[1:]))
+
+    assert lost[1] < lost[0] / 3
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("quality", range(5, 100))
+def test_the_quality_that_libjpeg_saved_with_is_read(quality: int, mode: str) -> None:
+    image = Image.new(mode, (16, 16), 90)
+    found = JPEG_ORIGINAL.saved_quality(
+        images.decoded(images.encoded(image, "JPEG", quality=quality))
+    )
+
+    assert found is not None
+    assert abs(found - quality) <= 1
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [([1] * 64, None), ([255] * 64, None), ([1] * 63 + [2], 99), ([16] * 64, range(50, 90))],
+)
+def test_the_quality_of_other_tables_is_read_where_there_is_any(
+    table: list[int], expected: object
+) -> None:
+    file = images.encoded(Image.new("L", (16, 16)), "JPEG", qtables=[table])
+    found = JPEG_ORIGINAL.saved_quality(images.decoded(file))
+
+    assert found in expected if isinstance(expected, range) else found == expected
+
+
+def test_what_is_no_jpeg_was_saved_with_no_quality() -> None:
+    assert JPEG_ORIGINAL.saved_quality(Image.new("L", (16, 16))) is None
