@@ -185,7 +185,7 @@ def test_a_replaced_original_never_shows_an_old_master(root: Path, tmp_path: Pat
     found = make_one(masters, root)
 
     assert found.source == "original"
-    assert images.decoded(found.body).getpixel((0, 0)) == (0, 0, 255)
+    assert images.decoded(found.body).convert("RGB").getpixel((0, 0)) == (0, 0, 255)
 
 
 def test_a_damaged_master_is_made_anew(root: Path, tmp_path: Path) -> None:
