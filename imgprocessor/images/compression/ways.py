@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from imgprocessor.formats import UNIVERSAL, Format
-from imgprocessor.images.compression.kind import Kind, kind_of
+from imgprocessor.images.compression.kind import PictureKind, kind_of
 from imgprocessor.images.compression.palette import in_few_colours
 from imgprocessor.images.formats.avif import AVIF_GRAPHICS
 from imgprocessor.images.formats.encoder import Encoder
@@ -100,7 +100,12 @@ def _of_photograph(
 
 
 def _of_graphic(
-    image: Image.Image, plan: Plan, formats: Sequence[Format], kind: Kind, *, is_untouched: bool
+    image: Image.Image,
+    plan: Plan,
+    formats: Sequence[Format],
+    kind: PictureKind,
+    *,
+    is_untouched: bool,
 ) -> Iterator[Way]:
     lossless = next((_LOSSLESS[known] for known in formats if known in _LOSSLESS), None)
     must_be_exact = plan.formats == ("png",)  # a client that asks for PNG alone wants every pixel
