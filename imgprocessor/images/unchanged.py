@@ -16,15 +16,13 @@ from imgprocessor.formats import FORMATS, Format
 from imgprocessor.geometry import Fit, Layout, Size
 from imgprocessor.images.clean.rewrite import clean
 from imgprocessor.images.compression.calibration import CALIBRATION
-from imgprocessor.images.compression.compress import Compressed, typical_of
+from imgprocessor.images.compression.compress import EXACT_QUALITY, Compressed, typical_of
 from imgprocessor.images.compression.quality_search import Candidate, Trial, climb, qualities
 from imgprocessor.images.decode import Metadata
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import UPRIGHT, Exif
 from imgprocessor.images.inspection import ORIGINAL_FORMATS
 from imgprocessor.policy.plan import Plan
-
-_AS_IT_WAS = 100
 
 _MAX_SHOWN_PIXELS = 4_000_000
 """An original with more is not sent in place of a smaller rendition, however light it is: a browser
@@ -81,7 +79,7 @@ class Unchanged:
             return Compressed(
                 body=body,
                 format=self._format,
-                quality=_AS_IT_WAS,
+                quality=EXACT_QUALITY,
                 size=self.metadata.displayed,
                 score=None,
                 limited="",
@@ -136,12 +134,13 @@ class Unchanged:
         return None if cleaned.is_animated else cleaned.body
 
     def _saved_quality(self, image: Image.Image) -> int | None:
-        """Return the quality that the original was saved with, on the common scale; None where
-        that does not limit anything.
+        """Return the quality that the original was saved with, on the common scale; None where it
+        is not known, or need not be.
         """
         if self.metadata.kind != "WEBP" or "webp" in self.plan.formats:
             return self.metadata.saved_quality
-        # Its header does not say. At that quality, as many bytes are made of it again.
+        # A WebP does not say. Where WebP may be sent, its bytes are a limit already; for other
+        # formats, that quality counts at which as many bytes are made of it again, as WebP.
         webp, size, most = ENCODERS["webp"], Size(*image.size), self.plan.max_quality
 
         def attempt(step: Candidate) -> Trial:
