@@ -23,14 +23,12 @@ from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import UPRIGHT, Exif
 from imgprocessor.images.inspection import ORIGINAL_FORMATS
 from imgprocessor.policy.plan import Plan
+from imgprocessor.request.parameters import LEAST_BUDGET_BYTES
 
 _MAX_SHOWN_PIXELS = 4_000_000
 """An original with more is not sent in place of a smaller rendition, however light it is: a browser
 takes 16 MB to show it.
 """
-
-_LEAST_BUDGET_BYTES = 1000
-"""As a query may name: every encoder can keep it."""
 
 _MOST_TIMES_A_RENDITION = 4
 """A file that is larger is not read for the sake of a smaller rendition: it would have to be mostly
@@ -88,7 +86,7 @@ class Unchanged:
             )
         if not self._is_own_size or not self._limits(made.format):
             return made
-        if ENCODERS[made.format].is_lossless or len(body) < _LEAST_BUDGET_BYTES:
+        if ENCODERS[made.format].is_lossless or len(body) < LEAST_BUDGET_BYTES:
             return made  # there is no quality that could go, or a header weighs as much
         pixels = replace(plan.pixels, min_quality=1)  # its quality goes, and not its size
         lighter = make(replace(plan, bytes_limit=len(body), pixels=pixels))
