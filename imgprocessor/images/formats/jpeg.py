@@ -1,4 +1,4 @@
-"""JPEG: segments and scans of an original, its decoder, and an encoder with tables of our own."""
+"""JPEG: segments and scans of an original, its decoder, and encoders with tables of our own."""
 
 import re
 import struct

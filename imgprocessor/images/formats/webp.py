@@ -1,4 +1,4 @@
-"""WebP: chunks of an original, its decoder, and the encoder."""
+"""WebP: chunks of an original, its decoder, and its encoders."""
 
 import struct
 from dataclasses import replace
