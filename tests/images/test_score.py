@@ -10,6 +10,7 @@ from imgprocessor.geometry import Size
 from imgprocessor.images.compression.calibration import CALIBRATION
 from imgprocessor.images.compression.score import features, refer_to, score
 from imgprocessor.images.formats.encoders import ENCODERS
+from imgprocessor.images.formats.png import PNG_GRAPHICS
 
 
 def _at(image: Image.Image, quality: int) -> Image.Image:
@@ -72,3 +73,13 @@ def test_what_is_behind_transparency_does_not_count() -> None:
     other = Image.new("RGBA", (64, 48), (255, 0, 0, 0))
 
     assert score(refer_to(image), other) == score(refer_to(image), image)
+
+
+def test_what_is_transparent_by_its_palette_is_seen_as_transparent() -> None:
+    image = Image.new("RGBA", (64, 64), (250, 10, 10, 0))
+    image.paste((0, 0, 0, 255), (8, 8, 40, 40))
+    body = PNG_GRAPHICS.write(image, 0, b"")
+    back = Image.open(io.BytesIO(body))
+    assert back.mode == "P"
+
+    assert score(refer_to(image), back) == score(refer_to(image), image)

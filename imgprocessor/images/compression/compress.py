@@ -213,8 +213,6 @@ class _Search:
         if place not in self.scores:
             body = io.BytesIO(self._body(answer))
             image = Image.open(body, formats=(answer.way.encoder.format.upper(),))
-            if image.mode == "P":
-                image = image.convert("RGBA" if image.has_transparency_data else "RGB")
             self.scores[place] = score(self._reference, image)
         return self.scores[place]
 

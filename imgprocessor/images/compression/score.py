@@ -86,7 +86,7 @@ def _channels(image: Image.Image) -> list[Image.Image]:
 
 def without_alpha(image: Image.Image) -> Image.Image:
     """Return a transparent picture as it is looked at, without alpha; any other as it is."""
-    if image.mode not in {"RGBA", "LA"}:
+    if not image.has_transparency_data:  # in a palette, too, as PNGs of graphics have it
         return image
     canvas = Image.new("RGBA", image.size, _BACKGROUND)
     canvas.alpha_composite(image.convert("RGBA"))
