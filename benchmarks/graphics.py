@@ -47,7 +47,7 @@ from rich.table import Table
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import Format
 from imgprocessor.images.compression import compress, ways
-from imgprocessor.images.compression.kind import Kind
+from imgprocessor.images.compression.kind import PictureKind
 from imgprocessor.images.decode import Picture
 from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
 from imgprocessor.images.pipeline import render
@@ -125,7 +125,7 @@ def candidates(picture: Picture, plan: Plan) -> dict[str, int]:
     transparent = picture.image.has_transparency_data
     found = {}
     for is_graphic in (True, False):
-        taken = mock.patch.object(ways, "kind_of", return_value=Kind(is_graphic, None))
+        taken = mock.patch.object(ways, "kind_of", return_value=PictureKind(is_graphic, None))
         with taken, mock.patch.object(compress, "may_win", return_value=True):
             for known in CANDIDATES:
                 if known in ENCODERS and (ENCODERS[known].keeps_alpha or not transparent):

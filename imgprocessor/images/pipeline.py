@@ -44,7 +44,7 @@ class Rendition:
     original_size: Size
     """As displayed, after orientation."""
     quality: int
-    """On the common scale; 100 where the format is lossless."""
+    """On the common scale; 100 where nothing is lost."""
     score: float | None
     """On the scale of SSIMULACRA2, where the cell asks for one."""
     limited: str

@@ -16,27 +16,19 @@ from imgprocessor.formats import FORMATS, Format
 from imgprocessor.geometry import Fit, Layout, Size
 from imgprocessor.images.clean.rewrite import clean
 from imgprocessor.images.compression.calibration import CALIBRATION
-from imgprocessor.images.compression.compress import Compressed, typical_of
+from imgprocessor.images.compression.compress import EXACT_QUALITY, Compressed, typical_of
 from imgprocessor.images.compression.quality_search import Candidate, Trial, climb, qualities
 from imgprocessor.images.decode import Metadata
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.exif import UPRIGHT, Exif
-from imgprocessor.images.formats.structure import Kind
+from imgprocessor.images.inspection import ORIGINAL_FORMATS
 from imgprocessor.policy.plan import Plan
-
-_FORMATS: dict[Kind, Format] = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
-
-LOSSLESS_KINDS: frozenset[Kind] = frozenset({"PNG", "GIF"})
-
-_AS_IT_WAS = 100
+from imgprocessor.request.parameters import LEAST_BUDGET_BYTES
 
 _MAX_SHOWN_PIXELS = 4_000_000
 """An original with more is not sent in place of a smaller rendition, however light it is: a browser
 takes 16 MB to show it.
 """
-
-_LEAST_BUDGET_BYTES = 1000
-"""As a query may name: every encoder can keep it."""
 
 _MOST_TIMES_A_RENDITION = 4
 """A file that is larger is not read for the sake of a smaller rendition: it would have to be mostly
@@ -85,7 +77,7 @@ class Unchanged:
             return Compressed(
                 body=body,
                 format=self._format,
-                quality=_AS_IT_WAS,
+                quality=EXACT_QUALITY,
                 size=self.metadata.displayed,
                 score=None,
                 limited="",
@@ -94,7 +86,7 @@ class Unchanged:
             )
         if not self._is_own_size or not self._limits(made.format):
             return made
-        if ENCODERS[made.format].is_lossless or len(body) < _LEAST_BUDGET_BYTES:
+        if ENCODERS[made.format].is_lossless or len(body) < LEAST_BUDGET_BYTES:
             return made  # there is no quality that could go, or a header weighs as much
         pixels = replace(plan.pixels, min_quality=1)  # its quality goes, and not its size
         lighter = make(replace(plan, bytes_limit=len(body), pixels=pixels))
@@ -113,7 +105,7 @@ class Unchanged:
         """Whether a rendition in that format can always be as light: not one in a plainer format,
         nor one with loss of what was drawn.
         """
-        is_lossy = self.metadata.kind not in LOSSLESS_KINDS
+        is_lossy = not ORIGINAL_FORMATS[self.metadata.kind].is_lossless
         is_plainer = FORMATS.index(made_as) > FORMATS.index(self._format)
         return not is_plainer and (is_lossy or self._format in self.plan.formats)
 
@@ -140,12 +132,13 @@ class Unchanged:
         return None if cleaned.is_animated else cleaned.body
 
     def _saved_quality(self, image: Image.Image) -> int | None:
-        """Return the quality that the original was saved with, on the common scale; None where
-        that does not limit anything.
+        """Return the quality that the original was saved with, on the common scale; None where it
+        is not known, or need not be.
         """
         if self.metadata.kind != "WEBP" or "webp" in self.plan.formats:
             return self.metadata.saved_quality
-        # Its header does not say. At that quality, as many bytes are made of it again.
+        # A WebP does not say. Where WebP may be sent, its bytes are a limit already; for other
+        # formats, that quality counts at which as many bytes are made of it again, as WebP.
         webp, size, most = ENCODERS["webp"], Size(*image.size), self.plan.max_quality
 
         def attempt(step: Candidate) -> Trial:
@@ -162,12 +155,12 @@ class Unchanged:
 
     @property
     def _format(self) -> Format:
-        return _FORMATS[self.metadata.kind]
+        return ORIGINAL_FORMATS[self.metadata.kind].format
 
 
 def is_untouched(metadata: Metadata, plan: Plan) -> bool:
     """Whether the rendition has the pixels of an original that was never lossy."""
-    return metadata.kind in LOSSLESS_KINDS and is_own_size(metadata, plan)
+    return ORIGINAL_FORMATS[metadata.kind].is_lossless and is_own_size(metadata, plan)
 
 
 def is_own_size(metadata: Metadata, plan: Plan) -> bool:

@@ -9,7 +9,7 @@ from imgprocessor.policy.link import PICTURES_A_PAGE, link_of
 from imgprocessor.policy.seen import best_width, device_of, outlook
 from imgprocessor.policy.table import Bandwidth, Cell, Policy, Screen
 
-MOST_PAGE_SECONDS = 5
+_MOST_PAGE_SECONDS = 5
 """A page's pictures should be there by then."""
 
 _LEAST_PICTURE_BYTES = 10_000
@@ -37,25 +37,6 @@ def lint_policy(policy: Policy) -> list[str]:
     return found
 
 
-def told(screen: Screen, bandwidth: Bandwidth, policy: Policy) -> str:
-    """Return in words what a cell looks like as seen, and what a page of pictures takes: on
-    average, and where each weighs as much as the budget. Empty where it cannot be told.
-    """
-    cell, device = policy.cells[screen.name, bandwidth.name], device_of(screen, policy)
-    expected = outlook(cell, device)
-    if expected is None:
-        return ""
-    link = link_of(bandwidth, policy)
-    weight, seconds = expected.picture_bytes, link.page_seconds(expected.picture_bytes)
-    said = (
-        f"about {weight / BYTES_A_KILOBYTE:.0f} kB, score {expected.score:.0f} on {device.pixels}"
-    )
-    page = f"{PICTURES_A_PAGE} pictures take {seconds:.1f} s"
-    if cell.budget_bytes is None:
-        return f"{said} pixels; {page}"
-    return f"{said} pixels; {page}, at the budget {link.page_seconds(cell.budget_bytes):.1f} s"
-
-
 def _alike(networks: list[Bandwidth], policy: Policy) -> list[str]:
     """A class that browsers' hints tell from the next better one, for nothing."""
     return [
@@ -75,10 +56,10 @@ def _seen(screen: Screen, bandwidth: Bandwidth, policy: Policy) -> Iterator[str]
         return
     place, weight = f"[{screen.name}] {bandwidth.name}", expected.picture_bytes
     seconds = link_of(bandwidth, policy).page_seconds(weight)
-    if seconds > MOST_PAGE_SECONDS and weight > _LEAST_PICTURE_BYTES:
+    if seconds > _MOST_PAGE_SECONDS and weight > _LEAST_PICTURE_BYTES:
         yield (
             f"{place}: {PICTURES_A_PAGE} pictures of about {weight / BYTES_A_KILOBYTE:.0f} kB take"
-            f" {seconds:.1f} s, more than {MOST_PAGE_SECONDS}"
+            f" {seconds:.1f} s, more than {_MOST_PAGE_SECONDS}"
         )
     width, score = best_width(weight, device)
     if score >= expected.score + _LEAST_GAIN:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from imgprocessor.policy.table import Cell, Policy, Screen
+from imgprocessor.policy.limits import BYTES_A_KILOBYTE
+from imgprocessor.policy.link import PICTURES_A_PAGE, link_of
+from imgprocessor.policy.table import Bandwidth, Cell, Policy, Screen
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,29 @@ def best_width(picture_bytes: float, device: Device) -> tuple[int, float]:
     return best, scores[best]
 
 
+def told(screen: Screen, bandwidth: Bandwidth, policy: Policy) -> str:
+    """Return in words what a cell looks like as seen, and what a page of pictures takes: on
+    average, and where each weighs as much as the budget. Empty where it cannot be told.
+    """
+    cell, device = policy.cells[screen.name, bandwidth.name], device_of(screen, policy)
+    expected = outlook(cell, device)
+    if expected is None:
+        return ""
+    link = link_of(bandwidth, policy)
+    weight, seconds = expected.picture_bytes, link.page_seconds(expected.picture_bytes)
+    said = (
+        f"about {weight / BYTES_A_KILOBYTE:.0f} kB, score {expected.score:.0f} on {device.pixels}"
+    )
+    page = f"{PICTURES_A_PAGE} pictures take {seconds:.1f} s"
+    if cell.budget_bytes is None:
+        return f"{said} pixels; {page}"
+    return f"{said} pixels; {page}, at the budget {link.page_seconds(cell.budget_bytes):.1f} s"
+
+
 def _bytes(width_pixels: int, quality: float) -> float:
     megapixels = width_pixels * width_pixels * 2 / 3 / 1e6
     bytes_a_megapixel = _between(_QUALITIES, _BYTES_A_MEGAPIXEL, quality)
-    return bytes_a_megapixel * math.exp(BYTES_EXPONENT * math.log(megapixels))
+    return bytes_a_megapixel * math.pow(megapixels, BYTES_EXPONENT)
 
 
 def _quality(width_pixels: int, picture_bytes: float) -> float:

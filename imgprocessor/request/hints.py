@@ -131,9 +131,9 @@ def _first(headers: Mapping[str, str], name: str) -> str:
 def _accepted(header: str) -> frozenset[Format]:
     """Read an Accept header (RFC 9110, 12.5.1), which is a list even when it is sent twice.
 
-    A format is offered when it is named, and refused when it is named with a q below 0.5, be it
+    A format is accepted when it is named, and refused when it is named with a q below 0.5, be it
     only once; which of two is liked more is left to the policy's order. Browsers send `image/*`
-    whatever they can show, so that wildcards offer nothing but GIF; no header at all is `*/*`.
+    whatever they can show, so that wildcards say nothing but of GIF; no header at all is `*/*`.
     What is universal is taken unless it is refused by name.
     """
     welcome: dict[str, bool] = {}

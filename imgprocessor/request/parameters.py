@@ -39,9 +39,11 @@ PROOFS = ("expires", "signature")
 nothing.
 """
 
-
 NO_FORMATS = "none"
 """The word for no formats but those that every client takes, which are never written."""
+
+LEAST_BUDGET_BYTES = 1000
+"""Below it there is no picture to speak of: a JPEG's tables alone weigh some 600 bytes."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,8 @@ class ImageQuery:
     )
     max_bytes: int | None = _author(
         None,
-        # Below it there is no picture to speak of: a JPEG's tables alone weigh some 600 bytes.
         Whole(
-            1000,
+            LEAST_BUDGET_BYTES,
             10**12 - 1,
             digits=12,
             unit="bytes",

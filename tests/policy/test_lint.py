@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgprocessor.policy.lint import lint_policy, told
+from imgprocessor.policy.lint import lint_policy
 from imgprocessor.policy.parse import parse_policy
-from imgprocessor.policy.seen import TYPICAL_DEVICES, Device, best_width, device_of, outlook
+from imgprocessor.policy.seen import (
+    TYPICAL_DEVICES,
+    Device,
+    best_width,
+    device_of,
+    outlook,
+    told,
+)
 from imgprocessor.policy.table import Cell, Policy
 
 TABLE = """

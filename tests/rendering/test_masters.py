@@ -185,7 +185,7 @@ def test_a_replaced_original_never_shows_an_old_master(root: Path, tmp_path: Pat
     found = make_one(masters, root)
 
     assert found.source == "original"
-    assert images.decoded(found.body).getpixel((0, 0)) == (0, 0, 255)
+    assert images.decoded(found.body).convert("RGB").getpixel((0, 0)) == (0, 0, 255)
 
 
 def test_a_damaged_master_is_made_anew(root: Path, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_two_threads_never_mix_their_pictures(root: Path, tmp_path: Path) -> Non
         for _ in range(25):
             with masters.found(originals.find(colour), PLAN, Timings()) as found:
                 body = render(found.picture, PLAN, Timings()).body
-            if images.decoded(body).getpixel((9, 9)) != colours[colour]:
+            if images.decoded(body).convert("RGB").getpixel((9, 9)) != colours[colour]:
                 wrong.append(colour)
 
     threads = [threading.Thread(target=render_many, args=(colour,)) for colour in colours]
@@ -387,7 +387,7 @@ def test_what_was_replaced_after_it_was_found_is_kept_as_what_it_is(
 
     made = make_one(masters, root)
     assert made.source == "master"
-    assert images.decoded(made.body).getpixel((0, 0)) == (0, 0, 255)
+    assert images.decoded(made.body).convert("RGB").getpixel((0, 0)) == (0, 0, 255)
 
 
 def test_facts_survive_being_kept(root: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 from imgprocessor.cli.options import Files, with_files
 from imgprocessor.load import load_policy
 from imgprocessor.policy.limits import Allowed
-from imgprocessor.policy.lint import told
+from imgprocessor.policy.seen import told
 from imgprocessor.policy.table import Bandwidth, Cell, Policy
 
 _STYLES = {"width": "bold cyan", "quality": "green", "budget": "magenta", "density": "yellow"}

@@ -7,7 +7,7 @@ picture with alpha is only compared with others that have it.
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -30,7 +30,8 @@ from imgprocessor.images.compression.ways import Way, may_win, ways_of
 from imgprocessor.images.formats.encoder import Encoder
 from imgprocessor.policy.plan import Plan
 
-_LOSSLESS_QUALITY = 100
+EXACT_QUALITY = 100
+"""Of what has lost nothing: every pixel as it was, or the original itself."""
 
 _MAX_EXIF_SHARE = 0.1
 """So much of a budget may go into what is kept of EXIF data; beyond it the picture comes first."""
@@ -43,7 +44,7 @@ class Compressed:
     body: bytes
     format: Format
     quality: int
-    """On the common scale; 100 for a lossless format."""
+    """On the common scale; `EXACT_QUALITY` where nothing is lost."""
     size: Size
     score: float | None
     """Where the cell asks for one, and the picture is not made smaller."""
@@ -67,7 +68,7 @@ def compress(
     budget = plan.budget_bytes
     if budget is not None and len(exif) > budget * _MAX_EXIF_SHARE:
         exif = b""
-    ways = ways_of(image, plan, is_untouched=is_untouched)
+    ways = list(ways_of(image, plan, is_untouched=is_untouched))
     return _Search(image, plan, exif).best(ways)
 
 
@@ -89,44 +90,45 @@ class _Search:
     bodies: dict[tuple[Way, Candidate], bytes] = field(default_factory=dict)
     scores: dict[tuple[Way, Candidate], float] = field(default_factory=dict)
 
-    def best(self, ways: Iterable[Way]) -> Compressed:
+    def best(self, ways: Sequence[Way]) -> Compressed:
         """Return the best answer over all ways."""
-        tried = []
         found: _Answer | None = None
         for way in ways:
-            tried.append(way)
             if found is None:
                 found = self._answer(way)
             elif may_win(way, found.way, self._weight(found)):
                 found = self._better(found, way)
-        # Nothing lossy may be sent, and what is lossless is over the budget: it is made smaller.
-        return self._compressed(found or self._smaller(tried[0], self._steps(tried[0], self._full)))
+        if found is None:
+            # Nothing lossy may be sent, and what is lossless is over the budget.
+            found = self._smaller(ways[0], self._steps(ways[0], self._full))
+        return self._compressed(found)
 
     def _better(self, found: _Answer, way: Way) -> _Answer:
         """Return what was found, or another way's answer where that is better."""
-        same = _Answer(way, found.step)
-        # At one quality the lighter wins; and what is lighter may reach further up, or reach a
-        # score at another quality.
-        if not way.encoder.is_lossless and self._weight(same) >= self._weight(found):
+        is_lossy = not way.encoder.is_lossless
+        same_step = _Answer(way, found.step)
+        # What is no lighter at the same step is not worth a search of its own.
+        if is_lossy and self._weight(same_step) >= self._weight(found):
             return found
-        higher = self._answer(way)
-        if higher is not None and self._rank(higher) > self._rank(found):
-            return higher
-        is_same = self.plan.cell.target_score is None and not way.encoder.is_lossless
-        return same if is_same else found
+        # It may reach a higher step within the budget, or the target at another one.
+        answer = self._answer(way)
+        if answer is not None and self._rank(answer) > self._rank(found):
+            return answer
+        # Of one quality the lighter wins; of a target, quality alone says nothing.
+        is_lighter = is_lossy and math.isinf(self._target)
+        return same_step if is_lighter else found
 
     def _rank(self, answer: _Answer) -> tuple[float, ...]:
         """Return what makes one answer better than another, the most important first."""
-        target, step = self.plan.cell.target_score, answer.step
-        quality = float(step.quality)
-        if target is not None and step.size == self._full:
-            quality = min(self._score(answer), target)
+        step, quality = answer.step, float(answer.step.quality)
+        if math.isfinite(self._target) and step.size == self._full:
+            quality = min(self._score(answer), self._target)
         return step.size.width, step.size.height, quality, -self._weight(answer)
 
     def _answer(self, way: Way) -> _Answer | None:
         """Return the best of a way; None where it is lossless, and over the budget."""
         steps = self._steps(way, self._full)
-        if math.isinf(self._budget) and self.plan.cell.target_score is None:
+        if math.isinf(self._budget) and math.isinf(self._target):
             return _Answer(way, steps[-1])
         found = climb(
             steps,
@@ -141,27 +143,24 @@ class _Search:
 
     def _smaller(self, way: Way, steps: Sequence[Candidate]) -> _Answer:
         """Return the best of a way whose lowest step is over the budget at full size."""
-        budget, attempt, typical = (
-            self._budget,
-            partial(self._attempt, way),
-            typical_of(way.encoder),
-        )
-        floor = (steps[0], self._attempt(way, steps[0]))
+        budget, typical = self._budget, typical_of(way.encoder)
+        attempt = partial(self._attempt, way)
+        floor = (steps[0], attempt(steps[0]))
         smaller = sizes(self._full, steps[0].quality)
         found = climb(smaller, attempt, typical, budget_bytes=budget, known=[floor])
         if found is None:
             raise AssertionError("four pixels are lighter than the smallest budget")
         # A step of size is a large one: some quality may fit into what is left.
         finer = self._steps(way, found.size)[1:]
-        known = [(found, self._attempt(way, found))]
+        known = [(found, attempt(found))]
         higher = climb(finer, attempt, typical, budget_bytes=budget, known=known)
         return _Answer(way, higher or found)
 
     def _attempt(self, way: Way, step: Candidate) -> Trial:
         answer = _Answer(way, step)
         weight = self._weight(answer)
-        is_scored = math.isfinite(self._target) and weight <= self._budget
-        is_scored = is_scored and step.size == self._full
+        is_allowed = weight <= self._budget
+        is_scored = math.isfinite(self._target) and is_allowed and step.size == self._full
         return Trial(weight, self._score(answer) if is_scored else -math.inf)
 
     def _steps(self, way: Way, size: Size) -> list[Candidate]:
@@ -198,7 +197,7 @@ class _Search:
     def _body(self, answer: _Answer) -> bytes:
         way, step = answer.way, answer.step
         if way.encoder.is_lossless:
-            step = replace(step, quality=_LOSSLESS_QUALITY)
+            step = replace(step, quality=EXACT_QUALITY)  # one body for all of them
         if (way, step) not in self.bodies:
             image, size = way.image, (step.size.width, step.size.height)
             if size != image.size:
@@ -229,7 +228,7 @@ class _Search:
         return Compressed(
             body=self._body(answer),
             format=way.encoder.format,
-            quality=_LOSSLESS_QUALITY if is_exact else step.quality,
+            quality=EXACT_QUALITY if is_exact else step.quality,
             size=step.size,
             score=score,
             limited=limited,

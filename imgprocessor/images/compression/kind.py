@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops
 
-from imgprocessor.images.compression.score import shown, tiled
+from imgprocessor.images.compression.score import tiled, without_alpha
 
 _SAMPLE_SIDE_PIXELS = 96
 _MOST_SAMPLED_COLOURS = 2500
@@ -30,7 +30,7 @@ _MAX_FEW_COLOURS = 256
 
 
 @dataclass(frozen=True)
-class Kind:
+class PictureKind:
     """What was found of a picture."""
 
     is_graphic: bool
@@ -39,11 +39,11 @@ class Kind:
     """How many different pixels there are, where they are few enough for a palette: 256."""
 
 
-def kind_of(image: Image.Image) -> Kind:
+def kind_of(image: Image.Image) -> PictureKind:
     """Look at a picture of channels of 8 bits, of any size: 2 to 5 ms."""
     if min(image.size) < _TILE_PIXELS:
-        return Kind(is_graphic=True, colours=_few_colours(image))
-    opaque = tiled(shown(image))
+        return PictureKind(is_graphic=True, colours=_few_colours(image))
+    opaque = tiled(without_alpha(image))
     green = opaque if opaque.mode == "L" else opaque.getchannel("G")
     across = ImageChops.difference(
         green.crop((0, 0, green.width - 1, green.height)),
@@ -57,7 +57,7 @@ def kind_of(image: Image.Image) -> Kind:
     is_graphic = sum(votes) > 1
     # Of grey there are never more, which says nothing of a photograph.
     counts = is_graphic or image.mode != "L"
-    return Kind(is_graphic, _few_colours(image) if counts else None)
+    return PictureKind(is_graphic, _few_colours(image) if counts else None)
 
 
 def _few_colours(image: Image.Image) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from imgprocessor.images.compression.calibration import CALIBRATION
-from imgprocessor.images.compression.score import shown, tiled
+from imgprocessor.images.compression.score import tiled, without_alpha
 
 _SAMPLE_SIDE_PIXELS = 160
 """Colours are chosen among so many by so many pixels of a picture, evenly spread: of all pixels it
@@ -97,7 +97,8 @@ class _Judge:
 def _keeps_hues(image: Image.Image, few: Image.Image) -> bool:
     """Whether no part of a picture has another hue in few colours."""
     before, after = (
-        shown(one).convert("RGB").reduce(_PART_PIXELS).convert("YCbCr") for one in (image, few)
+        without_alpha(one).convert("RGB").reduce(_PART_PIXELS).convert("YCbCr")
+        for one in (image, few)
     )
     _, *chroma = ImageChops.difference(before, after).split()
     return not any(any(channel.histogram()[_MOST_HUE_LOST + 1 :]) for channel in chroma)

@@ -80,11 +80,11 @@ def features(reference: Reference, image: Image.Image) -> list[float]:
 
 def _channels(image: Image.Image) -> list[Image.Image]:
     """Return luma, and both chromas at half scale."""
-    luma, *chroma = tiled(shown(image).convert("RGB")).convert("YCbCr").split()
+    luma, *chroma = tiled(without_alpha(image).convert("RGB")).convert("YCbCr").split()
     return [luma, *(channel.reduce(2) for channel in chroma)]
 
 
-def shown(image: Image.Image) -> Image.Image:
+def without_alpha(image: Image.Image) -> Image.Image:
     """Return a transparent picture as it is looked at, without alpha; any other as it is."""
     if not image.has_transparency_data:  # in a palette, too, as PNGs of graphics have it
         return image

@@ -1,4 +1,4 @@
-"""AVIF: the encoder, where its plugin is installed."""
+"""AVIF: its encoders, where its plugin is installed."""
 
 from dataclasses import replace
 

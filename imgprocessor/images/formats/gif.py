@@ -61,8 +61,10 @@ class _Decoder(Underlaid, GifImagePlugin.GifImageFile):
 
 
 GIF_ORIGINAL = OriginalFormat(
+    format="gif",
     matches=lambda head: head[:6] in {b"GIF87a", b"GIF89a"},
     inspect=_inspect,
     decoder=_Decoder,
     shown=partial(shown, decoder=_Decoder),
+    is_lossless=True,
 )

@@ -1,4 +1,4 @@
-"""JPEG: segments and scans of an original, its decoder, and an encoder with tables of our own."""
+"""JPEG: segments and scans of an original, its decoder, and encoders with tables of our own."""
 
 import re
 import struct
@@ -256,6 +256,7 @@ def _saved_quality(image: Image.Image) -> int | None:
 
 
 JPEG_ORIGINAL = OriginalFormat(
+    format="jpeg",
     # An MPO, too, which is a JPEG with more pictures behind the first.
     matches=lambda head: head.startswith(b"\xff\xd8\xff"),
     inspect=_inspect,

@@ -1,4 +1,4 @@
-"""PNG: chunks of an original, its decoder, EXIF data as text, and the encoder.
+"""PNG: chunks of an original, its decoder, EXIF data as text, and its encoders.
 
 Of an animation the default picture is decoded, as if nothing else were there: whatever is wrong
 with its frames does not matter.
@@ -84,17 +84,6 @@ def _exif_in(info: Mapping[Any, Any], max_bytes: int) -> Exif:
             data = bytes.fromhex("".join(raw.split("\n")[3:]))
     xmp = info.get("XML:com.adobe.xmp") or info.get("xmp")
     return exif_in({"exif": data, "xmp": xmp}, max_bytes)
-
-
-def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001 - lossless
-    return saved(image, "PNG", exif=exif)
-
-
-def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
-    """Write with the least of filters, colour types and palettes that oxipng finds."""
-    level = _LEVEL if image.width * image.height <= _MOST_PIXELS_AT_THE_LEVEL else 0
-    plain = saved(image, "PNG", compress_level=1, exif=exif)
-    return oxipng.optimize_from_memory(plain, level=level)
 
 
 class _Chunks(PngImagePlugin.PngStream):
@@ -201,13 +190,27 @@ def _coloured(image: Image.Image, colour: list[int]) -> Image.Image:
 
 
 PNG_ORIGINAL = OriginalFormat(
+    format="png",
     matches=lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
     inspect=_inspect,
     decoder=_Decoder,
     shown=partial(shown, decoder=_Decoder),
     eight_bits=_eight_bits,
     exif_in=_exif_in,
+    is_lossless=True,
 )
+
+
+def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001 - lossless
+    return saved(image, "PNG", exif=exif)
+
+
+def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
+    """Write with the least of filters, colour types and palettes that oxipng finds."""
+    level = _LEVEL if image.width * image.height <= _MOST_PIXELS_AT_THE_LEVEL else 0
+    plain = saved(image, "PNG", compress_level=1, exif=exif)
+    return oxipng.optimize_from_memory(plain, level=level)
+
 
 _VERSION = f"zlib {features.version('zlib')}, pyoxipng {metadata.version('pyoxipng')}"
 PNG_ENCODER = Encoder("png", _VERSION, keeps_alpha=True, max_setting=0, write=_write)

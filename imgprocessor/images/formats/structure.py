@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, OversizedOriginal
+from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
 from imgprocessor.images.formats.damaged import Shown
 from imgprocessor.images.formats.exif import Exif, exif_in
@@ -145,6 +146,8 @@ class Walk:
 class OriginalFormat:
     """One format that originals may have: how it is recognised, inspected and decoded."""
 
+    format: Format
+    """What such a file is where it is sent as it is."""
     matches: Callable[[bytes], bool]
     """Whether a file's first bytes are this format's."""
     inspect: Callable[[Walk], Inspected]
@@ -155,6 +158,8 @@ class OriginalFormat:
     """
     eight_bits: Callable[[Image.Image, BinaryIO], Image.Image] = lambda image, _: image
     """Bring channels of 16 bits to 8, and what colour among them is transparent to alpha."""
+    is_lossless: bool = False
+    """Whether every file of it has its pixels exactly, as a WebP may or may not."""
     max_draft: int = 1
     """By how much the decoder can reduce by itself, a power of two."""
     saved_quality: Callable[[Image.Image], int | None] = lambda _: None

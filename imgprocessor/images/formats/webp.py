@@ -1,4 +1,4 @@
-"""WebP: chunks of an original, its decoder, and the encoder."""
+"""WebP: chunks of an original, its decoder, and its encoders."""
 
 import struct
 from dataclasses import replace
@@ -66,6 +66,7 @@ class _Decoder(WebPImagePlugin.WebPImageFile):
 
 
 WEBP_ORIGINAL = OriginalFormat(
+    format="webp",
     matches=lambda head: head[:4] + head[8:12] == b"RIFFWEBP",
     inspect=_inspect,
     decoder=_Decoder,
