@@ -168,9 +168,9 @@ TRIED = [
     (AVIF, SMALL, 0.3, (True, True)),
     (AVIF, SMALL, 2.0, (True, True)),
     (WEBP, LARGE, 0.3, (True, True)),
-    (WEBP_LOSSLESS, LARGE, 0.45, (False, False)),
+    (WEBP_LOSSLESS, LARGE, 0.12, (False, False)),
     (WEBP_LOSSLESS, LARGE, 0.55, (True, True)),
-    (PNG_GRAPHICS, SMALL, 0.45, (False, False)),
+    (PNG_GRAPHICS, SMALL, 0.12, (False, False)),
 ]
 
 
