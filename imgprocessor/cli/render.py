@@ -51,6 +51,7 @@ def render_file(
         except OSError as error:
             raise ConfigurationError(f"{output}: {error.strerror}") from error
     limited = f", the budget took {rendition.limited}" if rendition.limited else ""
-    made = f"{rendition.format}, {rendition.size}, quality {rendition.quality}"
-    told = f"{made}, {len(rendition.body)} bytes{limited}"
+    quality = f"quality {rendition.quality}"
+    made = "the original itself" if rendition.is_original else quality
+    told = f"{rendition.format}, {rendition.size}, {made}, {len(rendition.body)} bytes{limited}"
     print(f"{answer.found.planned.imagekey}: {told}", file=sys.stderr)

@@ -118,6 +118,7 @@ def configuration(
         names_size=NAMES_SIZE,
         format=FORMAT,
         refused=REFUSED,
+        may_be_sent=MAY_BE_SENT,
         spelling=SPELLING,
         vary=VARY,
         source=_SOURCES[cache],

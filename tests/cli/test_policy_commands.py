@@ -147,6 +147,17 @@ def test_show_prints_every_cell_and_bound(conf: Path, capsys: pytest.CaptureFixt
     assert "formats: avif webp jpeg" in shown
 
 
+def test_show_names_the_rows_of_the_delivered_policy_on_80_columns(policy: Policy) -> None:
+    console = Console(file=io.StringIO(), width=80)
+
+    print_table(policy, console)
+
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    for row in policy.rows:
+        assert re.search(rf"^ *{row} .*\bq\d+|^ *{row} .*\d+px", shown, re.MULTILINE), row
+
+
 def test_show_has_colours_where_there_is_a_terminal(policy: Policy) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=120, color_system="standard")
 
@@ -218,6 +229,30 @@ def test_explain_tells_what_is_special(
 
     told = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
     assert words in told[step]
+
+
+def test_explain_and_render_tell_of_the_original_itself(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    light = conf.parent / "pictures" / "light.webp"
+    images.save(light, images.texture((90, 60)), "WEBP", quality=20)
+    asked = ["-H", "Accept: image/webp", "--conf", str(conf)]
+
+    assert main(["policy", "explain", "name=light.webp&bandwidth=*&screen=desktop", *asked]) == 0
+    assert "image/webp, 90x60, the original itself, " in capsys.readouterr().out
+    row = ["--bandwidth", "*", "--screen", "desktop"]
+    assert main(["render", str(light), *row, *asked, "-o", str(conf.parent / "a")]) == 0
+    assert ": webp, 90x60, the original itself, " in capsys.readouterr().err
+
+
+def test_explain_tells_of_an_original_that_ends_too_early(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (conf.parent / "pictures" / "one.jpg").read_bytes()
+    (conf.parent / "pictures" / "half.jpg").write_bytes(whole[: len(whole) // 2])
+
+    assert main(["policy", "explain", "name=half.jpg", "--conf", str(conf)]) == 0
+    assert "; the original ends too early\n" in capsys.readouterr().out
 
 
 def test_explain_tells_hints_of_zero(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:

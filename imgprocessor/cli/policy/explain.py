@@ -99,8 +99,11 @@ def _rendered(found: Found, delivery: Delivery) -> Iterator[Line]:
     }
     times = "once" if rendition.trials == 1 else f"{rendition.trials} times"
     scored = "" if rendition.score is None else f", score {rendition.score:.1f}"
-    picture = f"{rendition.mime}, {rendition.size}, quality {rendition.quality}{scored}"
+    quality = f"quality {rendition.quality}{scored}"
+    made = "the original itself" if rendition.is_original else quality
+    picture = f"{rendition.mime}, {rendition.size}, {made}"
     weight = f"{len(rendition.body)} bytes, encoded {times}"
-    yield "answer", f"{picture}, {weight}{limits[rendition.limited]}"
+    damaged = "; the original ends too early" if rendition.is_damaged else ""
+    yield "answer", f"{picture}, {weight}{limits[rendition.limited]}{damaged}"
     spent = ", ".join(f"{part} {ms:.1f}" for part, ms in found.timings.items())
     yield "time", f"{spent} (milliseconds)"

@@ -24,8 +24,9 @@ def show(files: Files) -> None:
 
 def print_table(policy: Policy, console: Console) -> None:
     """Print the policy: rows are screens, columns bandwidths, worst first."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
+    # As close as can be: eight bandwidths and the rows' names are within 80 characters.
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("", no_wrap=True)
     for bandwidth in policy.bandwidths:
         table.add_column(Text(bandwidth.name, "bold"), no_wrap=True)
     for row in policy.rows:
