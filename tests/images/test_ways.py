@@ -82,8 +82,8 @@ def _coloured(colours: int, mode: str = "RGB") -> Image.Image:
 
 
 GRAPHICS = [
-    (USUAL, ["WEBP_LOSSLESS", "AVIF_GRAPHICS"]),
-    (ALL, ["WEBP_LOSSLESS", "JXL", "AVIF_GRAPHICS"]),
+    (USUAL, ["WEBP_LOSSLESS", "WEBP", "AVIF_GRAPHICS"]),
+    (ALL, ["WEBP_LOSSLESS", "JXL", "WEBP", "AVIF_GRAPHICS"]),
     (("avif", "jpeg"), ["AVIF_GRAPHICS"]),
     (("webp", "png", "jpeg"), ["WEBP_LOSSLESS", "WEBP"]),
     (("png", "jpeg"), ["PNG_GRAPHICS", "JPEG_GRAPHICS"]),
