@@ -269,6 +269,7 @@ def _with_metadata() -> dict[str, tuple[bytes, bytes]]:
         "jpeg-thumbnail": (jpeg[:2] + thumbnail + jpeg[20:], jpeg),
         "jpeg-mpo": (mpo, images.encoded(first, "JPEG")),
         "jpeg-two": (jpeg + mpo, jpeg),
+        "jpeg-lines": (_after_start(jpeg, hostile.segment(0xDC, SECRET)), jpeg),
         "png-after-pixels": (_in_png(png, PNG_METADATA["text"], b"IEND"), png),
         "png-gamma-after-pixels": (_in_png(png, GAMMA, b"IEND"), png),
         "png-end": (png[:-12] + hostile.chunk(b"IEND", SECRET), png),
@@ -310,6 +311,10 @@ def _webp_with_metadata() -> dict[str, tuple[bytes, bytes]]:
         "webp-alpha-behind-a-picture": (
             _webp_of(*(part for part in alpha if part[0] != b"ALPH"), (b"ALPH", SECRET)),
             _webp_of(*(part for part in alpha if part[0] != b"ALPH")),
+        ),
+        "webp-alpha-not-meant": (
+            _webp_of((alpha[0][0], bytes(4) + alpha[0][1][4:]), (b"ALPH", SECRET), alpha[-1]),
+            _webp_of((alpha[0][0], bytes(4) + alpha[0][1][4:]), alpha[-1]),
         ),
         "webp-behind-a-picture": (
             hostile.riff(plain + hostile.riff_chunk(b"EXIF", EXIF)),

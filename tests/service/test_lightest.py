@@ -1,6 +1,7 @@
 """Never heavier than the original: what is sent of originals that are light already."""
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
@@ -158,6 +159,22 @@ def test_a_webp_is_as_light_a_jpeg_as_its_quality_allows(delivery: Delivery, fol
 
     assert saved_at_40.quality < 50 < whole.quality
     assert len(saved_at_40.body) < 0.7 * len(whole.body)
+
+
+def test_the_quality_of_a_large_webp_takes_less_time_than_encoding_it_twice(
+    delivery: Delivery, folder: Path
+) -> None:
+    """At 4096x4096, trials of the whole picture took more than `max_processor_seconds`."""
+    large = images.noise((2400, 2400)).filter(ImageFilter.GaussianBlur(1))
+    began = time.process_time()
+    path = images.save(folder / "large.webp", large, "WEBP", quality=40)
+    once = time.process_time() - began
+
+    began = time.process_time()
+    sent = _sent(delivery, path.name, JPEG_ALONE, width=2400)
+
+    assert time.process_time() - began < 2 * once
+    assert 35 <= sent.quality <= 50
 
 
 @pytest.mark.parametrize(

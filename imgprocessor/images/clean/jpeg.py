@@ -20,7 +20,7 @@ from imgprocessor.images.formats.jpeg import (
 
 _APP0, _APP2, _APP14 = 0xE0, 0xE2, 0xEE
 _DHT, _DAC, _DQT, _DNL, _DRI = 0xC4, 0xCC, 0xDB, 0xDC, 0xDD
-_TABLES = {_DHT, _DAC, _DQT, _DNL, _DRI}
+_TABLES = {_DHT, _DAC, _DQT, _DRI}
 
 _LENGTH_BYTES = 2
 """At the beginning of a segment's content; they count themselves."""
@@ -52,6 +52,8 @@ def clean_jpeg(file: bytes, exif: bytes, *, keep_profile: bool) -> Cleaned:
         if _APP0 <= marker <= APP15 or marker == COM:
             if not scans:  # libjpeg decides about colours at the first scan
                 metadata.append((marker, content))
+            continue
+        if marker == _DNL:  # libjpeg passes over it: the frame header says the height
             continue
         if marker not in _TABLES | FRAMES | {SOS}:
             raise BrokenOriginal(f"a segment {marker:#x}, which no decoder knows")

@@ -40,7 +40,8 @@ def clean_webp(file: bytes, exif: bytes, *, keep_profile: bool) -> Cleaned:
     if flags & _ANIMATION:
         parts += _animation(chunks, [_frame(Cursor(frame, cursor.reads)) for frame in frames])
     else:
-        parts += _picture(chunks)
+        # What the header does not announce is not shown, and may be anything.
+        parts += _picture([one for one in chunks if flags & _ALPHA or one[0] != b"ALPH"])
     if exif:
         flags |= _EXIF
         parts += _written(b"EXIF", exif.removeprefix(EXIF_PREFIX))
