@@ -463,7 +463,7 @@ def test_a_graphic_over_its_budget_is_sent_lossy_before_it_is_made_smaller() -> 
 
     done = compress(image, _plan(*USUAL, budget_bytes=exact - 1), b"", is_untouched=True)
 
-    assert (done.format, done.size) == ("avif", Size(*image.size))
+    assert (done.format in {"avif", "webp"}, done.size) == (True, Size(*image.size))
 
 
 @pytest.mark.slow

@@ -127,8 +127,8 @@ def test_a_graphic_of_more_colours_is_tried_in_fewer_and_as_it_is_where_it_was_n
     touched = _named(image, _plan(USUAL))
     untouched = _named(image, _plan(USUAL), is_untouched=True)
 
-    assert touched == ["(WEBP_LOSSLESS)", "AVIF_GRAPHICS"]
-    assert untouched == ["WEBP_LOSSLESS", "(WEBP_LOSSLESS)", "AVIF_GRAPHICS"]
+    assert touched == ["(WEBP_LOSSLESS)", "WEBP", "AVIF_GRAPHICS"]
+    assert untouched == ["WEBP_LOSSLESS", "(WEBP_LOSSLESS)", "WEBP", "AVIF_GRAPHICS"]
     assert _named(image, _plan(["gif", "png"]))[-1] == "PNG_GRAPHICS"
 
 

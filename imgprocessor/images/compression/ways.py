@@ -125,6 +125,15 @@ def _of_graphic(
             few = in_few_colours(image, plan.max_quality)
             if few is not None:
                 yield Way(lossless, few)
+    with_loss = list(_with_loss(image, plan, formats))
+    yield from with_loss
+    if lossless is not None and not with_loss and not is_tried_exact:
+        # There may be no other way: few colours may not do.
+        yield Way(lossless, image)
+
+
+def _with_loss(image: Image.Image, plan: Plan, formats: Sequence[Format]) -> Iterator[Way]:
+    """Yield the lossy ways of a graphic. JPEG is heavier and blurs more than any other."""
     if "jxl" in formats:
         yield Way(ENCODERS["jxl"], image)
     if "webp" in formats:
@@ -133,10 +142,5 @@ def _of_graphic(
         is_searched = plan.budget_bytes is not None or plan.cell.target_score is not None
         is_large = image.width * image.height > _MOST_SEARCHED_PIXELS
         yield Way(ENCODERS["avif"] if is_searched and is_large else AVIF_GRAPHICS, image)
-    elif "webp" in formats:
-        pass  # which is lighter than JPEG
-    elif "jpeg" in formats:
+    if "jpeg" in formats and not {"webp", "avif"} & {*formats}:
         yield Way(JPEG_GRAPHICS, image)
-    elif lossless is not None and not is_tried_exact:
-        # There may be no other way: few colours may not do.
-        yield Way(lossless, image)
