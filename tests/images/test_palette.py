@@ -147,3 +147,17 @@ def test_any_size_is_taken(
     if few is not None and mode == "RGBA":
         there = few.getchannel("A").getextrema()
         assert there == (0, 0) or not clear
+
+
+@pytest.mark.parametrize("quality", [30, 78])
+def test_shades_do_not_fall_into_bands(quality: int) -> None:
+    """A shaded disc on a page of flat parts: few colours are a good score, and look wrong."""
+    shade = Image.radial_gradient("L").resize((160, 160))
+    page = Image.new("RGB", (600, 400), "white")
+    page.paste(shade.convert("RGB"), (40, 60))
+
+    few = in_few_colours(page, quality)
+
+    if few is not None:
+        change = ImageChops.difference(page.convert("L").reduce(8), few.convert("L").reduce(8))
+        assert change.getextrema()[1] <= 8

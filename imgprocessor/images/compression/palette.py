@@ -33,11 +33,16 @@ _NOTHING = 0.02
 _MARGIN = 5
 """So many points above a photograph at the same quality: fewer colours show at once."""
 
-_PART_PIXELS = 2
+_HUE_PART_PIXELS = 2
 _MOST_HUE_LOST = 36
 """By so much, of 255, may a chroma of a part so wide and high change: the score is a mean, in which
 small parts count for nothing. Of drawn graphics that look right the worst part changes by 0 to 32;
 a thin blue line among greys that turns grey, by 41, and what is wider by 82.
+"""
+_LUMA_PART_PIXELS = 8
+_MOST_LUMA_CHANGED = 6
+"""The same of luma: of graphics that look right the worst part changes by 0 to 5, of those whose
+shades fall into bands by 8 to 17.
 """
 
 
@@ -56,7 +61,7 @@ def in_few_colours(image: Image.Image, quality: int) -> Image.Image | None:
         few = palette(colours).mapped(opaque)
         if alpha is not None:
             few.putalpha(alpha)
-        if _keeps_hues(image, few):
+        if _keeps_parts(image, few):
             return few
     return None
 
@@ -94,14 +99,21 @@ class _Judge:
         return _EXACT - _BY_LUMA * luma - _BY_CHROMA * sum(chroma)
 
 
-def _keeps_hues(image: Image.Image, few: Image.Image) -> bool:
-    """Whether no part of a picture has another hue in few colours."""
-    before, after = (
-        without_alpha(one).convert("RGB").reduce(_PART_PIXELS).convert("YCbCr")
-        for one in (image, few)
-    )
-    _, *chroma = ImageChops.difference(before, after).split()
-    return not any(any(channel.histogram()[_MOST_HUE_LOST + 1 :]) for channel in chroma)
+def _keeps_parts(image: Image.Image, few: Image.Image) -> bool:
+    """Whether no part of a picture has another hue in few colours, nor another brightness, as the
+    bands have that a gradient falls into.
+    """
+    before, after = (without_alpha(one).convert("RGB") for one in (image, few))
+    _, *chroma = _changes(before, after, _HUE_PART_PIXELS)
+    luma, *_ = _changes(before, after, _LUMA_PART_PIXELS)
+    most = ((luma, _MOST_LUMA_CHANGED), *((channel, _MOST_HUE_LOST) for channel in chroma))
+    return not any(any(channel.histogram()[limit + 1 :]) for channel, limit in most)
+
+
+def _changes(before: Image.Image, after: Image.Image, pixels: int) -> tuple[Image.Image, ...]:
+    """Return how much luma and chroma change in parts so many pixels wide and high."""
+    reduced = (one.reduce(pixels).convert("YCbCr") for one in (before, after))
+    return ImageChops.difference(*reduced).split()
 
 
 def _visible(image: Image.Image) -> Image.Image:
