@@ -128,7 +128,7 @@ class Unchanged:
         kept = Exif(copyright=self.metadata.copyright if self.plan.pixels.keep_copyright else ())
         try:
             cleaned = clean(self.file.read(), self.metadata.kind, kept, keep_profile=False)
-        except ImageError:
+        except (ImageError, OSError):  # the file's, or the disk's
             return None  # what was made of it is good
         return None if cleaned.is_animated else cleaned.body
 

@@ -266,7 +266,7 @@ def test_report_scores_transparent_pictures_as_pages_show_them(
     conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "clear"
-    slope = Image.linear_gradient("L").resize((300, 200))
+    slope = Image.linear_gradient("L").resize((150, 100))
     turned = slope.transpose(Image.Transpose.ROTATE_180)
     image = Image.merge("RGBA", (slope, turned, slope, turned))
     images.save(folder / "clear.png", image, "PNG")

@@ -193,8 +193,10 @@ def test_apache_outlives_them_all(apache: Server, made: tuple[Path, dict[str, st
             slow.append(name)
         outcome = answer.headers.get("image-error", hostile.PICTURE)
         assert answer.status == (200 if outcome == hostile.PICTURE else 422), (name, answer.status)
-        assert images.decoded(answer.body).width <= width, name
+        sent = images.decoded(answer.body)
         if answer.status == 200:
+            # A placeholder may be the plain one, while another is rendered.
+            assert sent.width <= width or "sent=original" in answer.headers["image-decision"], name
             assert _signature((folder / name).read_bytes()) in SERVED, name
         assert expected.get(name, hostile.ANY) in {hostile.ANY, outcome}, name
         return seconds
