@@ -141,7 +141,7 @@ def test_long_requests_are_understood_and_not_remembered(delivery: Delivery) -> 
 
 @pytest.mark.slow
 @hypothesis_settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_equal_keys_mean_equal_bytes_and_validators(
