@@ -108,6 +108,8 @@ LONGEST = [
     "web/test_apache.py", "edge/test_edge_signing.py", "edge/test_spelling.py",
     "rendering/test_masters.py", "edge/test_writers.py", "images/test_hostile.py",
     "storage/test_failing_disk.py", "service/test_purge.py", "originals/test_fetch.py",
+    "edge/test_every_script.py", "images/test_compress.py", "cli/test_policy_commands.py",
+    "service/test_lightest.py", "images/test_clean.py",
 ]  # fmt: skip
 """Files that take longest, to begin with: none of them is to run alone at the end."""
 

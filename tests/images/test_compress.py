@@ -84,7 +84,7 @@ def _encoder(name: Format, image: Image.Image) -> Encoder:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from(["texture", "noise", "flat", "grey", "transparent"]),
     size=st.tuples(st.integers(1, 260), st.integers(1, 200)),
@@ -424,7 +424,7 @@ def test_a_large_photograph_takes_two_encodings_and_is_never_lossless(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["text", "logo", "gradient"])
+@pytest.mark.parametrize("kind", ["text", "logo"])
 @pytest.mark.parametrize("formats", SETS, ids="+".join)
 def test_graphics_keep_their_budgets_in_any_format(kind: str, formats: tuple[Format, ...]) -> None:
     for part in _parts(kind, formats):
@@ -490,7 +490,7 @@ def test_a_large_graphic_is_sent_as_png_or_jpeg() -> None:
     assert _is_exact(done, image)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     mode=st.sampled_from(["L", "RGB", "RGBA"]),
