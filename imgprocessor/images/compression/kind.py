@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops
 
-from imgprocessor.images.compression.score import tiled, without_alpha
+from imgprocessor.images.compression.score import sampled, tiled, without_alpha
 
 _SAMPLE_SIDE_PIXELS = 96
 _MOST_SAMPLED_COLOURS = 2500
@@ -66,10 +66,7 @@ def _few_colours(image: Image.Image) -> int | None:
 
 
 def _has_few_colours(image: Image.Image) -> bool:
-    side = _SAMPLE_SIDE_PIXELS
-    sample = image.resize(
-        (min(side, image.width), min(side, image.height)), Image.Resampling.NEAREST
-    )
+    sample = sampled(image, _SAMPLE_SIDE_PIXELS)
     return sample.getcolors(_MOST_SAMPLED_COLOURS) is not None
 
 

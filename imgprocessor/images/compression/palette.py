@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from imgprocessor.images.compression.calibration import CALIBRATION
-from imgprocessor.images.compression.score import tiled, without_alpha
+from imgprocessor.images.compression.score import sampled, tiled, without_alpha
 
 _SAMPLE_SIDE_PIXELS = 160
 """Colours are chosen among so many by so many pixels of a picture, evenly spread: of all pixels it
@@ -53,7 +53,7 @@ def in_few_colours(image: Image.Image, quality: int) -> Image.Image | None:
     opaque, alpha = _visible(image), None
     if image.mode == "RGBA":
         alpha = image.getchannel("A").point(_in_steps)
-    judge, sample = _Judge(tiled(opaque)), _sample(opaque)
+    judge, sample = _Judge(tiled(opaque)), sampled(opaque, _SAMPLE_SIDE_PIXELS)
     wanted = CALIBRATION.scores[quality - 1] + _MARGIN
     palette = cache(partial(_palette, sample, _frequent(sample)))
     enough = bisect_left(_COLOURS, wanted, key=lambda colours: judge.score(palette(colours)))
@@ -148,12 +148,6 @@ def _frequent(sample: Image.Image) -> Image.Image:
     row = Image.new("RGB", (len(colours), 1))
     row.putdata(colours)
     return row
-
-
-def _sample(image: Image.Image) -> Image.Image:
-    side = _SAMPLE_SIDE_PIXELS
-    size = (min(side, image.width), min(side, image.height))
-    return image.resize(size, Image.Resampling.NEAREST)
 
 
 def _in_steps(alpha: float) -> float:

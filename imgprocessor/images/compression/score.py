@@ -93,6 +93,14 @@ def without_alpha(image: Image.Image) -> Image.Image:
     return canvas.convert("RGB")
 
 
+def sampled(image: Image.Image, side_pixels: int) -> Image.Image:
+    """Return so many by so many pixels of a picture as they are, evenly spread; of a side that is
+    shorter, all.
+    """
+    size = (min(side_pixels, image.width), min(side_pixels, image.height))
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
 def tiled(image: Image.Image) -> Image.Image:
     """Return sixteen tiles of a large picture side by side; what is small is returned whole."""
     whole = _TILES * _TILE_PIXELS
