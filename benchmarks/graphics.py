@@ -18,7 +18,8 @@ formats     what was sent
 
 `--csv FILE` has each picture's figures; `--sheets DIR` makes pages that show original, ours and the
 peer's side by side; `--candidates` adds how often what is sent is within a tenth of the lightest
-that could have been. It takes some seconds a picture and processor, the first time.
+that could have been, of those that score no lower. It takes some seconds a picture and processor,
+the first time.
 """
 
 import argparse
@@ -118,9 +119,9 @@ class Row:
         return is_lower and self.weights[OURS] > self.weights[peer]
 
 
-def candidates(picture: Picture, plan: Plan) -> dict[str, int]:
-    """Return what each candidate for an answer weighs, by its name: each format, by all that is
-    done for a graphic and by all that is done for a photograph, whatever the picture is taken for.
+def candidates(picture: Picture, plan: Plan) -> dict[str, Sent]:
+    """Return the candidates for an answer, by name: each format, by all that is done for a graphic
+    and by all that is done for a photograph, whatever the picture is taken for.
     """
     transparent = picture.image.has_transparency_data
     found = {}
@@ -130,7 +131,8 @@ def candidates(picture: Picture, plan: Plan) -> dict[str, int]:
             for known in CANDIDATES:
                 if known in ENCODERS and (ENCODERS[known].keeps_alpha or not transparent):
                     made = render(picture, replace(plan, formats=(known,)), Timings())
-                    found[f"{known}{' graphic' * is_graphic}"] = len(made.body)
+                    name = f"{known}{' graphic' * is_graphic}"
+                    found[name] = Sent(made.body, made.format)
     return found
 
 
@@ -241,7 +243,15 @@ def _row(path: Path, name: str, width: int | None, task: Task) -> Row:
     weighed = {}
     if task.candidates:
         with server.decoded(name, width) as (picture, plan):
-            weighed = candidates(picture, plan)
+            found = candidates(picture, plan)
+        least = scored[OURS] - LOWER_POINTS
+        weighed = {OURS: len(rendition.body)} | {
+            who: len(one.body)
+            for who, one in found.items()
+            # What is not lighter by a tenth needs no score.
+            if WITHIN * len(one.body) >= len(rendition.body)
+            or score(original, one.shown(), width, task.cache) >= least
+        }
     pictures = None
     if task.sheets:
         theirs = sent[peer].shown()

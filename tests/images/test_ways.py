@@ -11,6 +11,7 @@ from PIL import Image
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.formats import Format
+from imgprocessor.images.compression.kind import kind_of
 from imgprocessor.images.compression.ways import Way, may_win, ways_of
 from imgprocessor.images.formats.avif import AVIF_GRAPHICS
 from imgprocessor.images.formats.encoders import ENCODERS
@@ -128,7 +129,7 @@ def test_a_graphic_of_more_colours_is_tried_in_fewer_and_as_it_is_where_it_was_n
     untouched = _named(image, _plan(USUAL), is_untouched=True)
 
     assert touched == ["(WEBP_LOSSLESS)", "WEBP", "AVIF_GRAPHICS"]
-    assert untouched == ["WEBP_LOSSLESS", "(WEBP_LOSSLESS)", "WEBP", "AVIF_GRAPHICS"]
+    assert untouched == [*touched, "WEBP_LOSSLESS"]
     assert _named(image, _plan(["gif", "png"]))[-1] == "PNG_GRAPHICS"
 
 
@@ -189,3 +190,24 @@ def test_of_two_that_are_lossless_the_second_is_always_tried() -> None:
     image = Image.new("RGB", LARGE)
 
     assert may_win(Way(WEBP_LOSSLESS, image), Way(WEBP_LOSSLESS, image), 100)
+
+
+@pytest.mark.parametrize(("times", "expected"), [(1.4, True), (1.6, False)])
+def test_what_was_guessed_to_be_heavy_without_loss_is_not_tried(
+    times: float, *, expected: bool
+) -> None:
+    image = Image.new("RGB", LARGE)
+    lossy, weight = Way(WEBP, image), 40_000
+
+    assert may_win(Way(WEBP_LOSSLESS, image, times * weight), lossy, weight) is expected
+
+
+def test_few_colours_are_not_looked_for_in_what_is_heavy_without_loss() -> None:
+    """As many colours as a photograph, over flat parts: a graphic by its looks."""
+    noise = Image.effect_noise((640, 400), 90)
+    image = Image.merge("RGB", (noise, noise.rotate(90), noise.rotate(180)))
+    image.paste("white", (0, 0, 640, 120))
+    assert kind_of(image).is_graphic
+
+    assert _named(image, _plan(USUAL)) == ["WEBP", "AVIF_GRAPHICS"]
+    assert "(PNG_GRAPHICS)" not in _named(image, _plan(["png", "jpeg"]))

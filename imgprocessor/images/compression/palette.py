@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 from imgprocessor.images.compression.calibration import CALIBRATION
 from imgprocessor.images.compression.score import sampled, tiled, without_alpha
 
-_SAMPLE_SIDE_PIXELS = 160
+_SAMPLE_SIDE_PIXELS = 96
 """Colours are chosen among so many by so many pixels of a picture, evenly spread: of all pixels it
 takes ten times as long, for the same colours but for those of the smallest parts.
 """

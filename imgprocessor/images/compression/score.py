@@ -101,18 +101,20 @@ def sampled(image: Image.Image, side_pixels: int) -> Image.Image:
     return image.resize(size, Image.Resampling.NEAREST)
 
 
-def tiled(image: Image.Image) -> Image.Image:
-    """Return sixteen tiles of a large picture side by side; what is small is returned whole."""
-    whole = _TILES * _TILE_PIXELS
+def tiled(image: Image.Image, tile_pixels: int = _TILE_PIXELS) -> Image.Image:
+    """Return sixteen tiles of a large picture side by side, so wide and high each; what is small is
+    returned whole.
+    """
+    whole = _TILES * tile_pixels
     if min(image.size) < whole:
         return image
     tiles = Image.new(image.mode, (whole, whole))
     for row in range(_TILES):
         for column in range(_TILES):
-            left = (image.width - _TILE_PIXELS) * column // (_TILES - 1)
-            top = (image.height - _TILE_PIXELS) * row // (_TILES - 1)
-            tile = image.crop((left, top, left + _TILE_PIXELS, top + _TILE_PIXELS))
-            tiles.paste(tile, (column * _TILE_PIXELS, row * _TILE_PIXELS))
+            left = (image.width - tile_pixels) * column // (_TILES - 1)
+            top = (image.height - tile_pixels) * row // (_TILES - 1)
+            tile = image.crop((left, top, left + tile_pixels, top + tile_pixels))
+            tiles.paste(tile, (column * tile_pixels, row * tile_pixels))
     return tiles
 
 

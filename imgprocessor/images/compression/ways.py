@@ -12,12 +12,13 @@ from PIL import Image
 from imgprocessor.formats import UNIVERSAL, Format
 from imgprocessor.images.compression.kind import PictureKind, kind_of
 from imgprocessor.images.compression.palette import in_few_colours
+from imgprocessor.images.compression.score import tiled
 from imgprocessor.images.formats.avif import AVIF_GRAPHICS
 from imgprocessor.images.formats.encoder import Encoder
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.jpeg import JPEG_GRAPHICS
 from imgprocessor.images.formats.png import PNG_GRAPHICS
-from imgprocessor.images.formats.webp import WEBP_LOSSLESS
+from imgprocessor.images.formats.webp import WEBP_LOSSLESS, WEBP_QUICK
 from imgprocessor.policy.plan import Plan
 
 _SMALL_PIXELS = 40_000
@@ -47,6 +48,19 @@ four megapixels takes one to five seconds, and there may be more than seven.
 _MOST_COLOURS_ANYWAY = 16
 """A picture that has no more is not brought to fewer."""
 
+_GUESS_TILE_PIXELS = 48
+"""What lossless WebP makes of sixteen tiles so wide and high, at its least effort, tells within a
+third what it makes of the whole: 6 ms in place of 91.
+"""
+_EXACT_MOST_TIMES = 1.5
+"""The best so far, over which a guess is no more worth a trial: 1 of 145 graphics files was lighter
+without loss, although guessed to be heavier than that.
+"""
+_FEW_MOST_BITS = 5
+"""Bits a pixel guessed without loss, over which few colours are not tried where something lossy is:
+they were lighter in 2 of 23 such files.
+"""
+
 _LOSSLESS: dict[Format, Encoder] = {"webp": WEBP_LOSSLESS, "png": PNG_GRAPHICS}
 """What writes a graphic without loss; which of them is tried, the order of formats says."""
 
@@ -57,6 +71,8 @@ class Way:
 
     encoder: Encoder
     image: Image.Image
+    guessed_bytes: float = 0.0
+    """What it makes, more or less, where that was looked at."""
 
 
 def ways_of(image: Image.Image, plan: Plan, *, is_untouched: bool) -> Iterator[Way]:
@@ -84,6 +100,8 @@ def may_win(way: Way, best: Way, weight_bytes: int) -> bool:
     """Whether a way is worth a trial, where the best so far gives so many bytes."""
     pixels = way.image.width * way.image.height
     bits = 8 * weight_bytes / pixels
+    if way.guessed_bytes > _EXACT_MOST_TIMES * weight_bytes:
+        return False
     if way.encoder is AVIF_GRAPHICS:
         return bits > _AVIF_LEAST_BITS
     if best.encoder.is_lossless and not way.encoder.is_lossless:
@@ -116,20 +134,24 @@ def _of_graphic(
 ) -> Iterator[Way]:
     lossless = next((_LOSSLESS[known] for known in formats if known in _LOSSLESS), None)
     must_be_exact = plan.formats == ("png",)  # a client that asks for PNG alone wants every pixel
-    is_tried_exact = must_be_exact or is_untouched or kind.colours is not None
+    is_first = must_be_exact or kind.colours is not None
+    guessed_bytes = 0.0
+    with_loss = list(_with_loss(image, plan, formats))
     if lossless is not None:
-        if is_tried_exact:
+        if is_first:
             yield Way(lossless, image)
-        has_many = kind.colours is None or kind.colours > _MOST_COLOURS_ANYWAY
-        if has_many and not must_be_exact:
+        else:
+            guessed_bytes = _guessed_bytes(image)
+        is_tried = kind.colours is None or kind.colours > _MOST_COLOURS_ANYWAY
+        is_heavy = 8 * guessed_bytes > _FEW_MOST_BITS * image.width * image.height
+        if is_tried and not must_be_exact and not (is_heavy and with_loss):
             few = in_few_colours(image, plan.max_quality)
             if few is not None:
                 yield Way(lossless, few)
-    with_loss = list(_with_loss(image, plan, formats))
     yield from with_loss
-    if lossless is not None and not with_loss and not is_tried_exact:
-        # There may be no other way: few colours may not do.
-        yield Way(lossless, image)
+    # There may be no other way: few colours may not do.
+    if lossless is not None and not is_first and (is_untouched or not with_loss):
+        yield Way(lossless, image, guessed_bytes)
 
 
 def _with_loss(image: Image.Image, plan: Plan, formats: Sequence[Format]) -> Iterator[Way]:
@@ -144,3 +166,10 @@ def _with_loss(image: Image.Image, plan: Plan, formats: Sequence[Format]) -> Ite
         yield Way(ENCODERS["avif"] if is_searched and is_large else AVIF_GRAPHICS, image)
     if "jpeg" in formats and not {"webp", "avif"} & {*formats}:
         yield Way(JPEG_GRAPHICS, image)
+
+
+def _guessed_bytes(image: Image.Image) -> float:
+    """Return what a picture weighs without loss, more or less."""
+    tiles = tiled(image, _GUESS_TILE_PIXELS)
+    share = tiles.width * tiles.height / (image.width * image.height)
+    return len(WEBP_QUICK.write(tiles, 0, b"")) / share

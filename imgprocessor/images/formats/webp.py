@@ -16,6 +16,8 @@ _PIXEL_BYTES = 13
 _METHOD = 4
 _LOSSLESS_EFFORT = 75
 """Within four percent of the lightest that libwebp can, in a hundredth of its time."""
+_QUICK_EFFORT = 20
+"""A tenth heavier, with the lowest method that predicts, in a third of the time."""
 
 
 def _inspect(walk: Walk) -> Inspected:
@@ -55,6 +57,10 @@ def _write_lossless(image: Image.Image, setting: int, exif: bytes) -> bytes:  # 
     return saved(image, "WEBP", lossless=True, quality=_LOSSLESS_EFFORT, method=_METHOD, exif=exif)
 
 
+def _write_quickly(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
+    return saved(image, "WEBP", lossless=True, quality=_QUICK_EFFORT, method=1, exif=exif)
+
+
 class _Decoder(WebPImagePlugin.WebPImageFile):
     def load(self) -> Any:
         """Decode the first frame; Pillow would keep two canvases while it copies the pixels."""
@@ -77,3 +83,5 @@ WEBP_ENCODER = Encoder(
 )
 
 WEBP_LOSSLESS = replace(WEBP_ENCODER, max_setting=0, write=_write_lossless)
+WEBP_QUICK = replace(WEBP_LOSSLESS, write=_write_quickly)
+"""To learn what a picture weighs without loss, more or less."""
