@@ -37,7 +37,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.edge.writers import Backend, Site
 from imgprocessor.load import load_settings
 from imgprocessor.request.hints import HINT_HEADERS
-from imgprocessor.service.delivery import Incoming, Planned
+from imgprocessor.service.understanding import Incoming, Planned
 
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 8
@@ -113,7 +113,7 @@ def _understanding(settings: Settings) -> Understand:
     def understand(query: str, hints: tuple[str | None, ...]) -> Planned:
         pairs = zip(HINT_HEADERS, hints, strict=True)
         headers = {name: hint for name, hint in pairs if hint}
-        return delivery.understand(Incoming(query, headers)).require()
+        return delivery.understand(Incoming(query, headers)).last.require()
 
     return understand
 

@@ -27,7 +27,8 @@ from imgprocessor.images.pipeline import Rendition
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_policy, load_settings
 from imgprocessor.policy.plan import Plan
 from imgprocessor.rendering.process import make_masters
-from imgprocessor.service.delivery import Delivery, Found, Incoming
+from imgprocessor.service.delivery import Delivery, Found
+from imgprocessor.service.understanding import Incoming
 from imgprocessor.timing import Timings
 
 SHARP = "0.34.5"

@@ -1,5 +1,6 @@
 """The formats that renditions may be sent in."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 Format = Literal["jxl", "avif", "webp", "gif", "png", "jpeg"]
@@ -17,3 +18,9 @@ ENCODED: tuple[Format, ...] = tuple(known for known in FORMATS if known != "gif"
 """What renditions are encoded in. There is no encoder for GIF: a GIF is only ever an original, sent
 as it is.
 """
+
+SUFFIXES: Mapping[Format, tuple[str, ...]] = {
+    **{known: (f".{known}",) for known in FORMATS},
+    "jpeg": (".jpg", ".jpeg"),
+}
+"""How names of files end, in lower case; the usual ending first."""

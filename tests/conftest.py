@@ -16,7 +16,8 @@ from imgprocessor.config.settings import LogSettings, OriginalsSettings, Setting
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
-from imgprocessor.service.delivery import Delivery, Found, Incoming
+from imgprocessor.service.delivery import Delivery, Found
+from imgprocessor.service.understanding import Incoming
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("imgprocessor", deadline=None)

@@ -19,7 +19,7 @@ from imgprocessor.errors import ImageError
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.policy.plan import Plan
 from imgprocessor.rendering.process import keep_memory
-from imgprocessor.service.delivery import Incoming
+from imgprocessor.service.understanding import Incoming
 from imgprocessor.timing import Timings
 
 WIDTHS = (64, 800)
@@ -55,7 +55,7 @@ class Sweep:
 
 def _plan(width: int) -> Plan:
     delivery = make_delivery(load_settings(DEFAULT_CONF, Overrides(originals=Path("/"))))
-    return delivery.understand(Incoming(f"name=a&width={width}&dpr=1", {})).require().plan
+    return delivery.understand(Incoming(f"name=a&width={width}&dpr=1", {})).last.require().plan
 
 
 def _render(file: bytes, plan: Plan) -> str:

@@ -118,7 +118,7 @@ def test_every_parameter_is_in_the_table() -> None:
 
     assert described == list(parameters.PARAMETERS)
     for old in parameters.OLD_NAMES:
-        assert f"`{old}" in _section("docs/requests.md", "Parameters")
+        assert f"`{old}" in _section("docs/requests.md", "Older spellings")
 
 
 def test_every_error_is_in_the_table_with_its_status() -> None:

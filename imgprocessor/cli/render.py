@@ -12,7 +12,7 @@ from imgprocessor.cli.options import FILE, Files, with_files, with_headers
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import Overrides, load_settings
 from imgprocessor.request.parameters import NAMES, PARAMETERS
-from imgprocessor.service.delivery import Incoming
+from imgprocessor.service.understanding import Incoming
 
 _OPTIONS = [
     click.option(f"--{name}", name, help=row.help)

@@ -5,6 +5,7 @@ differ.
 """
 
 import hashlib
+from collections.abc import Iterable
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
@@ -111,9 +112,12 @@ def etag(key: str, version: str) -> str:
     return hashlib.sha256(f"{key}\0{version}".encode()).hexdigest()[:32]
 
 
-def tags(name: str, key: str) -> str:
-    """Return the tags that caches forget an answer by: its original's, its own, all answers'."""
-    return f"{original_tag(name)} {key_tag(key)} {EVERY_TAG}"
+def tags(names: Iterable[str], key: str = "") -> str:
+    """Return the tags that caches forget an answer by: its original's, and those of all that would
+    be the original if it were there; its own, if it has a key; all answers'.
+    """
+    known = [original_tag(name) for name in names]
+    return " ".join(filter(None, (*known, key and key_tag(key), EVERY_TAG)))
 
 
 def original_tag(name: str) -> str:

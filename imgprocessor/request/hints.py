@@ -6,7 +6,7 @@ What the hints mean is the policy's business.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from decimal import Decimal
 
 from imgprocessor.formats import FORMATS, UNIVERSAL, Format
@@ -84,6 +84,11 @@ class UsedHints:
     screen: bool
     density: bool
     formats: bool
+
+    def __or__(self, other: "UsedHints") -> "UsedHints":
+        """Return what can change the answer of either."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return UsedHints(*(one or two for one, two in pairs))
 
 
 def read_hints(headers: Mapping[str, str]) -> Hints:

@@ -90,8 +90,32 @@ def read_name(spelled: str) -> str:
     Raises:
         ValueError: no file may be called so.
     """
+    name = _decoded_query(spelled)
+    _check_name(name)
+    return name
+
+
+def read_name_in_path(spelled: str) -> str:
+    """Read a file's name from a path, where `+` is a plus.
+
+    Raises:
+        ValueError: no file may be called so.
+    """
     name = _decoded(spelled)
     _check_name(name)
+    return name
+
+
+def read_file_name(spelled: str) -> str:
+    """Read what a downloaded file is to be called, from a query string.
+
+    Raises:
+        ValueError: no file may be called so.
+    """
+    name = _decoded_query(spelled)
+    _check_name(name)
+    if "/" in name:
+        raise ValueError("must be a file's name, without folders")
     return name
 
 
@@ -103,7 +127,7 @@ def read_spelled_url(spelled: str) -> str:
     """
     if len(printable(spelled)) > MAX_URL_BYTES:
         raise ValueError(f"must be at most {MAX_URL_BYTES} bytes long, as spelled in the query")
-    url = _decoded(spelled)
+    url = _decoded_query(spelled)
     _check_url(url)
     if not re.fullmatch(spelled_url(), spelled):
         raise ValueError(
@@ -118,9 +142,13 @@ def printable(spelled: str) -> str:
     return quote(spelled.encode("latin-1", "replace"), safe="!#$%&'()*+,-./:;<=>?@[]^_`{|}~")
 
 
+def _decoded_query(spelled: str) -> str:
+    return _decoded(spelled.replace("+", " "))
+
+
 def _decoded(spelled: str) -> str:
     try:
-        return unquote_to_bytes(spelled.replace("+", " ").encode("latin-1")).decode()
+        return unquote_to_bytes(spelled.encode("latin-1")).decode()
     except UnicodeDecodeError as error:
         raise ValueError("must be UTF-8") from error
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from imgprocessor.formats import ENCODED, FORMATS, UNIVERSAL, Format
 from imgprocessor.geometry import CENTRE, COMPASS, Box, Fit, Flip, Gravity
-from imgprocessor.request.names import read_name, read_spelled_url, spell
+from imgprocessor.request.names import read_file_name, read_name, read_spelled_url, spell
 from imgprocessor.request.number_patterns import NUMBER
 from imgprocessor.request.values import (
     AnyValue,
@@ -41,6 +41,8 @@ nothing.
 
 NO_FORMATS = "none"
 """The word for no formats but those that every client takes, which are never written."""
+
+YES, NO = "yes", "no"
 
 LEAST_BUDGET_BYTES = 1000
 """Below it there is no picture to speak of: a JPEG's tables alone weigh some 600 bytes."""
@@ -127,6 +129,14 @@ def _write_formats(formats: frozenset[Format]) -> str:
     return "+".join(known for known in FORMATS if known in formats - UNIVERSAL) or NO_FORMATS
 
 
+def _read_download(spelled: str) -> str | None:
+    return None if spelled == NO else read_file_name(spelled)
+
+
+def _write_download(name: str | None) -> str:
+    return NO if name is None else spell(name)
+
+
 _SIDE = Whole(1, None, digits=9, examples=("1", "320", "640"))
 _SIZES = Ladder("sizes", is_free=True)
 
@@ -155,8 +165,9 @@ class ImageQuery:
         "CSS pixels, 1 to 4096; without `height`, the height follows from the picture; 0 counts as"
         " not given",
         _SIZES,
+        {"w": None},
     )
-    height: int | None = _author(None, _SIDE, "the same for the height", _SIZES)
+    height: int | None = _author(None, _SIDE, "the same for the height", _SIZES, {"h": None})
     fit: Fit = _author(
         Fit.INSIDE,
         Word({fit.value: fit for fit in Fit}),
@@ -202,6 +213,29 @@ class ImageQuery:
         Word({"auto": None, **{known: known for known in ENCODED}}),
         "`auto` (default), or a format that the policy offers, or `png`",
         Ladder(is_free=True),
+        {"encoding": {"jpg": "jpeg"} | {known: known for known in ENCODED}},
+    )
+    ct: int | None = _author(
+        None,
+        Whole(
+            0,
+            10**9 - 1,
+            digits=9,
+            unit="seconds",
+            zero_is_none=False,
+            examples=("0", "60", "3600"),
+        ),
+        "seconds for which browsers keep the answer, where the settings say longer; caches in front"
+        " keep it as they do otherwise",
+        None,
+        {"cache-timeout": None},
+    )
+    download: str | None = _author(
+        None,
+        Text(_read_download, _write_download, ("yes", "a.jpg", "%C3%A9%20a.jpg")),
+        "`yes`: browsers save the picture, under the original's name; a file's name: under that"
+        " one; `no` (default)",
+        None,
     )
     bandwidth: str | None = _script(
         Text(_read_class, str, ("2g", "4g", "*")),

@@ -1,20 +1,43 @@
-"""A query string's one parse: from what is spelled in a URL to what was asked."""
+"""A URL's one parse: from what is spelled in it to what was asked.
 
-from collections.abc import Callable, Sequence
+A name may stand in the path. There it has several readings, because what looks like a folder may
+be a size.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from imgprocessor.errors import BadQuery, ImageError, OriginForbidden
-from imgprocessor.request.names import MAX_QUOTED, printable
+from imgprocessor.request.names import MAX_QUOTED, printable, read_name_in_path
 from imgprocessor.request.parameters import OLD_NAMES, PARAMETERS, PROOFS, ImageQuery
+from imgprocessor.request.shorthands import (
+    HEIGHT_IN_PATH,
+    SHORTHANDS,
+    WIDTH_IN_PATH,
+    expanded,
+    sized,
+)
 from imgprocessor.request.urls import is_allowed, read_url
 from imgprocessor.request.values import AnyValue, Whole
+
+NAMED_IN_PATH = "/(?:image|media|images)/((?!-(?:/|$)).+)"
+"""A pattern of paths that name a picture; what begins with `-` is this server's own."""
+
+_BEFORE_NAME = r"(?:https?://[^/]*)?(?:/[^/]+)*?"
+"""Of a URL: a site may have this server in a folder."""
+
+_IDENT = re.compile("[0-9a-f]{32}[.]jpg")
+"""What an upload service of old calls its pictures. Of such a name in the path a width and a height
+are a size, as they were there.
+"""
 
 
 @dataclass(frozen=True)
 class ParsedQuery:
-    """A query string after its one parse."""
+    """A query string after its one parse, and a name from the path, if one stands there."""
 
     query: ImageQuery
     """Everything that could be read."""
@@ -22,6 +45,8 @@ class ParsedQuery:
     """What is wrong, and what would be right; empty where all is well."""
     proofs: tuple[tuple[str, str], ...] = ()
     """What proves the link, in order, as it is spelled."""
+    is_path: bool = False
+    """Whether the name is all of what stands in the path."""
 
     def require(self) -> ImageQuery:
         """Return the query, where nothing is wrong with it.
@@ -45,19 +70,75 @@ def parse_query(query_string: str, max_side: int) -> ImageQuery:
 
 def parse(query_string: str, max_side: int) -> ParsedQuery:
     """Parse a query string as it came (still percent-encoded). Never fails."""
-    spelled, problems, proofs = _split(query_string)
-    if spelled.get("name") and spelled.get("url"):
-        problems.append("url: given beside name; one of them says which picture")
-    elif not spelled.get("name") and not spelled.get("url"):
-        problems.append("name: must be given, such as name=nasa.jpeg")
-    read: dict[str, Any] = {}
-    for name, value in _values(max_side).items():
-        if spelled.get(name):
-            try:
-                read[name] = value.read(spelled[name])
-            except ValueError as error:
-                problems.append(f"{name}={printable(spelled[name])[:MAX_QUOTED]}: {error}")
-    return ParsedQuery(ImageQuery(**read), tuple(dict.fromkeys(problems)), tuple(proofs))
+    spelled = _split(query_string)
+    given = spelled.values
+    if given.get("name") and given.get("url"):
+        spelled.problems.append("url: given beside name; one of them says which picture")
+    elif not given.get("name") and not given.get("url"):
+        spelled.problems.append("name: must be given, such as name=nasa.jpeg")
+    return _read(spelled, max_side)
+
+
+def parse_path(path: str, query_string: str, max_side: int) -> tuple[ParsedQuery, ...]:
+    """Parse what stands behind the first segment of a path, as it came, and the query string.
+    Never fails.
+
+    Returns:
+        The readings of the path, of which the first counts whose original is there. The first has
+        all of it as a name.
+    """
+    readings: list[ParsedQuery] = []
+    for name, size in _readings(path):
+        spelled = _split(query_string)
+        if spelled.values.get("name") or spelled.values.get("url"):
+            spelled.problems.append("name, url: given beside a name in the path")
+        spelled.values.pop("url", None)
+        for word, value in size.items():
+            spelled.add(word, value, " (the path names a size)")
+        if _IDENT.fullmatch(name) and not size:
+            spelled.as_of_old()
+        spelled.values["name"] = name
+        readings.append(_read(spelled, max_side, is_path=not readings, in_path=True))
+    return tuple(readings)
+
+
+class UrlParts(NamedTuple):
+    """A URL as it is written in a page."""
+
+    before: str
+    """All of it before the `?`."""
+    path: str | None
+    """What names a picture there, as browsers send it, for `parse_path`."""
+    query_string: str
+    fragment: str
+
+
+def url_parts(url: str) -> UrlParts:
+    """Take a URL apart. Where it has no `?`, and names no picture in its path, all of it is the
+    query string.
+    """
+    whole, _, fragment = url.partition("#")
+    before, mark, query_string = whole.partition("?")
+    named = re.fullmatch(_BEFORE_NAME + NAMED_IN_PATH, before)
+    if not mark and not named:
+        return UrlParts("", None, whole, fragment)
+    return UrlParts(before, named and as_sent(named[1]), query_string, fragment)
+
+
+def as_sent(text: str) -> str:
+    """Return a part of a URL as browsers send it, and web servers hand it on."""
+    return text.encode().decode("latin-1")
+
+
+def _readings(path: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield names, as they are spelled, each with the size that stands before it."""
+    yield path, {}
+    width, slash, rest = path.partition("/")
+    if slash and rest and re.fullmatch(WIDTH_IN_PATH, width):
+        yield rest, sized(width, "0")
+        height, slash, name = rest.partition("/")
+        if slash and name and re.fullmatch(HEIGHT_IN_PATH, height):
+            yield name, sized(width, height)
 
 
 def forbidden(query: ImageQuery, hosts: Sequence[str]) -> Callable[[], ImageError] | None:
@@ -85,24 +166,71 @@ def _values(max_side: int) -> dict[str, AnyValue]:
     }
 
 
-def _split(query_string: str) -> tuple[dict[str, str], list[str], list[tuple[str, str]]]:
-    """Return parameters as they are spelled, what was given twice, and what proves the link."""
-    spelled: dict[str, str] = {}
-    problems: list[str] = []
-    proofs: list[tuple[str, str]] = []
+@dataclass
+class _Spelled:
+    """Parameters as they are spelled, what is wrong so far, and what proves the link."""
+
+    values: dict[str, str]
+    problems: list[str]
+    proofs: list[tuple[str, str]]
+
+    def add(self, name: str, value: str, why: str = "") -> None:
+        """Add a parameter, which may stand there once."""
+        if name in self.values:
+            self.problems.append(f"{name}: given twice{why}")
+        self.values[name] = value
+
+    def as_of_old(self) -> None:
+        """Take width and height for a size, where nothing says how they are met."""
+        width, height = self.values.get("width"), self.values.get("height")
+        if "fit" in self.values or not width or not re.fullmatch(WIDTH_IN_PATH, width):
+            return
+        if height and re.fullmatch(HEIGHT_IN_PATH, height):
+            del self.values["height"]
+        elif height:
+            return
+        for name, value in sized(width, height or "0").items():
+            self.values.setdefault(name, value)
+
+
+def _read(
+    spelled: _Spelled, max_side: int, *, is_path: bool = False, in_path: bool = False
+) -> ParsedQuery:
+    read: dict[str, Any] = {}
+    for name, value in _values(max_side).items():
+        text = spelled.values.get(name)
+        if text:
+            reader = read_name_in_path if in_path and name == "name" else value.read
+            try:
+                read[name] = reader(text)
+            except ValueError as error:
+                spelled.problems.append(f"{name}={printable(text)[:MAX_QUOTED]}: {error}")
+    problems = tuple(dict.fromkeys(spelled.problems))
+    return ParsedQuery(ImageQuery(**read), problems, tuple(spelled.proofs), is_path)
+
+
+def _split(query_string: str) -> _Spelled:
+    """Take a query string apart."""
+    found = _Spelled({}, [], [])
     for part in query_string.split("&"):
-        word, _, value = part.partition("=")
+        word, equals, value = part.partition("=")
+        try:
+            stands_for = expanded(word, value if equals else None) if word in SHORTHANDS else None
+        except ValueError as error:
+            found.problems.append(f"{word}={printable(value)[:MAX_QUOTED]}: {error}")
+            continue
+        if stands_for is not None:
+            for name, written in stands_for.items():
+                found.add(name, written, f" ({word} stands for it)")
+            continue
         row = PARAMETERS.get(word) or OLD_NAMES.get(word)
         if row is None:
             # One more than there are names tells that one was given twice.
-            if word in PROOFS and len(proofs) <= len(PROOFS):
-                proofs.append((word, value))
+            if word in PROOFS and len(found.proofs) <= len(PROOFS):
+                found.proofs.append((word, value))
             continue
-        stands_for = row.old.get(word)
-        if stands_for is not None:
-            value = stands_for.get(value, "")
-        if row.name in spelled:
-            old = "" if word == row.name else f" ({word} is its old spelling)"
-            problems.append(f"{row.name}: given twice{old}")
-        spelled[row.name] = value
-    return spelled, problems, proofs
+        old_values = row.old.get(word)
+        if old_values is not None:
+            value = old_values.get(value, "")
+        found.add(row.name, value, "" if word == row.name else f" ({word} is its old spelling)")
+    return found

@@ -6,8 +6,9 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 
 from imgprocessor.errors import BadSignature
+from imgprocessor.request.names import spell
 from imgprocessor.request.parameters import AUTHORS, PROOFS, ImageQuery
-from imgprocessor.request.query import ParsedQuery, parse_query
+from imgprocessor.request.query import ParsedQuery, as_sent, parse, parse_path, url_parts
 
 EXPIRES, SIGNATURE = PROOFS
 
@@ -40,7 +41,7 @@ class Signing:
         """
         query = parsed.require()
         signature, expires = _read_proof(parsed)
-        signed = canonical(query, expires)
+        signed = canonical(query, expires, is_path=parsed.is_path)
         # Every key is tried, and each comparison takes as long as any other: how long it took
         # tells nothing about what would have been right.
         right = [
@@ -61,7 +62,7 @@ def sign(url: str, key: str, expires: int | None = None) -> str:
 
     Args:
         url: as it will stand in the page. All that follows its first `?` is the query string; where
-            there is none, all of it is.
+            there is none, all of it is, unless it is a path with a name.
         key: a line of the file of keys.
         expires: seconds since 1970; from then on the link is a 403. None: never.
 
@@ -71,29 +72,37 @@ def sign(url: str, key: str, expires: int | None = None) -> str:
     """
     if expires is not None and not re.fullmatch(EXPIRES_PATTERN, str(expires)):
         raise ValueError("must be seconds since 1970, from 1 to 999999999999")
-    before, mark, asked = url.partition("?") if "?" in url else ("", "", url)
-    query_string, hash_mark, fragment = asked.partition("#")
-    parts = [part for part in query_string.split("&") if _word(part) not in {SIGNATURE, EXPIRES}]
-    # Other characters than ASCII as browsers send them, and web servers hand them on.
-    query = parse_query("&".join(parts).encode().decode("latin-1"), _LONGEST_SIDE)
+    before, path, asked, fragment = url_parts(url)
+    parts = [part for part in asked.split("&") if _word(part) not in {"", SIGNATURE, EXPIRES}]
+    query_string = as_sent("&".join(parts))
+    if path is None:
+        parsed = parse(query_string, _LONGEST_SIDE)
+    else:
+        parsed = parse_path(path, query_string, _LONGEST_SIDE)[0]
+    signed = canonical(parsed.require(), expires, is_path=parsed.is_path)
     if expires is not None:
         parts.append(f"{EXPIRES}={expires}")
-    parts.append(f"{SIGNATURE}={_signature(canonical(query, expires), key)}")
+    parts.append(f"{SIGNATURE}={_signature(signed, key)}")
+    mark, hash_mark = "?" if before else "", "#" if fragment else ""
     return f"{before}{mark}{'&'.join(parts)}{hash_mark}{fragment}"
 
 
-def canonical(query: ImageQuery, expires: int | None = None) -> str:
+def canonical(query: ImageQuery, expires: int | None = None, *, is_path: bool = False) -> str:
     """Return the one spelling of all links that mean the same to their author.
 
     It has what was understood: the name decoded and spelled anew, numbers without leading zeros,
     new spellings for old ones, nothing that is at its default; by parameter, in the order of their
-    names.
+    names. A name from a path stands before them with a slash, whatever is read out of it: which
+    reading counts depends on what is there.
     """
     rows = ((row, getattr(query, row.name)) for row in AUTHORS)
     said = {row.name: row.value.write(value) for row, value in rows if value != row.default}
     if expires is not None:
         said[EXPIRES] = str(expires)
-    return "&".join(f"{name}={value}" for name, value in sorted(said.items()))
+    path = f"/{spell(query.name)}?" if is_path else ""
+    if is_path:
+        del said["name"]
+    return path + "&".join(f"{name}={value}" for name, value in sorted(said.items()))
 
 
 def _signature(signed: str, key: str) -> str:

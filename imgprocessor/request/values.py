@@ -76,7 +76,8 @@ class Whole(Value):
     @property
     def respelled(self) -> Mapping[str, str]:
         """Zeros before it are taken away."""
-        return {f"(?=0[0-9]{{1,{self.digits - 1}}}(?:&|$))0+([1-9][0-9]*)": r"\1"}
+        kept = "[1-9][0-9]*" if self.least else "[1-9][0-9]*|0"
+        return {f"(?=0[0-9]{{1,{self.digits - 1}}}(?:&|$))0+({kept})": r"\1"}
 
     def pattern_of(self, value: int | None) -> str:
         """With zeros before it."""

@@ -7,84 +7,27 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Literal
 
 from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.errors import BadQuery, Busy, ImageError, NotFound
-from imgprocessor.images.pipeline import SHAPED_BY, Rendition
+from imgprocessor.errors import Busy, NotFound
+from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.source import Original, Source, group_of
-from imgprocessor.policy.imagekey import etag, imagekey, name_in, tags
-from imgprocessor.policy.negotiation import Decision, negotiate, permit, uses
-from imgprocessor.policy.plan import Plan, make_plan
+from imgprocessor.policy.imagekey import etag, name_in
 from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.job import Job, Renderer
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
-from imgprocessor.request.hints import HINT_HEADERS, Hints, read_hints, vary
-from imgprocessor.request.parameters import ImageQuery
-from imgprocessor.request.query import ParsedQuery, forbidden, parse
+from imgprocessor.request.hints import Hints
+from imgprocessor.service.understanding import Planned, Reading, Understanding, Understood
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
 
 AnswerSource = Literal["original", "master", "store"]
 
-_MAX_REMEMBERED = 2048
-_MAX_CHARACTERS = 1000
-"""Requests that are remembered, and how long they may be: some six megabytes, all of them full."""
-
 _NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """What came in."""
-
-    query_string: str
-    """As it came, percent-encoded."""
-    headers: Mapping[str, str]
-    """Names in lower case."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """All of an answer that the request, the settings and the policy decide."""
-
-    decision: Decision
-    plan: Plan
-    imagekey: str
-    vary: str
-    tags: str
-    """By which caches forget the answer."""
-
-
-Refusal = Callable[[], ImageError]
-"""Makes the error that says why a request is refused: a new one each time, because errors remember
-where they were raised.
-"""
-
-
-@dataclass(frozen=True)
-class Understood:
-    """A request after its one parse."""
-
-    parsed: ParsedQuery
-    permitted: ImageQuery
-    """The part of the query that the policy permits."""
-    hints: Hints
-    outcome: Planned | Refusal
-
-    def require(self) -> Planned:
-        """Return what is planned.
-
-        Raises:
-            BadQuery: a parameter makes no sense, or is not allowed.
-            OriginForbidden: the original is on a host that is not allowed.
-        """
-        if not isinstance(self.outcome, Planned):
-            raise self.outcome()
-        return self.outcome
 
 
 @dataclass(frozen=True)
@@ -146,8 +89,6 @@ class Delivery:
         """
         self._policy = policy
         self._sources = sources
-        self._hosts = hosts
-        self._pixels = pixels
         self._masters = masters
         self._renderer = renderer
         self._renditions = renditions
@@ -155,19 +96,31 @@ class Delivery:
         self._locks = locks
         self._cheaper_when_overloaded = cheaper_when_overloaded
         self._single_flight_seconds = single_flight_seconds
-        self._remembered = lru_cache(_MAX_REMEMBERED)(self._understand)
+        self._understanding = Understanding(policy, hosts, pixels)
+        self.understand = self._understanding.understand
+        self.plan = self._understanding.plan
+        self.vary = self._understanding.vary
 
     def find(self, request: Understood) -> Found:
         """Do all that needs no pixels: enough for a HEAD or a 304.
 
         Raises:
-            ImageError: as `Understood.require` and `Source.find` do.
+            ImageError: as `Reading.require` and `Source.find` do.
         """
-        timings, began, name = Timings(), self.generation(), request.parsed.query.original
+        timings, began = Timings(), self.generation()
         with timings.timed("find"):
-            planned = request.require()
-            original = self._source_of(name).find(name)
+            planned, original = self._first_there(request.readings)
         return Found(planned, original, timings, began)
+
+    def _first_there(self, readings: Sequence[Reading]) -> tuple[Planned, Original]:
+        for reading in readings[:-1]:
+            with contextlib.suppress(NotFound):
+                return self._planned_and_found(reading)
+        return self._planned_and_found(readings[-1])
+
+    def _planned_and_found(self, reading: Reading) -> tuple[Planned, Original]:
+        planned, name = reading.require(), reading.parsed.query.original
+        return planned, self._source_of(name).find(name)
 
     def _source_of(self, name: str) -> Source:
         """Return where an original comes from: no file's name has a scheme, nor any `//`."""
@@ -180,37 +133,6 @@ class Delivery:
     def generation(self) -> Generation:
         """Return this moment, to know later whether something was purged since."""
         return self._generations.current()
-
-    def understand(self, request: Incoming) -> Understood:
-        """Parse a request, and decide what is answered if the original is there. Never fails."""
-        hints = tuple(request.headers.get(name) for name in HINT_HEADERS)
-        size = len(request.query_string) + sum(len(hint) for hint in hints if hint)
-        # Equal requests are understood alike, so the outcome is remembered.
-        understand = self._remembered if size <= _MAX_CHARACTERS else self._understand
-        return understand(request.query_string, hints)
-
-    def _understand(self, query_string: str, headers: tuple[str | None, ...]) -> Understood:
-        parsed = parse(query_string, self._pixels.max_output_side_pixels)
-        pairs = zip(HINT_HEADERS, headers, strict=True)
-        hints = read_hints({name: header for name, header in pairs if header})
-        permitted, refused = permit(parsed.query, self._policy)
-        outcome: Planned | Refusal
-        if parsed.problems or refused:
-            outcome = partial(BadQuery, list(parsed.problems or refused))
-        else:
-            outcome = forbidden(permitted, self._hosts) or self.plan(permitted, hints)
-        return Understood(parsed, permitted, hints, outcome)
-
-    def plan(self, query: ImageQuery, hints: Hints) -> Planned:
-        """Decide what this client gets, and what it is called."""
-        decision = negotiate(query, hints, self._policy)
-        plan = make_plan(query, decision, self._pixels, SHAPED_BY)
-        key = imagekey(query.original, plan)
-        return Planned(decision, plan, key, self.vary(query), tags(query.original, key))
-
-    def vary(self, query: ImageQuery) -> str:
-        """Return the `Vary` of a URL's answers."""
-        return vary(uses(query, self._policy))
 
     def kept(self, found: Found) -> Answer | None:
         """Return the answer if it was made before."""
@@ -252,7 +174,7 @@ class Delivery:
         made = self._renderer.render(job)
         return Answer(replace(found, original=made.original), made.rendition, made.source)
 
-    def cheaper(self, request: Understood, found: Found) -> Answer | None:
+    def cheaper(self, hints: Hints, found: Found) -> Answer | None:
         """Return what is kept for a worse bandwidth, the best there is: for a client who would get
         nothing, because there is too much to do. None where there is none, or the operator wants
         no such thing.
@@ -262,7 +184,7 @@ class Delivery:
         names = [known.name for known in self._policy.bandwidths]
         worse = names[: names.index(found.planned.decision.bandwidth)]
         for bandwidth in reversed(worse):
-            planned = self.plan(replace(request.parsed.query, bandwidth=bandwidth), request.hints)
+            planned = self.plan(replace(found.planned.query, bandwidth=bandwidth), hints)
             answer = self.kept(replace(found, planned=planned))
             if answer is not None:
                 return replace(answer, is_cheaper=True)

@@ -9,10 +9,11 @@ from imgprocessor.errors import ImageError
 from imgprocessor.formats import PLAINEST
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.folder import Folder
-from imgprocessor.policy.imagekey import EVERY_TAG, original_tag
+from imgprocessor.policy.imagekey import tags
 from imgprocessor.request.hints import Hints
 from imgprocessor.request.parameters import AUTHORS, ImageQuery
-from imgprocessor.service.delivery import Delivery, Found, Planned, Understood
+from imgprocessor.service.delivery import Delivery, Found
+from imgprocessor.service.understanding import Planned, Understood
 from imgprocessor.storage.locks import Locks
 from imgprocessor.timing import Timings
 
@@ -78,7 +79,12 @@ class Placeholder:
         that the policy does not allow. Of a request that makes no sense, what does make sense
         counts. Never raises for a placeholder that is missing or broken.
         """
-        planned = self._planned(request.permitted, request.hints, may_choose=may_choose)
+        planned = replace(
+            self._planned(request.last.permitted, request.hints, may_choose=may_choose),
+            # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
+            vary=request.vary,
+            tags=tags(request.names),
+        )
         if not with_pixels:
             return StandIn(planned, None, "")
         try:
@@ -102,12 +108,8 @@ class Placeholder:
         left_out = {row.name: row.default for row in AUTHORS if row.name not in counts}
         # The format that costs least to make: failures come in floods.
         query = replace(asked, **left_out | {"name": self._file.name, "format": PLAINEST})
-        return replace(
-            self._delivery.plan(query, hints),
-            # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
-            vary=self._delivery.vary(asked),
-            tags=f"{original_tag(asked.original)} {EVERY_TAG}",
-        )
+        planned = self._delivery.plan(query, hints)
+        return replace(planned, vary=self._delivery.vary(asked), tags=tags([asked.original]))
 
     def _rendered(self, planned: Planned, *, may_wait: bool = True) -> tuple[StandIn, str]:
         """Return the placeholder, and the version of its file."""

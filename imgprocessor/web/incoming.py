@@ -1,7 +1,10 @@
 """A request as WSGI has it: query string and hints; and as it came to a cache in front."""
 
+import re
+
 from imgprocessor.request.hints import HINT_HEADERS
-from imgprocessor.service.delivery import Incoming
+from imgprocessor.request.query import NAMED_IN_PATH
+from imgprocessor.service.understanding import Incoming
 
 Environ = dict[str, object]
 
@@ -26,13 +29,25 @@ _QUEUED, _TAKEN = "mod_wsgi.queue_start", "mod_wsgi.daemon_start"
 
 def incoming(environ: Environ) -> Incoming:
     """Return the request as the application wants it."""
-    return Incoming(str(environ.get("QUERY_STRING", "")), _hints(environ))
+    query_string = str(environ.get("QUERY_STRING", ""))
+    return Incoming(query_string, _hints(environ), named_in_path(environ))
+
+
+def named_in_path(environ: Environ) -> str | None:
+    """Return what names a picture in the path, still percent-encoded; None where nothing does.
+    What WSGI decoded tells no `%2F` from a slash.
+    """
+    path = re.sub("^[a-z]+://[^/?]*", "", str(environ.get("REQUEST_URI", ""))).partition("?")[0]
+    named = re.fullmatch(NAMED_IN_PATH, path, re.DOTALL)
+    return named[1] if named else None
 
 
 def asked_of_cache(environ: Environ) -> Incoming | None:
     """Return the request as it came to a cache in front; None where none is there."""
     asked = environ.get(_ASKED)
-    return None if asked is None else Incoming(str(asked), _hints(environ))
+    if asked is None:
+        return None
+    return Incoming(str(asked), _hints(environ), named_in_path(environ))
 
 
 def queue_seconds(environ: Environ) -> float | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.policy.negotiation import Decision
 from imgprocessor.reporting import complain
-from imgprocessor.service.delivery import Answer, Planned
+from imgprocessor.service.delivery import Answer
+from imgprocessor.service.understanding import Planned
 
 Entry = dict[str, object]
 """What one line says: names and values that JSON knows."""

@@ -9,6 +9,7 @@ from flask import Flask, g, request
 from werkzeug.exceptions import BadHost, HTTPException
 from werkzeug.exceptions import MethodNotAllowed as RouteMethodNotAllowed
 from werkzeug.exceptions import NotFound as RouteNotFound
+from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
@@ -22,15 +23,18 @@ from imgprocessor.errors import (
 )
 from imgprocessor.reporting import report_unexpected
 from imgprocessor.request.signing import Signing
-from imgprocessor.service.delivery import Answer, Delivery, Found, Planned, Understood
+from imgprocessor.service.delivery import Answer, Delivery, Found
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.purge import PURGE_PATH
+from imgprocessor.service.understanding import Planned, Understood
 from imgprocessor.web.caching import is_current, until
-from imgprocessor.web.incoming import asked_of_cache, incoming, queue_seconds
+from imgprocessor.web.incoming import asked_of_cache, incoming, named_in_path, queue_seconds
 from imgprocessor.web.log import Entry, RequestLog, answer_entry, planned_entry, utc_now
 from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.operator import UNLOGGED
 from imgprocessor.web.responses import IMAGEKEY, SECURE, failure, not_modified, picture
+
+_RULES = ("/images/", "/images/<name:name>", "/image/<name:name>", "/media/<name:name>")
 
 _TRIALS = 3
 """Of an answer, where purges come all the time."""
@@ -81,15 +85,25 @@ def create_web(
             metrics.count(entry, seconds, queue_seconds(request.environ))
         return response
 
-    web.add_url_rule(
-        "/images/",
-        "images",
-        view_func=pictures.answer,
-        methods=["GET", "HEAD"],
-        provide_automatic_options=False,
-    )
+    web.url_map.merge_slashes = False  # no file's name has two, and nobody is sent elsewhere
+    web.url_map.converters["name"] = _NameConverter
+    for number, rule in enumerate(_RULES):
+        web.add_url_rule(
+            rule,
+            f"images{number or ''}",
+            view_func=pictures.answer,
+            methods=["GET", "HEAD"],
+            provide_automatic_options=False,
+        )
     web.register_error_handler(Exception, pictures.fail)
     return web
+
+
+class _NameConverter(BaseConverter):
+    """What names a picture in a path; what begins with `-` is the operator's."""
+
+    regex = "(?!-(?:/|$))[^/].*"
+    part_isolating = False
 
 
 class _Link(NamedTuple):
@@ -116,16 +130,21 @@ class _Pictures:
         self._freshness = freshness
         self._signing = signing
 
-    def answer(self) -> Response:
-        """Answer with the picture, or with as much as is asked for."""
+    def answer(self, name: str | None = None) -> Response:
+        """Answer with the picture, or with as much as is asked for; what names it in the path is
+        read as it came.
+        """
         asked = self._understood()
         # First of all: without a right signature a client learns nothing.
         link = self._link()
         if link.wrong is not None:
             raise link.wrong
+        path = named_in_path(request.environ)
+        if name is not None and (path is None or "%2f" in path.lower()):
+            raise NotFound(f"no such path: {request.path!r}")
         for _ in range(_TRIALS):
             found = self._delivery.find(asked)
-            response = self._answered(asked, found)
+            response = self._answered(found)
             if found.began.is_current:
                 return response
             # Purged since it was begun: it may be the old picture.
@@ -161,12 +180,12 @@ class _Pictures:
             # must not be told what was told to one who may not.
             response.headers["Cache-Control"] = "no-store"
 
-    def _answered(self, asked: Understood, found: Found) -> Response:
+    def _answered(self, found: Found) -> Response:
         g.entry.update(self._entry(found.planned))
         if is_current(request, found):
             return not_modified(found, self._left())
         head = request.method == "HEAD"
-        answer = self._delivery.kept(found) if head else self._made(asked, found)
+        answer = self._delivery.kept(found) if head else self._made(found)
         if answer is None:
             return picture(found, None, self._left())
         g.entry.update(answer_entry(answer))
@@ -176,12 +195,12 @@ class _Pictures:
             response.headers["Cache-Control"] = "no-store"
         return response
 
-    def _made(self, asked: Understood, found: Found) -> Answer:
+    def _made(self, found: Found) -> Answer:
         """Return the picture; where there is too much to do, a kept one for a worse bandwidth."""
         try:
             return self._delivery.answer(found)
         except Overloaded:
-            cheaper = self._delivery.cheaper(asked, found)
+            cheaper = self._delivery.cheaper(self._understood().hints, found)
             if cheaper is None:
                 raise
             return cheaper
@@ -199,7 +218,7 @@ class _Pictures:
             g.link = _Link(None)
             if self._signing is not None:
                 try:
-                    expires = self._signing.require(self._understood().parsed, time.time())
+                    expires = self._signing.require(self._understood().first.parsed, time.time())
                     g.link = _Link(None, expires)
                 except ImageError as error:
                     g.link = _Link(error)
@@ -216,8 +235,12 @@ class _Pictures:
     def _entry(self, planned: Planned) -> Entry:
         """Say what was decided and why: behind a cache, why it spelled the request so."""
         asked = asked_of_cache(request.environ)
-        outcome = None if asked is None else self._delivery.understand(asked).outcome
-        reasons = outcome.decision if isinstance(outcome, Planned) else planned.decision
+        reasons = planned.decision
+        for reading in self._delivery.understand(asked).readings if asked else ():
+            if isinstance(reading.outcome, Planned):
+                reasons = reading.outcome.decision
+                if reading.outcome.imagekey == planned.imagekey:
+                    break
         return planned_entry(planned, reasons)
 
 

@@ -2,16 +2,23 @@
 
 import json
 import random
+import unicodedata
 from collections.abc import Mapping
 from email.utils import formatdate
+from pathlib import PurePosixPath
+from urllib.parse import quote
 
+from werkzeug.http import dump_options_header
 from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
 from imgprocessor.errors import ImageError, NotFound
+from imgprocessor.formats import SUFFIXES, Format
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.service.delivery import Found, Planned
+from imgprocessor.request.parameters import YES
+from imgprocessor.service.delivery import Found
 from imgprocessor.service.placeholder import StandIn
+from imgprocessor.service.understanding import Planned
 
 IMAGEKEY = "imagekey"
 IMAGE_DECISION = "image-decision"
@@ -36,6 +43,10 @@ def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSetti
     """Answer with the picture; without a rendition, with all that is known before rendering."""
     spent = ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
     headers = {**_kept(found, freshness), "Server-Timing": spent}
+    download = found.planned.query.download
+    if download is not None and rendition is not None:
+        name = found.planned.query.original if download == YES else download
+        headers["Content-Disposition"] = attachment(name, rendition.format)
     if rendition is not None and rendition.is_damaged:
         # The original may be on its way here still. A 304 would say that the copy is good for long.
         del headers["ETag"], headers["Last-Modified"]
@@ -123,9 +134,25 @@ def _vary(planned: Planned) -> dict[str, str]:
     return {"Vary": planned.vary} if planned.vary else {}
 
 
+def attachment(name: str, file_format: Format) -> str:
+    """Return the `Content-Disposition` (RFC 6266) of a picture that is to be saved. Its name ends
+    as the format's files do, whatever it ended with, and is spelled in ASCII for old clients, too.
+    """
+    stem = PurePosixPath(name).name
+    if PurePosixPath(stem).suffix.lower() not in SUFFIXES[file_format]:
+        stem = PurePosixPath(stem).stem + SUFFIXES[file_format][0]
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    names = {"filename": plain}
+    if plain != stem:
+        names["filename*"] = f"UTF-8''{quote(stem, safe='')}"
+    return dump_options_header("attachment", names)
+
+
 def _cache_control(planned: Planned, freshness: FreshnessSettings) -> str:
     degraded = planned.decision.is_degraded
     max_age = freshness.degraded_max_age_seconds if degraded else freshness.max_age_seconds
+    asked = planned.query.ct
+    max_age = max_age if asked is None else min(max_age, asked)
     while_revalidate = freshness.stale_while_revalidate_seconds
     if_error = freshness.stale_if_error_seconds
     # Where nothing old may be sent, caches must be told so: some would, when all else fails.

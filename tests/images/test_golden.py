@@ -30,7 +30,8 @@ from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import Original
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
-from imgprocessor.service.delivery import Delivery, Incoming
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.understanding import Incoming
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.generation import Generation
 from imgprocessor.storage.locks import Locks

@@ -29,7 +29,7 @@ from imgprocessor.rendering.process import make_locks, run_folder
 from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.run_folder import SOCKET, make_run_folder
 from imgprocessor.rendering.supervisor import Supervisor
-from imgprocessor.service.delivery import Incoming
+from imgprocessor.service.understanding import Incoming
 from imgprocessor.storage.locks import Locks
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from imgprocessor.edge.query_rules import author_step
 from imgprocessor.edge.rules import follow
-from imgprocessor.request.parameters import NAMES, PARAMETERS, ImageQuery, Parameter
-from imgprocessor.request.values import AnyValue, Point, Whole, Word, write_number
+from imgprocessor.request.parameters import PARAMETERS, ImageQuery, Parameter
+from imgprocessor.request.values import AnyValue, Point, Value, Whole, Word, write_number
 
 HALF = Decimal("0.5")
 POINT = Point({"north": (HALF, Decimal(0)), "centre": (HALF, HALF), "east": (Decimal(1), HALF)})
@@ -83,7 +83,7 @@ def test_any_other_spelling_of_a_point_is_refused(spelled: str) -> None:
         POINT.read(spelled)
 
 
-@pytest.mark.parametrize("name", [name for name in TYPES if name not in {*NAMES, *SCRIPTS}])
+@pytest.mark.parametrize("name", [name for name, kind in TYPES.items() if isinstance(kind, Value)])
 def test_caches_come_to_the_same_spelling(name: str) -> None:
     """Whatever is read; what is refused stays as it is."""
     value = TYPES[name]

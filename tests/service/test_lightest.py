@@ -14,7 +14,8 @@ from imgprocessor.app import make_delivery
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.service.delivery import Delivery, Incoming
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.understanding import Incoming
 
 CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 WEBP_ALONE = "image/webp,*/*"

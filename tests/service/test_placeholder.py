@@ -13,8 +13,9 @@ from imgprocessor.errors import Busy
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.process import make_masters
-from imgprocessor.service.delivery import Delivery, Incoming
+from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.placeholder import Placeholder, StandIn
+from imgprocessor.service.understanding import Incoming
 
 
 def _placeholder(file: Path, delivery: Delivery) -> Placeholder:

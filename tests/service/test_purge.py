@@ -35,7 +35,8 @@ from imgprocessor.originals.source import Original
 from imgprocessor.policy.imagekey import key_tag, name_in, original_tag
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
-from imgprocessor.service.delivery import Delivery, Incoming, Understood
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.understanding import Incoming, Understood
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.proxy_files import remove_tagged
 

@@ -11,7 +11,9 @@ from imgprocessor.errors import ImageError
 from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import SIZED
 from imgprocessor.request.parameters import PARAMETERS
-from imgprocessor.service.delivery import Delivery, Found, Incoming, Planned
+from imgprocessor.request.query import as_sent, url_parts
+from imgprocessor.service.delivery import Delivery, Found
+from imgprocessor.service.understanding import Incoming, Planned
 
 Line = tuple[str, str]
 """What is told, and the telling."""
@@ -35,14 +37,20 @@ def explained(
     """Tell how a URL (or its query string alone) with these headers (names in lower case) is
     answered. What cannot be answered is told, too.
     """
-    asked = url.partition("?")[2] if "?" in url else url
-    query_string = asked.partition("#")[0].encode().decode("latin-1")  # as a web server hands it on
-    request = delivery.understand(Incoming(query_string, headers))
+    parts = url_parts(url)
+    request = delivery.understand(Incoming(as_sent(parts.query_string), headers, parts.path))
+    found: Found | None = None
     try:
-        query = request.parsed.require()
+        found = delivery.find(request)
+        planned = found.planned
     except ImageError as error:
-        yield "request", f"refused, {error.status} {error.code}: {error.public}"
-        return
+        trouble = error
+        parsed = request.last.parsed
+        if parsed.problems:
+            yield "request", f"refused, {error.status} {error.code}: {error.public}"
+            return
+        planned = delivery.plan(parsed.query, request.hints)
+    query = planned.query
     rows = [(row, getattr(query, row.name)) for row in PARAMETERS.values()]
     said = [f"{row.name} {row.value.write(value)}" for row, value in rows if value != row.default]
     yield "query", ", ".join(said)
@@ -54,9 +62,10 @@ def explained(
     hints = ", ".join(f"{name} {value}" for name, value in known.items())
     yield "hints", hints or "none"
     yield "takes", " ".join(known for known in FORMATS if known in taken) or "nothing that is sent"
-    yield from _planned(delivery.plan(query, request.hints), pixels)
+    yield from _planned(planned, pixels)
     try:
-        found = delivery.find(request)
+        if found is None:
+            raise trouble
         yield "original", f"{found.original.id}, {found.original.size_bytes} bytes"
         yield from _rendered(found, delivery)
     except ImageError as error:

@@ -27,7 +27,8 @@ from imgprocessor.policy.link import PICTURES_A_PAGE, Link, link_of
 from imgprocessor.policy.seen import Device, device_of
 from imgprocessor.policy.table import Cell, Policy
 from imgprocessor.request.names import is_name
-from imgprocessor.service.delivery import Delivery, Incoming
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.understanding import Incoming
 
 CHROMIUM_ACCEPT = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 
