@@ -142,7 +142,7 @@ def attachment(name: str, file_format: Format) -> str:
     if PurePosixPath(stem).suffix.lower() not in SUFFIXES[file_format]:
         stem = PurePosixPath(stem).stem + SUFFIXES[file_format][0]
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    names = {"filename": plain}
+    names = {"filename": f"picture{plain}" if plain.startswith(".") else plain}
     if plain != stem:
         names["filename*"] = f"UTF-8''{quote(stem, safe='')}"
     return dump_options_header("attachment", names)
