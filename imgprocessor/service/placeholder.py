@@ -19,7 +19,7 @@ from imgprocessor.timing import Timings
 
 _PLAIN_WIDTH = 320
 
-_COUNTS = ("width", "height", "fit", "quality", "max_bytes")
+_COUNTS = ("width", "height", "max_height", "fit", "quality", "max_bytes")
 """What counts of what a page's author writes: room and weight, but nothing that is done to pixels,
 for a placeholder may hold words.
 """
