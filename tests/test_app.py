@@ -112,7 +112,7 @@ def test_render_is_the_same_service_without_the_web(
     assert images.decoded(output.read_bytes()).size == (150, 113)
     assert re.match(
         r"a%20b\.png_100x_inside_-_1\.5x_2g_-_gif\+png\+jpeg_-_[0-9a-f]{8}:"
-        r" png, 150x113, quality 32, \d+ bytes",
+        r" png, 150x113, quality 100, \d+ bytes",
         capsys.readouterr().err,
     )
 

@@ -203,6 +203,17 @@ def test_a_format_that_is_asked_for_is_no_heavier_either(
     assert len(sent.body) <= _weight(folder, name)
 
 
+@pytest.mark.parametrize(("wanted", "least"), [("avif", 45), ("webp", 31)])
+def test_a_jpeg_of_low_quality_is_not_blurred_again(
+    delivery: Delivery, folder: Path, wanted: str, least: int
+) -> None:
+    """Nor is quality spent that it never had: by the bytes, WebP cannot come up to AVIF."""
+    sent = _sent(delivery, "q30.jpg", CHROMIUM, format=wanted, bandwidth="4g")
+
+    assert least <= sent.quality <= 60
+    assert len(sent.body) < _weight(folder, "q30.jpg")
+
+
 @pytest.mark.parametrize("wanted", ["jpeg", "avif"])
 def test_a_format_that_cannot_be_as_light_keeps_its_size(delivery: Delivery, wanted: str) -> None:
     sent = _sent(delivery, "text.png", CHROMIUM, format=wanted)
