@@ -106,11 +106,14 @@ def find(
 
 
 LONGEST = [
-    "web/test_apache.py", "edge/test_edge_signing.py", "edge/test_spelling.py",
-    "rendering/test_masters.py", "edge/test_writers.py", "images/test_hostile.py",
-    "storage/test_failing_disk.py", "service/test_purge.py", "originals/test_fetch.py",
-    "edge/test_every_script.py", "images/test_compress.py", "cli/test_policy_commands.py",
-    "service/test_lightest.py", "images/test_clean.py",
+    "web/test_apache.py", "edge/test_edge_signing.py", "rendering/test_pool.py",
+    "edge/test_varnishtest.py", "images/test_hostile.py", "rendering/test_masters.py",
+    "edge/test_writers.py", "cli/test_reload.py", "originals/test_fetch.py",
+    "images/test_compress.py", "storage/test_disk_cache.py", "edge/test_apache_cache.py",
+    "edge/test_cluster.py", "service/test_purge.py", "storage/test_failing_disk.py",
+    "edge/test_every_script.py", "web/test_chromium.py", "web/test_hardening.py",
+    "web/test_metrics_apache.py", "web/test_slow_network.py", "cli/test_policy_commands.py",
+    "edge/test_spelling.py", "images/test_fuzz_load.py", "images/test_clean.py",
 ]  # fmt: skip
 """Files that take longest, to begin with: none of them is to run alone at the end."""
 

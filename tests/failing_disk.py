@@ -1,18 +1,24 @@
 """A process whose disk fails for a while: what it keeps, finds and answers meanwhile, and after.
 
-`LD_PRELOAD=/usr/lib/fiu/fiu_posix_preload.so python tests/failing_disk.py store|web FOLDER CHANCE
-POINT...` prints JSON. Points are libfiu's names of calls (`posix/io/rw/write`), which fail with EIO
-by that chance, or, where they end in `/reduce`, do less than was asked for.
+`LD_PRELOAD=/usr/lib/fiu/fiu_posix_preload.so python tests/failing_disk.py` reads runs, a line of
+JSON each: `["store" or "web", FOLDER, COMPLAINTS, CHANCE, POINT...]`. It does each in a child of
+its own, which has all modules already. It prints what came of it as a line of JSON, and writes what
+was complained of to the file COMPLAINTS. Points are libfiu's names of calls
+(`posix/io/rw/write`), which fail with EIO by that chance, or, where they end in `/reduce`, do less
+than was asked for.
 """
 
 import contextlib
 import ctypes
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
+import multiprocessing
 import os
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,6 +40,8 @@ PRELOAD = Path("/usr/lib/fiu/fiu_posix_preload.so")
 KEYS = 12
 ROUNDS = 20
 WIDTHS = (90, 200, 333)
+MOST_SECONDS = 120
+"""Of one run."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ def failing(points: list[str], chance: float) -> Iterator[None]:
             fiu.fiu_disable(name)
 
 
+@functools.cache
 def body(key: int, version: int) -> bytes:
     """Return what is put: several parts, of several sizes."""
     return random.Random(f"{key} {version}").randbytes(3000 + 20_000 * (key % 3))
@@ -94,7 +103,8 @@ def put(disk_cache: DiskCache, key: int, version: int) -> bool:
 
 def keep(folder: Path, points: list[str], chance: float) -> Kept:
     """Put and get, over and over, while calls fail."""
-    disk_cache = DiskCache(folder, max_bytes=10**7, min_free_percent=0, complain=complain)
+    store = folder / "store"
+    disk_cache = DiskCache(store, max_bytes=10**7, min_free_percent=0, complain=complain)
     versions: dict[int, set[int]] = {key: {0} for key in range(KEYS)}
     wrong: list[str] = []
     scratch = Scratch()
@@ -120,7 +130,7 @@ def keep(folder: Path, points: list[str], chance: float) -> Kept:
                     wrong.append(repr(error))
         disk_cache.settle()
     lost = KEYS - sum(got(key) for key in range(KEYS))
-    incoming = folder / "incoming"
+    incoming = store / "incoming"
     in_the_way = [len(list(incoming.iterdir()))]
     for file in incoming.iterdir():
         os.utime(file, (0, 0))
@@ -181,12 +191,24 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def main(what: str, folder: str, chance: str, *points: str) -> None:
+def run(what: str, folder: str, complaints: str, chance: float, *points: str) -> None:
     """Print what came of it."""
-    run: Callable[[Path, list[str], float], Kept | Answered]
-    run = keep if what == "store" else answer
-    print(json.dumps(dataclasses.asdict(run(Path(folder), list(points), float(chance)))))
+    signal.alarm(MOST_SECONDS)
+    os.dup2(os.open(complaints, os.O_WRONLY | os.O_CREAT, 0o600), sys.stderr.fileno())
+    do: Callable[[Path, list[str], float], Kept | Answered] = keep if what == "store" else answer
+    print(json.dumps(dataclasses.asdict(do(Path(folder), list(points), chance))), flush=True)
+
+
+def main() -> None:
+    """Do each run of standard input; what fails has a line that is no JSON."""
+    fork = multiprocessing.get_context("fork")
+    for line in sys.stdin:
+        child = fork.Process(target=run, args=json.loads(line))
+        child.start()
+        child.join()
+        if child.exitcode:
+            print(f"ended with {child.exitcode}", flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -13,7 +13,8 @@ from visitors import Visitors, reload
 pytestmark = pytest.mark.apache
 
 VISITORS = 6
-ROUNDS = 3
+ROUNDS = 2
+"""`torture/test_reloads.py` has twenty."""
 
 
 def test_nothing_is_lost(tmp_path: Path, pictures: Path) -> None:

@@ -68,24 +68,26 @@ class Cluster:
         return found
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    servers.open_up(tmp_path)
-    originals = tmp_path / "originals"
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One for all tests of this module; each asks for widths of its own, but for 120."""
+    folder = tmp_path_factory.mktemp("cluster")
+    servers.open_up(folder)
+    originals = folder / "originals"
     originals.mkdir()
     picture = images.encoded(images.texture((300, 200)), "JPEG")
     for name in NAMES:
         (originals / name).write_bytes(picture)
     ports = {name: servers.free_port() for name in ("one", "two", "three")}
-    settings = load_settings(servers.configuration(tmp_path / "conf"))
+    settings = load_settings(servers.configuration(folder / "conf"))
     backends = [Backend("127.0.0.1", port) for port in ports.values()]
     vcl = edge_configuration("varnish", settings, Site(backends=backends))
     with ExitStack() as stack:
-        found = Cluster(0, originals, tmp_path, ports)
+        found = Cluster(0, originals, folder, ports)
         for name in ports:
             found.start(name)
         stack.callback(found.stop)
-        found.port = stack.enter_context(caches.varnish(tmp_path, vcl))
+        found.port = stack.enter_context(caches.varnish(folder, vcl))
         yield found
 
 

@@ -1,12 +1,13 @@
 """What Varnish does with its configuration: one case a file in `varnish/`, run by varnishtest."""
 
 import re
+import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from caches import for_strangers
+from caches import QUICKLY_COMPILED, for_strangers
 from conftest import ROOT
 from servers import free_port, open_up
 
@@ -55,7 +56,7 @@ def test_varnish(case: Path, tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
     given = {name: str(file) for name, file in written(tmp_path, ports).items()}
     given |= {f"node{number}": f"127.0.0.1:{port}" for number, port in enumerate(ports, 1)}
-    command: list[str | Path] = [VARNISHTEST, "-t", "30"]
+    command: list[str | Path] = [VARNISHTEST, "-t", "30", *map(shlex.quote, QUICKLY_COMPILED)]
     for name, value in given.items():
         command += ["-D", f"{name}={value}"]
     # To build long values of: varnishtest takes no longer ones.

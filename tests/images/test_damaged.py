@@ -1,6 +1,7 @@
 """Originals that end too early, or have animations that do: what there is of them is shown."""
 
 import errno
+import functools
 import io
 import struct
 import zlib
@@ -47,7 +48,7 @@ def interlaced_png(image: Image.Image) -> bytes:
     return begin + hostile.chunk(b"IDAT", zlib.compress(rows)) + hostile.chunk(b"IEND", b"")
 
 
-FILES: dict[str, Callable[[], bytes]] = {
+MAKERS: dict[str, Callable[[], bytes]] = {
     "baseline.jpg": lambda: images.encoded(TEXTURE, "JPEG", quality=90),
     "grey.jpg": lambda: images.encoded(TEXTURE.convert("L"), "JPEG", quality=90),
     "cmyk.jpg": lambda: images.encoded(TEXTURE.convert("CMYK"), "JPEG", quality=90),
@@ -65,6 +66,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "lossy.webp": lambda: images.encoded(TEXTURE, "WEBP"),
     "lossless.webp": lambda: images.encoded(TEXTURE, "WEBP", lossless=True),
 }
+FILES = {name: functools.cache(make) for name, make in MAKERS.items()}
+"""Each is made once."""
 
 # Cut after one tenth, two tenths and so on: how many percent of the rows are those of the whole
 # picture.

@@ -21,6 +21,8 @@ from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.errors import BrokenOriginal, Busy
 from imgprocessor.geometry import Box, Fit
 from imgprocessor.images.decode import Metadata
+from imgprocessor.images.formats.encoder import saved
+from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pipeline import render
 from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import Original
@@ -70,6 +72,16 @@ ODD: dict[str, Callable[[], bytes]] = {
     "webp": lambda: images.encoded(images.texture((1300, 900)), "WEBP"),
     "tiny": lambda: images.encoded(images.texture((5, 3)), "PNG"),
 }
+
+
+@pytest.fixture(autouse=True)
+def _hardly_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write PNG quickly: it has every pixel all the same, and masters do not pack it."""
+    quick = replace(
+        ENCODERS["png"],
+        write=lambda image, _, exif: saved(image, "PNG", exif=exif, compress_level=1),
+    )
+    monkeypatch.setitem(ENCODERS, "png", quick)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -24,14 +25,33 @@ SLOW = "width=1200&max_bytes=2000&bandwidth=4g&dpr=1&format=avif"
 Serving = Callable[[str], contextlib.AbstractContextManager[Server]]
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    images.save(folder / "nasa.jpeg", images.texture((3000, 2000)), "JPEG", quality=92)
+    images.save(folder / "deadly.png", images.noise((3000, 2000)), "PNG", compress_level=1)
+    return folder
+
+
 @pytest.fixture
-def started(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Serving:
-    """Start a server with further settings, over two pictures."""
+def started(tmp_path: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Serving:
+    """Start a server with further settings, over copies of them."""
     originals = tmp_path_factory.mktemp("originals")
+    shutil.copytree(pictures, originals, dirs_exist_ok=True)
     servers.open_up(originals)
-    images.save(originals / "nasa.jpeg", images.texture((3000, 2000)), "JPEG", quality=92)
-    images.save(originals / "deadly.png", images.noise((3000, 2000)), "PNG")
     return lambda settings: serving(tmp_path, originals, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def plain(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server as it is delivered, whose processes may be killed; at the end none is left."""
+    servers.open_up(pictures)
+    with serving(tmp_path_factory.mktemp("server"), pictures) as server:
+        yield server
+        workers = server.workers()
+        assert workers
+    await_true(lambda: not set(workers) & servers.all_processes().keys(), 10)
 
 
 @contextlib.contextmanager
@@ -100,56 +120,55 @@ def test_quarantine_ends(started: Serving) -> None:
         await_true(lambda: server.ask(path).status == 200, 10)
 
 
-def test_who_asked_a_worker_that_is_killed_gets_the_picture_all_the_same(
-    started: Serving,
-) -> None:
-    with started("") as server:
-        noise = server.originals / "deadly.png"
-        answers: list[Answer] = []
-        client = threading.Thread(
-            target=lambda: answers.append(server.ask(f"/images/?name=deadly.png&{SLOW}"))
-        )
-        client.start()
-        await_true(lambda: any(has_open(pid, noise) for pid in server.workers()))
-        (busy,) = [pid for pid in server.workers() if has_open(pid, noise)]
-        os.kill(busy, signal.SIGKILL)
-        client.join()
+def test_who_asked_a_worker_that_is_killed_gets_the_picture_all_the_same(plain: Server) -> None:
+    noise = plain.originals / "deadly.png"
+    answers: list[Answer] = []
+    client = threading.Thread(
+        target=lambda: answers.append(plain.ask(f"/images/?name=deadly.png&{SLOW}"))
+    )
+    client.start()
+    await_true(lambda: any(has_open(pid, noise) for pid in plain.workers()))
+    (busy,) = [pid for pid in plain.workers() if has_open(pid, noise)]
+    os.kill(busy, signal.SIGKILL)
+    client.join()
 
-        assert [answer.status for answer in answers] == [200]
-        # It was not the picture's fault, however often that happens to it.
-        assert list((run_folder(server) / "quarantine").iterdir()) == []
-        await_true(lambda: len(server.workers()) == (os.cpu_count() or 1))
-        assert busy not in server.workers()
+    assert [answer.status for answer in answers] == [200]
+    # It was not the picture's fault, however often that happens to it.
+    assert list((run_folder(plain) / "quarantine").iterdir()) == []
+    await_true(lambda: len(plain.workers()) == (os.cpu_count() or 1))
+    assert busy not in plain.workers()
 
 
-def test_all_workers_killed_are_replaced_within_a_moment(started: Serving) -> None:
-    with started("") as server:
-        for width in (300, 400):
-            for pid in server.workers():
-                os.kill(pid, signal.SIGKILL)
-            begin = time.monotonic()
-            assert server.ask(f"{NASA}&width={width}").status == 200
-            assert time.monotonic() - begin < 5
-
-
-def test_another_daemon_becomes_the_supervisor(started: Serving) -> None:
-    with started("") as server:
-        first = set(server.workers())
-        supervisors = [pid for pid in server.daemons() if set(servers.children(pid)) & first]
-        assert len(supervisors) == 1
-        os.kill(supervisors[0], signal.SIGKILL)
+def test_all_workers_killed_are_replaced_within_a_moment(plain: Server) -> None:
+    for width in (300, 400):
+        for pid in plain.workers():
+            os.kill(pid, signal.SIGKILL)
         begin = time.monotonic()
-
-        assert server.ask(f"{NASA}&width=300").status == 200
+        assert plain.ask(f"{NASA}&width={width}").status == 200
         assert time.monotonic() - begin < 5
-        await_true(lambda: len(set(server.workers()) - first) == len(first))
-        await_true(lambda: not set(server.workers()) & first)
+    await_true(lambda: len(plain.workers()) == (os.cpu_count() or 1))
+
+
+def test_another_daemon_becomes_the_supervisor(plain: Server) -> None:
+    first = set(plain.workers())
+    supervisors = [pid for pid in plain.daemons() if set(servers.children(pid)) & first]
+    assert len(supervisors) == 1
+    os.kill(supervisors[0], signal.SIGKILL)
+    begin = time.monotonic()
+
+    assert plain.ask(f"{NASA}&width=301").status == 200
+    assert time.monotonic() - begin < 5
+    await_true(lambda: len(set(plain.workers()) - first) == len(first))
+    await_true(lambda: not set(plain.workers()) & first)
+    await_true(lambda: len(plain.daemons()) == servers.DAEMONS)
 
 
 def test_a_stuck_worker_ends(started: Serving) -> None:
     """One that takes more time than it may is ended by the kernel, and the picture given up."""
     with started("[rendering]\nmax_processor_seconds = 1\n") as server:
-        images.save(server.originals / "slow.png", images.noise((4700, 3200)), "PNG")
+        images.save(
+            server.originals / "slow.png", images.noise((4700, 3200)), "PNG", compress_level=1
+        )
         begin = time.monotonic()
         slow = "width=4096&height=4096&fit=force&max_bytes=2000&format=png&dpr=1&bandwidth=4g"
         answer = server.ask(f"/images/?name=slow.png&{slow}")
@@ -162,7 +181,7 @@ def test_memory_is_limited_and_the_worker_lives(started: Serving) -> None:
     with started("[rendering]\nmax_memory_bytes = 100000000\nworkers = 1\n") as server:
         before = server.workers()
         big = server.originals / "big.png"
-        images.save(big, images.four_colours((7000, 5000)), "PNG")
+        images.save(big, images.four_colours((7000, 5000)), "PNG", compress_level=1)
         answer = server.ask("/images/?name=big.png&width=64")
 
         assert (answer.status, answer.headers["image-error"]) == (422, "oversized-original")
@@ -235,19 +254,11 @@ def test_who_would_be_refused_may_get_the_picture_of_a_worse_bandwidth(started: 
         assert server.ask("/images/-/ready").status == 200
 
 
-def test_a_broken_original_is_opened_once(started: Serving) -> None:
-    with started("") as server:
-        (server.originals / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0broken")
-        for width in range(100, 105):
-            assert server.ask(f"/images/?name=broken.jpg&width={width}").status == 422
-        lines = (server.logs / "requests.log").read_text().splitlines()
+def test_a_broken_original_is_opened_once(plain: Server) -> None:
+    (plain.originals / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0broken")
+    for width in range(100, 105):
+        assert plain.ask(f"/images/?name=broken.jpg&width={width}").status == 422
+    lines = (plain.logs / "requests.log").read_text().splitlines()
 
     details = [json.loads(line)["detail"] for line in lines if "broken-original" in line]
     assert ["(remembered)" in detail for detail in details] == [False] + [True] * 4
-
-
-def test_no_worker_outlives_the_server(started: Serving) -> None:
-    with started("") as server:
-        pool = server.workers()
-        assert pool
-    await_true(lambda: not set(pool) & servers.all_processes().keys(), 10)

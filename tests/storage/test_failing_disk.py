@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +32,45 @@ MIXED = pytest.param(ALL, id="all")
 ANSWERS = 3 * len(WIDTHS)
 
 
-def _run(what: str, folder: Path, chance: float, points: str) -> tuple[dict[str, Any], list[str]]:
-    """Return what came of it, and what was complained of."""
-    script = str(ROOT / "tests/failing_disk.py")
-    command = [sys.executable, script, what, str(folder), str(chance)]
-    done = subprocess.run(
-        [*command, *(f"posix/io/{point}" for point in points.split())],
+Run = Callable[[str, Path, float, str], tuple[dict[str, Any], list[str]]]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Return what came of a run, and what was complained of."""
+    with subprocess.Popen(
+        [sys.executable, ROOT / "tests/failing_disk.py"],
         env={**os.environ, "LD_PRELOAD": str(PRELOAD), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    came: dict[str, Any] = json.loads(done.stdout)
-    return came, done.stderr.splitlines()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asking, answers = process.stdin, process.stdout
+
+        def ask(
+            what: str, folder: Path, chance: float, points: str
+        ) -> tuple[dict[str, Any], list[str]]:
+            told = folder / "complaints"
+            names = (f"posix/io/{point}" for point in points.split())
+            asking.write(f"{json.dumps([what, str(folder), str(told), chance, *names])}\n")
+            asking.flush()
+            line, complaints = answers.readline(), told.read_text()
+            assert line.startswith("{"), line + complaints
+            came: dict[str, Any] = json.loads(line)
+            return came, complaints.splitlines()
+
+        yield ask
+        asking.close()
 
 
 @pytest.mark.parametrize("chance", [1, 0.2])
 @pytest.mark.parametrize("points", [*WRITING, *READING, MIXED])
-def test_a_store_is_never_wrong_and_heals(tmp_path: Path, points: str, chance: float) -> None:
-    came, complaints = _run("store", tmp_path / "store", chance, points)
+def test_a_store_is_never_wrong_and_heals(
+    run: Run, tmp_path: Path, points: str, chance: float
+) -> None:
+    came, complaints = run("store", tmp_path, chance, points)
 
     assert came["wrong"] == []
     assert came["healed"]
@@ -72,9 +91,9 @@ def test_a_store_is_never_wrong_and_heals(tmp_path: Path, points: str, chance: f
 
 
 @pytest.mark.parametrize("points", ["rw/pwrite", "rw/ftruncate", "dir/rename", "oc/open"])
-def test_the_faults_are_real(tmp_path: Path, points: str) -> None:
+def test_the_faults_are_real(run: Run, tmp_path: Path, points: str) -> None:
     """Otherwise nothing would be tried above."""
-    came, complaints = _run("store", tmp_path / "store", 1, points)
+    came, complaints = run("store", tmp_path, 1, points)
 
     assert came["put"] == 0
     assert complaints
@@ -82,8 +101,8 @@ def test_the_faults_are_real(tmp_path: Path, points: str) -> None:
 
 
 @pytest.mark.parametrize("points", WRITING)
-def test_a_disk_that_is_not_written_costs_no_answer(tmp_path: Path, points: str) -> None:
-    came, _ = _run("web", tmp_path, 1, points)
+def test_a_disk_that_is_not_written_costs_no_answer(run: Run, tmp_path: Path, points: str) -> None:
+    came, _ = run("web", tmp_path, 1, points)
 
     assert came["while_failing"] == {"200": 3 * ANSWERS}
     assert came["after"] == {"200": ANSWERS}
@@ -93,10 +112,10 @@ def test_a_disk_that_is_not_written_costs_no_answer(tmp_path: Path, points: str)
 @pytest.mark.parametrize("chance", [1, 0.2])
 @pytest.mark.parametrize("points", [*READING, MIXED])
 def test_a_disk_that_is_not_read_is_unavailable_and_no_fault(
-    tmp_path: Path, points: str, chance: float
+    run: Run, tmp_path: Path, points: str, chance: float
 ) -> None:
     """Neither a 500, nor a 422, which would be remembered of an original that is good."""
-    came, _ = _run("web", tmp_path, chance, points)
+    came, _ = run("web", tmp_path, chance, points)
 
     assert came["while_failing"].keys() <= {"200", "503"}
     assert came["after"] == {"200": ANSWERS}
