@@ -75,6 +75,14 @@ class MethodNotAllowed(ImageError):
     public = "Pictures answer GET and HEAD only; purging is asked for by POST."
 
 
+class CropOutside(ImageError):
+    """The picture, once it is opened, has nothing of the rectangle that was asked for."""
+
+    code = "crop-outside"
+    status = 422
+    public = "The crop lies outside of the picture."
+
+
 class UnsupportedOriginal(ImageError):
     """The original is in no format on the allow-list, whatever its name says."""
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from typing import Final, Literal
 
 
 class Fit(StrEnum):
@@ -22,9 +23,12 @@ class Flip(StrEnum):
     BOTH = "hv"
 
 
-Gravity = tuple[Decimal, Decimal]
+UPPER: Final = "upper"
+"""No point: of what is lost in height, one part is lost at the top for three at the bottom."""
+
+Gravity = tuple[Decimal, Decimal] | Literal["upper"]
 """A point of a picture that is to stay in sight: shares of its width and height, from the left and
-from the top.
+from the top; or `UPPER`.
 """
 
 _START, _MIDDLE, _END = Decimal(0), Decimal("0.5"), Decimal(1)
@@ -86,6 +90,40 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A rectangle of a picture as displayed; width and height are at least 1."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    is_percent: bool = False
+    """Whether it is in percent of the picture's sides; otherwise in pixels."""
+
+    def __str__(self) -> str:
+        unit = "%" if self.is_percent else ""
+        sides = (self.left, self.top, self.width, self.height)
+        return ",".join(f"{side}{unit}" for side in sides)
+
+    def of(self, original: Size) -> tuple[int, int, int, int] | None:
+        """Return as much of it as a picture of this size has (left, top, right, bottom, in whole
+        pixels); None where it has nothing of it.
+        """
+        left, right = self._inside(self.left, self.width, original.width)
+        top, bottom = self._inside(self.top, self.height, original.height)
+        return (left, top, right, bottom) if left < right and top < bottom else None
+
+    def _inside(self, start: int, stretch: int, length: int) -> tuple[int, int]:
+        end = start + stretch
+        if self.is_percent:
+            # Edges are rounded half up, so that neighbours meet; a pixel is left of a thin one.
+            start, end = ((2 * length * edge + 100) // 200 for edge in (start, end))
+            start = min(start, length - 1)
+            end = max(start + 1, end)
+        return start, min(end, length)
+
+
+@dataclass(frozen=True)
 class Layout:
     """How an original becomes a rendition.
 
@@ -107,6 +145,11 @@ class Layout:
             top, bottom = _from_other_end(top, bottom, original.height)
         return Layout((left, top, right, bottom), self.size)
 
+    def moved(self, left: int, top: int) -> "Layout":
+        """Return the layout of a part for the original that has it there."""
+        start, upper, end, lower = self.part
+        return Layout((start + left, upper + top, end + left, lower + top), self.size)
+
     def transposed(self) -> "Layout":
         """Return the layout for the original with columns and rows exchanged."""
         left, top, right, bottom = self.part
@@ -123,23 +166,31 @@ def inside(original: Size, box: Box) -> Size:
     return size
 
 
-def lay_out(original: Size, box: Box, fit: Fit, max_side: int, gravity: Gravity = CENTRE) -> Layout:
+def lay_out(
+    original: Size,
+    box: Box,
+    fit: Fit,
+    max_side: int,
+    gravity: Gravity = CENTRE,
+    *,
+    max_height: int | None = None,
+) -> Layout:
     """Return how an original of this size is put into a box of device pixels.
 
     Cover keeps the part whose middle is as near the point of gravity as the edges allow. With one
-    side free, force and cover both give exactly the other side. No side of the result is over
-    `max_side`: an extreme shape is made smaller, its aspect kept.
+    side free, force and cover both give exactly the other side. Of what is higher than
+    `max_height` then, the top is kept. No side of the result is over `max_side`: an extreme shape
+    is made smaller, its aspect kept.
     """
     part = (0.0, 0.0, float(original.width), float(original.height))
-    limit = Box(max_side, max_side)
-    if fit is Fit.INSIDE:
-        return Layout(part, inside(inside(original, box), limit))
-    if box.width is None or box.height is None:
-        return Layout(part, inside(_stretched(original, box), limit))
-    size = Size(box.width, box.height)
-    if fit is Fit.COVER:
+    size = inside(original, box) if fit is Fit.INSIDE else _stretched(original, box)
+    if fit is Fit.COVER and not box.is_lone:
         part = _part_around(gravity, original, size)
-    return Layout(part, inside(size, limit))
+    if max_height is not None and size.height > max_height:
+        left, top, right, bottom = part
+        part = (left, top, right, top + (bottom - top) * max_height / size.height)
+        size = Size(size.width, max_height)
+    return Layout(part, inside(size, Box(max_side, max_side)))
 
 
 def share(original: Size, percent: int) -> Size:
@@ -150,6 +201,8 @@ def share(original: Size, percent: int) -> Size:
 
 
 def _stretched(original: Size, box: Box) -> Size:
+    if box.width is not None and box.height is not None:
+        return Size(box.width, box.height)
     if box.width is not None:
         return Size(box.width, _proportional(original.height, box.width, original.width))
     if box.height is not None:
@@ -158,19 +211,22 @@ def _stretched(original: Size, box: Box) -> Size:
 
 
 def _part_around(gravity: Gravity, original: Size, size: Size) -> tuple[float, float, float, float]:
+    across, down = (_MIDDLE, None) if isinstance(gravity, str) else gravity
     if original.width * size.height > original.height * size.width:
         width = original.height * size.width / size.height
-        left, right = _stretch_around(gravity[0], width, original.width)
+        left, right = _stretch_around(across, width, original.width)
         return (left, 0.0, right, float(original.height))
     height = original.width * size.height / size.width
-    top, bottom = _stretch_around(gravity[1], height, original.height)
+    top, bottom = _stretch_around(down, height, original.height)
     return (0.0, top, float(original.width), bottom)
 
 
-def _stretch_around(share: Decimal, stretch: float, length: int) -> tuple[float, float]:
-    """Return where a stretch of a length starts and ends whose middle is near a share of it."""
+def _stretch_around(share: Decimal | None, stretch: float, length: int) -> tuple[float, float]:
+    """Return where a stretch of a length starts and ends: its middle near a share of the length;
+    without one, a quarter of what is lost before it.
+    """
     room = length - stretch
-    start = room / 2 + float(share - _MIDDLE) * length
+    start = room / 4 if share is None else room / 2 + float(share - _MIDDLE) * length
     start = min(max(start, 0.0), room)
     return start, start + stretch
 

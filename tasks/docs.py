@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from urllib.parse import unquote
 
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings
@@ -106,7 +107,8 @@ def _schema(row: Parameter) -> dict[str, object]:
         least = 0 if value.zero_is_none else value.least
         return {"type": "integer", "minimum": least, "maximum": most}
     if row.is_signed:
-        return {"type": "string", "pattern": f"^(?:{value.pattern})?$"}
+        # Programs escape a value themselves: it is described as it is before that.
+        return {"type": "string", "pattern": f"^(?:{value.pattern.replace('%25', '%')})?$"}
     return {"type": "string"}
 
 
@@ -129,7 +131,7 @@ def _field(row: Parameter) -> str:
         words = "".join(f"<option>{word}</option>" for word in value.words)
         field = f'<select name="{row.name}"><option value="">default</option>{words}</select>'
     else:
-        examples = escape(", ".join(value.examples[:3]))
+        examples = escape(unquote(", ".join(value.examples[:3])))
         field = f'<input name="{row.name}" placeholder="{examples}">'
     return f"    <label>{label}\n      {field}\n    </label>\n"
 

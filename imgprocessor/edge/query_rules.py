@@ -19,8 +19,8 @@ AUTHOR = "author"
 there that no URL has: that is passed on as it is, and never kept.
 """
 
-HAS_SIZE, FORMAT = "sized", "format"
-"""The steps that say whether the request names a size, and a format."""
+HAS_SIZE, FORMAT, FOR_ALL = "sized", "format", "lqip"
+"""The steps that say whether the request names a size, a format, and what all visitors get."""
 
 _SIDES = ("width", "height")
 

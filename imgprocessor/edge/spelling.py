@@ -21,6 +21,7 @@ from imgprocessor.edge.hint_rules import (
 )
 from imgprocessor.edge.query_rules import (
     AUTHOR,
+    FOR_ALL,
     FORMAT,
     HAS_SIZE,
     NAMED,
@@ -51,7 +52,10 @@ def spelling_steps(policy: Policy) -> tuple[Step, ...]:
         Step(
             SPELLING,
             f"{{{AUTHOR}}}|bandwidth={{bandwidth}}{{screen}}{{density}}{{{MAY_BE_SENT}}}",
-            (Rule(f"^([^|]+)[|]([^{REFUSED}]+)$", r"\1\2"),),
+            (
+                Rule(f"^([^|]+&{FOR_ALL}=[^|]+)&[|]", r"\1"),
+                Rule(f"^([^|]+)[|]([^{REFUSED}]+)$", r"\1\2"),
+            ),
             why="what is asked, and what the answer is kept by",
         ),
         *_vary_steps(policy),
@@ -72,7 +76,7 @@ def spelled_pattern(policy: Policy) -> str:
     sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
     # What looks ahead does so behind the name, which may be long.
     return (
-        f"{NAMED}(?=(?!{has_format})|(?!.*&formats=))"
+        f"{NAMED}(?!.*&{FOR_ALL}=)(?=(?!{has_format})|(?!.*&formats=))"
         f"(?={has_format}|.*&formats=(?:{sets})$)"
         f"(?:(?!{has_size}){author_pattern()}"
         f"&bandwidth=(?:{'|'.join(caps)})&screen=(?:{screens})"
@@ -84,13 +88,9 @@ def spelled_pattern(policy: Policy) -> str:
 def _vary_steps(policy: Policy) -> Iterator[Step]:
     """What `negotiation.uses` says, told by what the query string names."""
     nothing = UsedHints(
-        bandwidth=False,
         save_data=policy.save_data_bandwidth is not None,
         rtt=policy.measures_rtt,
         downlink=policy.measures_downlink,
-        screen=False,
-        density=False,
-        formats=False,
     )
     dense = [name for name, cap in density_caps(policy).items() if cap > DENSITIES[0]]
     pieces: list[tuple[str, str, str]] = [
@@ -103,7 +103,7 @@ def _vary_steps(policy: Policy) -> Iterator[Step]:
         ),
         ("formats", f"{{{FORMAT}}}|{{asked_formats}}", "^[|]$"),
     ]
-    known = ""
+    known = f"{{{FOR_ALL}}}"
     for piece, source, pattern in pieces:
         if piece != "density" or dense:
             names = vary(replace(nothing, **{piece: True}))

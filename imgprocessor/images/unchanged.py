@@ -118,7 +118,9 @@ class Unchanged:
             return False
         if is_converted:
             return False
-        is_inside = plan.fit in {None, Fit.INSIDE}
+        layout = plan.lay_out(size)
+        is_all = layout.part == (0.0, 0.0, size.width, size.height)
+        is_inside = is_all and plan.fit in {None, Fit.INSIDE} and not plan.lqip
         is_small = size.width * size.height <= _MAX_SHOWN_PIXELS
         fits = max(size.width, size.height) <= plan.pixels.max_output_side_pixels
         return self._is_own_size or (is_inside and is_small and fits)

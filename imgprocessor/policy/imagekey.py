@@ -38,8 +38,11 @@ MAX_SPELLED_BYTES = 1000
 _DIGEST = "sha256:"
 """What the digest of a longer name begins with. No name is spelled so: it would have `%3A`."""
 
-_PREFIXES = {"gravity": "g", "flip": "f"}
+_PREFIXES = {"crop": "c", "max_height": "m", "gravity": "g", "flip": "f", "lqip": "lqip"}
 """Of the operations, by the parameter and the plan's field."""
+
+_IN_KEYS = {",": "x", "%25": "pc"}
+"""What stands for what no field of a key may hold."""
 
 NONE = "-"
 """What stands for a field that cannot matter."""
@@ -56,7 +59,7 @@ def imagekey(name: str, plan: Plan) -> str:
             NONE if plan.fit is None else plan.fit.value,
             _operations(plan),
             NONE if plan.density is None else f"{plan.density}x",
-            plan.bandwidth,
+            NONE if plan.bandwidth is None else plan.bandwidth,
             NONE if plan.screen is None else plan.screen,
             "+".join(plan.formats),
             _limits(plan),
@@ -73,16 +76,16 @@ def _named(name: str) -> str:
 
 
 def _operations(plan: Plan) -> str:
-    """Each as a prefix and its value, in the table's order; in no field there is a comma."""
+    """Each as a prefix and its value, in the table's order."""
     asked = {name: getattr(plan, name) for name in _PREFIXES}
-    return (
-        "+".join(
-            f"{_PREFIXES[name]}{row.value.write(asked[name]).replace(',', 'x')}"
-            for name, row in PARAMETERS.items()
-            if asked.get(name) is not None
-        )
-        or NONE
+    written = "+".join(
+        f"{_PREFIXES[name]}{row.value.write(asked[name])}"
+        for name, row in PARAMETERS.items()
+        if asked.get(name) is not None
     )
+    for spelled, letters in _IN_KEYS.items():
+        written = written.replace(spelled, letters)
+    return written or NONE
 
 
 def _limits(plan: Plan) -> str:

@@ -46,7 +46,11 @@ class Decision:
 
 
 def negotiate(query: ImageQuery, hints: Hints, policy: Policy) -> Decision:
-    """Look a visitor up in the table. What the table does not know counts as not given."""
+    """Look a visitor up in the table. What the table does not know counts as not given; nor does
+    anything count of what all visitors get alike.
+    """
+    if query.lqip:
+        query, hints = replace(query, bandwidth=None, screen=None, dpr=None, formats=None), Hints()
     bandwidth, bandwidth_from = _find_bandwidth(query, hints, policy)
     screen, screen_from = None, "box"
     if query.box is None:
@@ -84,6 +88,8 @@ def permit(query: ImageQuery, policy: Policy) -> tuple[ImageQuery, list[str]]:
 
 def uses(query: ImageQuery, policy: Policy) -> UsedHints:
     """Return which hints can change the answer to this URL."""
+    if query.lqip:
+        return UsedHints()
     bandwidth = _known_bandwidth(query.bandwidth, policy)
     sized = query.box is not None
     possible = [known.name for known in policy.bandwidths] if bandwidth is None else [bandwidth]

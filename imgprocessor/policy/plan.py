@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from imgprocessor.config.settings import PixelsSettings
+from imgprocessor.errors import CropOutside
 from imgprocessor.formats import Format
 from imgprocessor.geometry import (
     CENTRE,
     Box,
+    Crop,
     Fit,
     Flip,
     Gravity,
@@ -21,6 +23,11 @@ from imgprocessor.geometry import (
 from imgprocessor.policy.negotiation import Decision
 from imgprocessor.policy.table import DENSITIES, Cell
 from imgprocessor.request.parameters import ImageQuery
+
+_LQIP_BOX = Box(16, 16)
+_LQIP_CELL = Cell(quality=50)
+_LQIP_BYTES = 199
+"""What everybody gets who asks for bytes to be shown blurred."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Plan:
     """None without a box."""
     density: Decimal | None
     """Device pixels per CSS pixel, one of `DENSITIES`; None without a box."""
-    bandwidth: str
+    bandwidth: str | None
+    """The class; None where all get the same."""
     screen: str | None
     """The row of the table; None with a box."""
     formats: tuple[Format, ...]
@@ -50,10 +58,16 @@ class Plan:
     pixels: PixelsSettings
     encoders: str
     """The versions of what decodes and encodes: another version may write other bytes."""
+    crop: Crop | None = None
+    """None where all of the original is wanted."""
+    max_height: int | None = None
+    """In CSS pixels; None without a lone width."""
     gravity: Gravity | None = None
     """None where nothing is cut off, or as much at both ends."""
     flip: Flip | None = None
     """None where nothing is mirrored."""
+    lqip: bool | None = None
+    """True where a few bytes are to be shown blurred until the picture is there."""
 
     @property
     def max_quality(self) -> int:
@@ -66,11 +80,25 @@ class Plan:
         return self.cell.budget_bytes if self.bytes_limit is None else self.bytes_limit
 
     def lay_out(self, original: Size) -> Layout:
-        """Return what becomes of an original of this size (as displayed, after orientation)."""
+        """Return what becomes of an original of this size (as displayed, after orientation).
+
+        Raises:
+            CropOutside: it has nothing of the crop.
+        """
+        if self.crop is None:
+            return self._laid_out(original)
+        part = self.crop.of(original)
+        if part is None:
+            raise CropOutside(f"crop {self.crop} of {original}")
+        left, top, right, bottom = part
+        return self._laid_out(Size(right - left, bottom - top)).moved(left, top)
+
+    def _laid_out(self, original: Size) -> Layout:
         max_side = self.pixels.max_output_side_pixels
         if self.box is not None and self.fit is not None and self.density is not None:
             box, gravity = self.box.times(self.density), self.gravity or CENTRE
-            return lay_out(original, box, self.fit, max_side, gravity)
+            highest = Box(None, self.max_height).times(self.density).height
+            return lay_out(original, box, self.fit, max_side, gravity, max_height=highest)
         wanted = original
         if self.cell.width_pixels is not None:
             wanted = inside(original, Box(self.cell.width_pixels, None))
@@ -95,6 +123,8 @@ class Plan:
 
 def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, encoders: str) -> Plan:
     """Join what was asked and what was decided into what will be done."""
+    if query.lqip:
+        return _lqip_plan(query, pixels, encoders)
     cell = decision.cell
     lowers_quality = query.quality is not None and query.quality < cell.quality
     lossless = {"gif", "png"}.issuperset(decision.formats)
@@ -112,8 +142,30 @@ def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, enc
         cell=cell,
         pixels=pixels,
         encoders=encoders,
+        crop=query.crop,
+        max_height=_effective_max_height(query),
         gravity=_effective_gravity(query),
         flip=query.flip,
+    )
+
+
+def _lqip_plan(query: ImageQuery, pixels: PixelsSettings, encoders: str) -> Plan:
+    """Return what depends on the original alone, and on which part of it is shown which way."""
+    return Plan(
+        box=_LQIP_BOX,
+        fit=Fit.INSIDE,
+        density=DENSITIES[0],
+        bandwidth=None,
+        screen=None,
+        formats=("webp",),
+        quality_limit=None,
+        bytes_limit=_LQIP_BYTES,
+        cell=_LQIP_CELL,
+        pixels=replace(pixels, min_quality=1),  # blurred, and so the size comes first
+        encoders=encoders,
+        crop=query.crop,
+        flip=query.flip,
+        lqip=True,
     )
 
 
@@ -128,6 +180,10 @@ def _effective_fit(query: ImageQuery) -> Fit | None:
 def _effective_gravity(query: ImageQuery) -> Gravity | None:
     cuts = query.box is not None and _effective_fit(query) is Fit.COVER
     return query.gravity if cuts and query.gravity != CENTRE else None
+
+
+def _effective_max_height(query: ImageQuery) -> int | None:
+    return None if query.width is None or query.height is not None else query.max_height
 
 
 def _honoured_density(box: Box | None, decision: Decision, max_side: int) -> Decimal | None:

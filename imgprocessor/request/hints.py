@@ -77,13 +77,13 @@ class Hints:
 class UsedHints:
     """Which hints can still change the answer to one URL under one policy."""
 
-    bandwidth: bool
-    save_data: bool
-    rtt: bool
-    downlink: bool
-    screen: bool
-    density: bool
-    formats: bool
+    bandwidth: bool = False
+    save_data: bool = False
+    rtt: bool = False
+    downlink: bool = False
+    screen: bool = False
+    density: bool = False
+    formats: bool = False
 
 
 def read_hints(headers: Mapping[str, str]) -> Hints:

@@ -17,12 +17,13 @@ from types import MappingProxyType
 from typing import Any
 
 from imgprocessor.formats import ENCODED, FORMATS, UNIVERSAL, Format
-from imgprocessor.geometry import CENTRE, COMPASS, Box, Fit, Flip, Gravity
+from imgprocessor.geometry import CENTRE, COMPASS, UPPER, Box, Crop, Fit, Flip, Gravity
 from imgprocessor.request.names import read_name, read_spelled_url, spell
 from imgprocessor.request.number_patterns import NUMBER
 from imgprocessor.request.values import (
     AnyValue,
     Point,
+    Rectangle,
     Text,
     Whole,
     Word,
@@ -149,6 +150,14 @@ class ImageQuery:
         " [remote originals](originals.md#remote-originals); 500 bytes at most",
         None,
     )
+    crop: Crop | None = _author(
+        None,
+        Rectangle(),
+        "`none` (default), or a rectangle of the picture as displayed, `left,top,width,height`: in"
+        " pixels, such as `10,20,300,200`, or in percent, such as `10%25,20%25,50%25,30%25` (`%` is"
+        " `%25` in a URL); all else is done to what is inside, as if it were the original; as much"
+        " of it counts as lies inside the picture, and where nothing does, the answer is a 422",
+    )
     width: int | None = _author(
         None,
         _SIDE,
@@ -157,6 +166,12 @@ class ImageQuery:
         _SIZES,
     )
     height: int | None = _author(None, _SIDE, "the same for the height", _SIZES)
+    max_height: int | None = _author(
+        None,
+        _SIDE,
+        "CSS pixels, for a `width` without `height`: of a picture that is higher then, only the top"
+        " is kept; counts for nothing otherwise",
+    )
     fit: Fit = _author(
         Fit.INSIDE,
         Word({fit.value: fit for fit in Fit}),
@@ -167,16 +182,24 @@ class ImageQuery:
     )
     gravity: Gravity = _author(
         CENTRE,
-        Point(COMPASS),
+        Point({**COMPASS, UPPER: UPPER}),
         "what `fit=cover` with both sides keeps of the picture: `centre` (default), `north`,"
         " `northeast` and so on, or a point such as `0.3,0.6`: shares of the width and the height,"
-        " in steps of 0.05; it comes as near the middle as the edges allow",
+        " in steps of 0.05; it comes as near the middle as the edges allow; or `upper`: of what is"
+        " lost in height, a quarter is lost at the top, as suits portraits",
     )
     flip: Flip | None = _author(
         None,
         Word({"none": None, **{flip.value: flip for flip in Flip}}),
         "`none` (default); `h`: the rendition mirrored left to right; `v`: top to bottom; `hv`:"
         " both; what is kept of the picture stays the same",
+    )
+    lqip: bool = _author(
+        False,
+        Word({"no": False, "yes": True}),
+        "`no` (default); `yes`: a WebP of under 200 bytes and at most 16 pixels a side, to be shown"
+        " blurred until the picture is there, the same for every visitor; of the other parameters"
+        " only `crop` and `flip` count",
     )
     quality: int | None = _author(
         None,

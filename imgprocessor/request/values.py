@@ -12,6 +12,7 @@ from functools import cached_property
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
+from imgprocessor.geometry import Crop, Gravity
 from imgprocessor.request.number_patterns import NUMBER, literal, whole_between
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -144,15 +145,15 @@ class Word(Value):
 @dataclass(frozen=True)
 class Point(Value):
     """A point of a picture, in shares of its width and height, in steps of 0.05; points that have a
-    word are written as that.
+    word are written as that. A word may also stand for what is no point.
     """
 
-    words: Mapping[str, tuple[Decimal, Decimal]]
+    words: Mapping[str, Gravity]
 
     @property
     def pattern(self) -> str:
         """A word, or two shares of a point that has none."""
-        named = "|".join(map(_of_shares, self.words.values()))
+        named = "|".join(self._shares)
         return f"{'|'.join(self.words)}|(?!(?:{named})(?:&|$)){_SHARE},{_SHARE}"
 
     @property
@@ -163,38 +164,99 @@ class Point(Value):
     @property
     def respelled(self) -> Mapping[str, str]:
         """Shares of points that have words, and commas that are escaped."""
-        shares = {_of_shares(point): word for word, point in self.words.items()}
-        return shares | {f"({_SHARE})%2[cC]({_SHARE})": r"\1,\2"}
+        return {**self._shares, f"({_SHARE})%2[cC]({_SHARE})": r"\1,\2"}
 
-    def pattern_of(self, value: tuple[Decimal, Decimal]) -> str:
+    def pattern_of(self, value: Gravity) -> str:
         """By its word, and by its shares."""
-        return f"(?:{literal(self.write(value))}|{_of_shares(value)})"
+        written = literal(self.write(value))
+        return written if isinstance(value, str) else f"(?:{written}|{_of_shares(value)})"
 
-    def read(self, spelled: str) -> tuple[Decimal, Decimal]:
+    def read(self, spelled: str) -> Gravity:
         """Return the shares from the left and from the top."""
         if spelled in self.words:
             return self.words[spelled]
-        found = re.fullmatch(f"({_SHARE})(?:,|%2[cC])({_SHARE})", spelled)
+        found = re.fullmatch(f"({_SHARE}){_COMMA}({_SHARE})", spelled)
         if not found:
             words = ", ".join(self.words)
             raise ValueError(f"must be {words}, or a point such as 0.3,0.6 in steps of 0.05")
         return Decimal(found[1]), Decimal(found[2])
 
-    def write(self, value: tuple[Decimal, Decimal]) -> str:
+    def write(self, value: Gravity) -> str:
         """Return the word, or the shares."""
-        for word, point in self.words.items():
-            if point == value:
+        for word, known in self.words.items():
+            if known == value:
                 return word
-        return ",".join(map(write_number, value))
+        return ",".join(map(write_number, map(Decimal, value)))
+
+    @property
+    def _shares(self) -> Mapping[str, str]:
+        """Patterns of points that have words, each with its word."""
+        known = self.words.items()
+        return {_of_shares(point): word for word, point in known if not isinstance(point, str)}
 
 
+_COMMA = "(?:,|%2[cC])"
 _SHARE = "(?:0[.](?:[1-9]|[0-9]5)|0|1)"
 """A share in steps of 0.05, in its one spelling."""
 
 
 def _of_shares(point: tuple[Decimal, Decimal]) -> str:
     x, y = (literal(write_number(share)) for share in point)
-    return f"{x}(?:,|%2[cC]){y}"
+    return f"{x}{_COMMA}{y}"
+
+
+class Rectangle(Value):
+    """A rectangle of a picture: left, top, width and height, all in pixels, or all in percent, with
+    `%25` for its sign; None for all of the picture, which is written `none`.
+    """
+
+    @property
+    def pattern(self) -> str:
+        """The word, or four numbers."""
+        pixels, percents = ",".join(_PIXELS), ",".join(_PERCENTS)
+        return f"none|{pixels}|(?!{_ALL}(?:&|$)){percents}"
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """The word, and some rectangles."""
+        percents = ("10%25,20%25,50%25,30%25", "99%25,0%25,1%25,100%25")
+        return ("none", *percents, "0,0,1,1", "999999,0,999999,7", "10,20,300,200")
+
+    @property
+    def respelled(self) -> Mapping[str, str]:
+        """Commas that are escaped."""
+        numbers = (_COMMA.join(f"({number})" for number in form) for form in (_PIXELS, _PERCENTS))
+        return dict.fromkeys(numbers, r"\1,\2,\3,\4")
+
+    def pattern_of(self, value: Crop | None) -> str:
+        """As it is written; all of the picture also in percent."""
+        return f"(?:none|{_ALL})" if value is None else self.write(value)
+
+    def read(self, spelled: str) -> Crop | None:
+        """Return the rectangle."""
+        if spelled == "none" or re.fullmatch(_ALL, spelled):
+            return None
+        for form in (_PIXELS, _PERCENTS):
+            if re.fullmatch(_COMMA.join(form), spelled):
+                texts = re.split(_COMMA, spelled)
+                left, top, width, height = (int(text.removesuffix("%25")) for text in texts)
+                return Crop(left, top, width, height, is_percent=form is _PERCENTS)
+        raise ValueError(
+            "must be none, or left, top, width and height in whole pixels, such as 10,20,300,200,"
+            " or in percent, such as 10%25,20%25,50%25,30%25; width and height at least 1,"
+            f" none over {_MOST_PIXELS}"
+        )
+
+    def write(self, value: Crop | None) -> str:
+        """Return the four numbers, or the word."""
+        return "none" if value is None else str(value).replace("%", "%25")
+
+
+_MOST_PIXELS = 999_999
+_PIXELS = (whole_between(0, _MOST_PIXELS),) * 2 + (whole_between(1, _MOST_PIXELS),) * 2
+_PERCENTS = (f"{whole_between(0, 99)}%25",) * 2 + (f"{whole_between(1, 100)}%25",) * 2
+_ALL = _COMMA.join(("0%25", "0%25", "100%25", "100%25"))
+"""All of a picture, in percent."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ BEFORE: tuple[Cache, ...] = ("varnish", "nginx")
 LONGEST = "/".join(["你" * 85] * 3 + ["你" * 84, "你"])
 """1,024 bytes, which take 3,072 in a URL; no segment has more than 255."""
 FULL = (
-    "&width=340&height=400&fit=cover&gravity=0.3,0.6&flip=hv&quality=60&max_bytes=24999&format=webp"
+    "&crop=0%25,0%25,99%25,99%25&width=340&height=400&max_height=400&fit=cover&gravity=0.3,0.6"
+    "&flip=hv&quality=60&max_bytes=24999&format=webp"
     f"&expires=1900000000&signature={'A' * 43}&utm_source={'x' * 100}"
 )
 SIZES = {

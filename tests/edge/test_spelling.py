@@ -82,6 +82,17 @@ def test_the_one_spelling_means_the_same(name: str, *, signed: bool) -> None:
             {"save-data": "on"},
             "name=a&format=webp&bandwidth=save-data&screen=phone",
         ),
+        # What all visitors get alike is kept once.
+        ("lqip=yes&name=a&dpr=2&width=9", {"ect": "3g"}, "name=a&width=9&lqip=yes"),
+        ("name=a&lqip=yes&bandwidth=4g&screen=desktop&formats=gif", {}, "name=a&lqip=yes"),
+        ("name=a&lqip=yes&format=webp&signature=x", {}, "name=a&lqip=yes&format=webp&signature=x"),
+        ("name=a&lqip=yes", {"accept": "image/png;q=0"}, "name=a&lqip=yes"),
+        ("name=a&lqip=no", {}, "name=a&bandwidth=4g&screen=desktop&formats=gif"),
+        (
+            "name=a&crop=1%2c2,3%2C4",
+            {},
+            "name=a&crop=1,2,3,4&bandwidth=4g&screen=desktop&formats=gif",
+        ),
         ("name=a&name=a", {}, ""),
         ("name=a&fit=cover&fsize=1", {}, ""),
         ("name=a|b", {}, ""),
@@ -92,3 +103,5 @@ def test_what_is_spelled(query_string: str, headers: dict[str, str], spelled: st
     policy = parse_policy(POLICIES["shipped"], "")
 
     assert follow(spelling_steps(policy), query_string, headers)[SPELLING] == spelled
+    # What caches take for the one spelling, without following any steps, is it.
+    assert not re.fullmatch(spelled_pattern(policy), query_string) or query_string == spelled

@@ -148,10 +148,12 @@ LONG_QUERIES = (
     ("name=", "a", "&name=" * 140),
     ("name=", "a", "&width=" + "0" * 860),
     ("name=", "a", "&gravity=" + "0.5," * 210),
+    ("name=a&crop=", "1,", "2"),
+    ("name=a&crop=1%25,", "9", "%25"),
 )
 """What stands before, what is repeated, what stands behind."""
 REST = (
-    "&width=0340&height=0400&fit=cover&gravity=0.5,0&flip=hv&quality=060&max_bytes=24999"
+    "&crop=1%2C2%2C3%2C4&width=0340&height=0400&max_height=09&fit=cover&gravity=0.5,0&flip=hv&quality=060&max_bytes=24999"
     f"&expires=1900000000&signature={'A' * 43}&dpr=2.625"
 )
 

@@ -1,5 +1,7 @@
 """Pixels: what comes out of odd originals, and what is refused."""
 
+import io
+import pickle
 import struct
 import zlib
 from dataclasses import replace
@@ -12,13 +14,22 @@ from full_plan import FULL
 from PIL import ExifTags, Image, ImageCms, MpoImagePlugin
 
 from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
-from imgprocessor.errors import BrokenOriginal, ImageError, OversizedOriginal, UnsupportedOriginal
-from imgprocessor.geometry import COMPASS, Box, Fit, Flip, Layout, Size
-from imgprocessor.images.decode import Metadata, Picture
+from imgprocessor.errors import (
+    BrokenOriginal,
+    CropOutside,
+    ImageError,
+    OversizedOriginal,
+    UnsupportedOriginal,
+)
+from imgprocessor.geometry import COMPASS, UPPER, Box, Crop, Fit, Flip, Layout, Size
+from imgprocessor.images.decode import Metadata, Picture, open_original
 from imgprocessor.images.pipeline import Rendition, render
 from imgprocessor.images.pyramid import Level
-from imgprocessor.policy.plan import Plan
-from imgprocessor.policy.table import Cell
+from imgprocessor.policy.negotiation import negotiate
+from imgprocessor.policy.plan import Plan, make_plan
+from imgprocessor.policy.table import Cell, Policy
+from imgprocessor.request.hints import Hints
+from imgprocessor.request.query import parse_query
 from imgprocessor.timing import Timings
 
 UPRIGHT = ["red", "green", "blue", "white"]
@@ -171,6 +182,156 @@ def test_flip_mirrors_what_is_displayed_and_keeps_what_gravity_says(
 
     assert (80, 60) == result.size
     assert expected == images.corner_colours(result)
+
+
+def _stored(upright: Image.Image, orientation: int, image_format: str = "PNG") -> bytes:
+    """Return the file of a picture that is displayed as this one."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return images.encoded(images.STORED[orientation](upright), image_format, exif=exif.tobytes())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("crop", "flip", "size", "expected"),
+    [
+        (Crop(20, 10, 80, 60), None, (80, 60), UPRIGHT),
+        (Crop(20, 10, 80, 60), Flip.ACROSS, (80, 60), ["green", "red", "white", "blue"]),
+        (Crop(60, 40, 999, 999), None, (120, 110), ["white"] * 4),
+        (Crop(10, 5, 20, 40, is_percent=True), None, (36, 60), ["red", "red", "blue", "blue"]),
+    ],
+)
+def test_a_crop_is_of_what_is_displayed(
+    crop: Crop, flip: Flip | None, size: tuple[int, int], expected: list[str], orientation: int
+) -> None:
+    """Four colours near the top left of a white picture, however it is stored."""
+    upright = Image.new("RGB", (180, 150), images.WHITE)
+    upright.paste(images.four_colours((80, 60)), (20, 10))
+    plan = replace(FULL, crop=crop, flip=flip, formats=("png",))
+
+    rendition = render_bytes(_stored(upright, orientation), plan)
+
+    result = images.decoded(rendition.body)
+    assert (rendition.original_size, result.size) == (Size(180, 150), size)
+    assert images.corner_colours(result) == expected
+    if flip is None:
+        part = upright.crop(crop.of(Size(180, 150)))
+        assert images.mean_difference(result, part) == 0
+
+
+LARGE = images.encoded(images.noise((1000, 750)).resize((4000, 3000), 0), "JPEG", quality=92)
+"""Squares of four pixels, each of another colour: half the scale is seen."""
+
+
+@pytest.mark.parametrize(
+    ("crop", "plan", "level"),
+    [
+        (Crop(3001, 2003, 100, 100), replace(FULL, formats=("png",)), Level(1)),
+        (Crop(3001, 2003, 100, 100), boxed(100, 100, Fit.FORCE), Level(1)),
+        (Crop(50, 50, 5, 5, is_percent=True), boxed(200, None, Fit.INSIDE), Level(1)),
+        (
+            Crop(0, 0, 50, 50, is_percent=True),
+            boxed(600, 600, Fit.INSIDE),
+            Level(2, Size(1600, 1200)),
+        ),
+        (Crop(0, 0, 50, 50, is_percent=True), boxed(100, 100, Fit.INSIDE), Level(2, None, 4)),
+    ],
+)
+def test_a_crop_is_made_from_a_level_that_is_fine_enough(
+    crop: Crop, plan: Plan, level: Level
+) -> None:
+    """As what is cut out of the whole original, and scaled then."""
+    plan = replace(plan, crop=crop, formats=("png",))
+    metadata = open_original(io.BytesIO(LARGE), OriginalsSettings()).metadata
+
+    result = pixels(LARGE, plan)
+
+    assert metadata.choose_level(plan) == level
+    part = images.decoded(LARGE).crop(crop.of(Size(4000, 3000)))
+    wanted = part.resize(result.size, Image.Resampling.LANCZOS)
+    assert images.mean_difference(wanted, result) < (0.01 if result.size == part.size else 6)
+
+
+def test_a_crop_outside_is_no_fault_of_the_original() -> None:
+    file = images.encoded(images.four_colours((100, 80)), "PNG")
+
+    with pytest.raises(CropOutside) as caught:
+        render_bytes(file, replace(FULL, crop=Crop(100, 0, 10, 10)))
+
+    assert (caught.value.status, caught.value.public) == (
+        422,
+        "The crop lies outside of the picture.",
+    )
+    assert str(caught.value) == "crop 100,0,10,10 of 100x80"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upper_keeps_what_is_between_the_middle_and_the_top(orientation: int) -> None:
+    """Of three times as high as wide: half a square is lost at the top, one and a half below."""
+    upright = Image.new("RGB", (60, 180), images.BLUE)
+    upright.paste(images.RED, (0, 30, 60, 90))
+    plan = replace(boxed(60, 60, Fit.COVER), gravity=UPPER, formats=("png",))
+
+    result = pixels(_stored(upright, orientation), plan)
+
+    assert result.convert("RGB").getcolors() == [(3600, images.RED)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_of_what_is_higher_than_wanted_the_top_is_sent(orientation: int) -> None:
+    upright = images.four_colours((60, 180))
+    whole = replace(boxed(25, None, Fit.INSIDE), formats=("png",))
+    file = _stored(upright, orientation)
+
+    result = pixels(file, replace(whole, max_height=50))
+
+    assert result.size == (25, 50)
+    top = pixels(file, whole).crop((0, 0, 25, 50))
+    assert images.mean_difference(top, result) < 0.01
+
+
+def _alpha_gradient(size: tuple[int, int]) -> Image.Image:
+    image = images.texture(size).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(size))
+    return image
+
+
+def _alpha_noise(size: tuple[int, int]) -> Image.Image:
+    image = images.noise(size).convert("RGBA")
+    image.putalpha(images.noise(size).convert("L"))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [
+        (images.texture((900, 600)), (16, 11)),
+        (images.four_colours((600, 900)), (11, 16)),
+        (images.noise((16, 16)), (16, 16)),
+        (images.noise((16, 16)).convert("L"), (16, 16)),
+        (images.noise((400, 300)), (16, 12)),
+        (images.noise((9, 5)), (9, 5)),
+        (images.noise((3000, 2)), (16, 1)),
+        (images.noise((1, 1)), (1, 1)),
+        (_alpha_gradient((400, 300)), (16, 12)),
+        (_alpha_noise((16, 16)), None),
+        (_alpha_noise((400, 300)), None),
+    ],
+)
+def test_bytes_to_be_shown_blurred_are_few(
+    policy: Policy, image: Image.Image, size: tuple[int, int] | None
+) -> None:
+    """Only where the alpha is noise are there fewer pixels."""
+    query = parse_query("name=a&lqip=yes", 4096)
+    plan = make_plan(query, negotiate(query, Hints(), policy), PixelsSettings(), "")
+
+    rendition = render_bytes(images.encoded(image, "PNG"), plan)
+
+    assert rendition.format == "webp"
+    assert len(rendition.body) < 200
+    found = images.decoded(rendition.body).size
+    assert found == size if size else 8 <= max(found) <= 16
 
 
 @pytest.mark.parametrize(

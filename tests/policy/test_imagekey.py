@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.formats import UNIVERSAL
-from imgprocessor.geometry import COMPASS, Box, Fit, Flip
+from imgprocessor.geometry import COMPASS, Box, Crop, Fit, Flip
 from imgprocessor.policy.imagekey import (
     FIELDS,
     MAX_SPELLED_BYTES,
@@ -52,8 +52,11 @@ FULL = Plan(
     ),
     pixels=PixelsSettings(),
     encoders="Pillow 1",
+    crop=Crop(1, 2, 3, 4),
+    max_height=50,
     gravity=(Decimal("0.3"), Decimal("0.6")),
     flip=Flip.ACROSS,
+    lqip=True,
 )
 """A plan with every field set, so that each can be changed."""
 
@@ -164,6 +167,41 @@ def test_flip_is_in_the_key_after_gravity(policy: Policy, rest: str, operations:
     assert key.split("_")[FIELDS.index("operations")] == operations
 
 
+@pytest.mark.parametrize(
+    ("rest", "operations"),
+    [
+        ("crop=10,20,300,200", "c10x20x300x200"),
+        ("crop=10%2C20%2c300,200&width=4", "c10x20x300x200"),
+        ("crop=10%25,20%25,50%25,30%25", "c10pcx20pcx50pcx30pc"),
+        ("crop=none", "-"),
+        ("crop=0%25,0%25,100%25,100%25", "-"),
+        ("max_height=60&width=4", "m60"),
+        ("max_height=060&width=4", "m60"),
+        ("max_height=60&width=4&height=3", "-"),
+        ("max_height=60", "-"),
+        ("fit=cover&width=4&height=3&gravity=upper", "gupper"),
+        ("gravity=upper", "-"),
+        ("lqip=yes", "lqipyes"),
+        ("lqip=yes&width=400&max_height=3&dpr=2&flip=h&crop=0,0,9,9", "c0x0x9x9+fh+lqipyes"),
+        ("lqip=no", "-"),
+        ("width=4&max_height=3&flip=h&crop=0,0,9,9", "c0x0x9x9+m3+fh"),
+    ],
+)
+def test_operations_are_in_the_key_where_they_matter(
+    policy: Policy, rest: str, operations: str
+) -> None:
+    values = {"name": "a"} | dict(part.split("=") for part in rest.split("&"))
+    key = imagekey(*_planned(policy, values, {}))
+
+    assert key.split("_")[FIELDS.index("operations")] == operations
+
+
+def test_bytes_to_be_shown_blurred_have_one_key(policy: Policy) -> None:
+    key = imagekey(*_planned(policy, {"name": "a.jpg", "lqip": "yes"}, {"ect": "2g"}))
+
+    assert key.startswith("a.jpg_16x16_inside_lqipyes_1x_-_-_webp_b199_")
+
+
 def _one_field_changed(value: Any) -> Iterator[tuple[str, Any]]:
     """Walk a dataclass, and yield it with each field, at any depth, changed once."""
     for field in dataclasses.fields(value):
@@ -205,7 +243,16 @@ def test_another_name_is_another_key() -> None:
 
 
 def test_a_none_in_any_field_that_allows_it_changes_the_key() -> None:
-    names = ("box", "fit", "density", "screen", "quality_limit", "bytes_limit", *NO_OPERATIONS)
+    names = (
+        "box",
+        "fit",
+        "density",
+        "bandwidth",
+        "screen",
+        "quality_limit",
+        "bytes_limit",
+        *NO_OPERATIONS,
+    )
     for name in names:
         nothing: dict[str, Any] = {name: None}
         assert _key(FULL) != _key(dataclasses.replace(FULL, **nothing))

@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.geometry import Box, Fit, Size
+from imgprocessor.errors import CropOutside
+from imgprocessor.geometry import UPPER, Box, Crop, Fit, Layout, Size
 from imgprocessor.policy.negotiation import negotiate
 from imgprocessor.policy.plan import Plan, make_plan
 from imgprocessor.policy.table import Policy
@@ -127,6 +128,118 @@ def test_the_density_reached_keeps_the_layout_at_the_size_asked(
     reached = made.reached_density(original, made.lay_out(original).size)
 
     assert (None if density is None else Decimal(density)) == reached
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("crop=10,20,300,200", Layout((10.0, 20.0, 310.0, 220.0), Size(300, 200))),
+        ("crop=2900,1990,300,200", Layout((2900.0, 1990.0, 3000.0, 2000.0), Size(100, 10))),
+        ("crop=10,20,300,200&width=150", Layout((10.0, 20.0, 310.0, 220.0), Size(150, 100))),
+        ("crop=10,20,300,200&width=600", Layout((10.0, 20.0, 310.0, 220.0), Size(300, 200))),
+        (
+            "crop=10,20,300,200&width=600&fit=force&dpr=2",
+            Layout((10.0, 20.0, 310.0, 220.0), Size(1200, 800)),
+        ),
+        (
+            "crop=10,20,300,200&width=50&height=50&fit=cover&gravity=west",
+            Layout((10.0, 20.0, 210.0, 220.0), Size(50, 50)),
+        ),
+        (
+            "crop=0,100,300,900&width=50&height=50&fit=cover&gravity=upper",
+            Layout((0.0, 250.0, 300.0, 550.0), Size(50, 50)),
+        ),
+        (
+            "crop=0,100,300,900&width=150&max_height=60",
+            Layout((0.0, 100.0, 300.0, 220.0), Size(150, 60)),
+        ),
+        # The table's own width is of what is left, too.
+        (
+            "crop=50%25,0%25,50%25,100%25&bandwidth=4g&screen=phone",
+            Layout((1500.0, 0.0, 3000.0, 2000.0), Size(1082, 1443)),
+        ),
+        ("crop=10,20,300,200&screen=phone", Layout((10.0, 20.0, 310.0, 220.0), Size(300, 200))),
+    ],
+)
+def test_what_is_done_to_a_crop_is_done_as_to_an_original(
+    policy: Policy, rest: str, expected: Layout
+) -> None:
+    assert plan(policy, rest).lay_out(Size(3000, 2000)) == expected
+
+
+def test_a_crop_outside_is_an_error_once_the_picture_is_known(policy: Policy) -> None:
+    made = plan(policy, "crop=3000,0,10,10")
+
+    assert made.lay_out(Size(3001, 1)).size == Size(1, 1)
+    with pytest.raises(CropOutside, match="3000x2000"):
+        made.lay_out(Size(3000, 2000))
+
+
+@pytest.mark.parametrize(
+    ("rest", "density"),
+    [
+        ("width=100&dpr=3&crop=0,0,300,300", "3"),
+        ("width=100&dpr=3&crop=0,0,150,300", "1.5"),
+        ("width=100&dpr=3&crop=0,0,50,50", "1"),
+        ("width=100&dpr=2&max_height=10", "2"),
+        ("width=100&height=100&fit=cover&gravity=upper&dpr=2", "2"),
+        ("lqip=yes&width=100&dpr=3", "1"),
+    ],
+)
+def test_the_density_reached_is_that_of_the_crop(policy: Policy, rest: str, density: str) -> None:
+    made, original = plan(policy, rest), Size(3000, 2000)
+
+    assert made.reached_density(original, made.lay_out(original).size) == Decimal(density)
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("width=10&max_height=6", 6),
+        ("width=10&height=0&max_height=6", 6),
+        ("width=10&max_height=0", None),
+        ("width=10&height=20&max_height=6", None),
+        ("height=20&max_height=6", None),
+        ("max_height=6", None),
+    ],
+)
+def test_a_highest_height_counts_for_a_lone_width(
+    policy: Policy, rest: str, expected: int | None
+) -> None:
+    assert plan(policy, rest).max_height == expected
+
+
+def test_a_highest_height_is_in_css_pixels(policy: Policy) -> None:
+    made = plan(policy, "width=100&max_height=60&dpr=2")
+
+    assert made.lay_out(Size(400, 800)) == Layout((0.0, 0.0, 400.0, 240.0), Size(200, 120))
+
+
+def test_gravity_may_be_no_point(policy: Policy) -> None:
+    assert plan(policy, "width=9&height=9&fit=cover&gravity=upper").gravity == UPPER
+
+
+@pytest.mark.parametrize(
+    ("rest", "headers"),
+    [
+        ("width=500&height=20&fit=cover&gravity=north&max_height=3", {}),
+        ("quality=1&max_bytes=1000&format=png&formats=none", {}),
+        ("bandwidth=2g&screen=phone&dpr=3", {}),
+        ("", {"ect": "2g", "save-data": "on", "sec-ch-dpr": "3", "accept": "image/jpeg"}),
+    ],
+)
+def test_bytes_to_be_shown_blurred_are_the_same_for_everybody(
+    policy: Policy, rest: str, headers: dict[str, str]
+) -> None:
+    query = parse_query(f"name=a&lqip=yes&{rest}", MAX_SIDE)
+    decision = negotiate(query, read_hints(headers), policy)
+    made = make_plan(query, decision, PixelsSettings(), "enc 1")
+
+    assert made == plan(policy, "lqip=yes")
+    assert not decision.is_degraded
+    assert made != plan(policy, "lqip=yes&crop=0,0,5,5") != plan(policy, "lqip=yes&flip=h")
+    assert made.crop is None
+    assert plan(policy, "lqip=yes&crop=0,0,5,5").crop == Crop(0, 0, 5, 5)
 
 
 def test_a_box_is_in_css_pixels(policy: Policy) -> None:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from imgprocessor.edge.query_rules import author_step
 from imgprocessor.edge.rules import follow
+from imgprocessor.geometry import Crop
 from imgprocessor.request.parameters import NAMES, PARAMETERS, ImageQuery, Parameter
-from imgprocessor.request.values import AnyValue, Point, Whole, Word, write_number
+from imgprocessor.request.values import AnyValue, Point, Rectangle, Whole, Word, write_number
 
 HALF = Decimal("0.5")
 POINT = Point({"north": (HALF, Decimal(0)), "centre": (HALF, HALF), "east": (Decimal(1), HALF)})
+RECTANGLE = Rectangle()
 TYPES: dict[str, AnyValue] = {
     **{name: row.value for name, row in PARAMETERS.items()},
     "a whole number": Whole(5, 120, digits=4, zero_is_none=False, examples=("5", "77", "120")),
@@ -52,7 +54,9 @@ def test_a_row_has_a_default_that_its_type_knows(row: Parameter) -> None:
     assert getattr(ImageQuery(), row.name) == row.default
 
 
-@pytest.mark.parametrize("name", ["a whole number", "a word", "a point", "width", "fit", "format"])
+@pytest.mark.parametrize(
+    "name", ["a whole number", "a word", "a point", "crop", "width", "fit", "gravity", "format"]
+)
 def test_the_pattern_matches_nothing_else(name: str) -> None:
     value = TYPES[name]
     for spelled in spelled_by(value):
@@ -81,6 +85,52 @@ def test_points_are_read_in_steps(x: Decimal, y: Decimal, comma: str) -> None:
 def test_any_other_spelling_of_a_point_is_refused(spelled: str) -> None:
     with pytest.raises(ValueError, match="must be north, centre, east, or a point"):
         POINT.read(spelled)
+
+
+COMMAS = st.lists(st.sampled_from([",", "%2C", "%2c"]), min_size=3, max_size=3)
+
+
+@given(st.data(), st.sampled_from(["", "%25"]), COMMAS)
+def test_rectangles_are_read_in_pixels_and_in_percent(
+    data: st.DataObject, unit: str, commas: list[str]
+) -> None:
+    most = 100 if unit else 999_999
+    places, lengths = st.integers(0, most - bool(unit)), st.integers(1, most)
+    numbers = [data.draw(some) for some in (places, places, lengths, lengths)]
+    spelled = "".join(
+        f"{number}{unit}{comma}" for number, comma in zip(numbers, [*commas, ""], strict=True)
+    )
+    left, top, width, height = numbers
+
+    found = RECTANGLE.read(spelled)
+
+    wanted = Crop(left, top, width, height, is_percent=bool(unit))
+    assert found == (None if wanted == Crop(0, 0, 100, 100, is_percent=True) else wanted)
+    assert RECTANGLE.read(RECTANGLE.write(found)) == found
+    assert re.fullmatch(RECTANGLE.pattern, RECTANGLE.write(found))
+
+
+@pytest.mark.parametrize("comma", [",", "%2C"])
+def test_all_of_a_picture_is_no_rectangle(comma: str) -> None:
+    assert RECTANGLE.read(comma.join(["0%25", "0%25", "100%25", "100%25"])) is None
+    assert RECTANGLE.read("none") is None
+    assert RECTANGLE.write(None) == "none"
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        *("1,2,3", "1,2,3,", "1,2,3,4,5", ",,,", "1,2,3,4,", "1;2;3;4", "1x2x3x4", "1, 2,3,4"),
+        *("0,0,0,1", "0,0,1,0", "-1,0,1,1", "+1,0,1,1", "01,0,1,1", "1.5,0,1,1", "1e3,0,1,1"),
+        *("1000000000,0,1,1", "0,0,1000000,1", "0,0,1,1000000000", "9" * 5000 + ",0,1,1"),
+        *("10%25,0,1,1", "0,0,10%25,10", "0%25,0%25,0%25,1%25", "100%25,0%25,1%25,1%25"),
+        *("0%25,0%25,101%25,1%25", "1%,2%,3%,4%", "1%2525,2%2525,3%2525,4%2525", "NONE"),
+        *("1.5%25,0%25,1%25,1%25", "\u0663,0,1,1", "on", "0,0,1,1\n"),
+    ],
+)
+def test_any_other_spelling_of_a_rectangle_is_refused(spelled: str) -> None:
+    with pytest.raises(ValueError, match="must be none, or left, top, width and height in whole"):
+        RECTANGLE.read(spelled)
 
 
 @pytest.mark.parametrize("name", [name for name in TYPES if name not in {*NAMES, *SCRIPTS}])

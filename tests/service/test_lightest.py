@@ -304,9 +304,35 @@ def test_cut_mirrored_and_stretched_pictures_are_made(delivery: Delivery) -> Non
         {"width": 200, "height": 200, "fit": "cover"},
         {"width": 200, "height": 200, "fit": "force"},
         {"width": 200, "flip": "h"},
+        {"crop": "0,0,600,399"},
+        {"crop": "0,0,600,399", "width": 200},
+        {"crop": "1%,0%,99%,100%"},
+        {"width": 200, "max_height": 132},
+        {"width": 600, "max_height": 399},
         {"width": 700, "fit": "force"},
     ):
         assert not _sent(delivery, "text.png", CHROMIUM, **asked).is_original
+
+
+def test_all_of_a_picture_is_sent_as_it_is_however_that_is_said(delivery: Delivery) -> None:
+    for asked in (
+        {"crop": "0,0,600,400"},
+        {"crop": "0%,0%,100%,100%"},
+        {"max_height": 133},
+    ):
+        sent = _sent(delivery, "text.png", CHROMIUM, width=200, **asked)
+        assert sent == _sent(delivery, "text.png", CHROMIUM, width=200)
+        assert sent.is_original
+
+
+def test_an_original_is_not_sent_where_fewer_pixels_are_promised(
+    delivery: Delivery, folder: Path
+) -> None:
+    images.save(folder / "small.webp", Image.new("RGB", (40, 30), "red"), "WEBP", lossless=True)
+
+    sent = _sent(delivery, "small.webp", CHROMIUM, lqip="yes")
+
+    assert (sent.format, str(sent.size), sent.is_original) == ("webp", "16x12", False)
 
 
 def test_an_original_over_the_budget_is_not_sent(delivery: Delivery, folder: Path) -> None:

@@ -268,6 +268,40 @@ def test_a_page_authors_mistake_is_a_400_that_says_which(client: FlaskClient) ->
     assert images.decoded(answer.data).size == (120, 90)
 
 
+def test_a_crop_that_lies_outside_is_a_422_once_the_picture_is_opened(client: FlaskClient) -> None:
+    """The original stays good, and what lies partly inside is sent."""
+    url = f"{NASA}&crop=1534,0,10,10&width=120"
+    answer = client.get(url)
+
+    assert (answer.status_code, answer.headers["image-error"]) == (422, "crop-outside")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert images.decoded(answer.data).width == 120
+    problem = client.get(url, headers={"Accept": "application/json"})
+    assert problem.json == {
+        "title": "The crop lies outside of the picture.",
+        "status": 422,
+        "code": "crop-outside",
+    }
+    assert client.head(url).status_code == 200
+    inside = client.get(f"{NASA}&crop=1533,1000,10,100")
+    assert (inside.status_code, images.decoded(inside.data).size) == (200, (1, 22))
+    assert images.decoded(client.get(NASA).data).size == (1534, 1022)
+
+
+def test_bytes_to_be_shown_blurred_are_one_answer_for_everybody(client: FlaskClient) -> None:
+    url = f"{NASA}&lqip=yes"
+    plain = client.get(url, headers={"Accept": "image/jpeg"})
+    other = client.get(f"{url}&width=9&dpr=2", headers={"ECT": "2g", "Sec-CH-DPR": "3"})
+
+    assert plain.headers["imagekey"] == other.headers["imagekey"]
+    assert plain.headers["imagekey"].startswith("nasa.jpeg_16x16_inside_lqipyes_1x_-_-_webp_b199_")
+    assert plain.headers["Content-Type"] == "image/webp"
+    assert len(plain.data) < 200
+    assert images.decoded(plain.data).size == (16, 11)
+    assert "Vary" not in plain.headers
+    assert plain.headers["Cache-Control"] == other.headers["Cache-Control"]
+
+
 def test_who_asks_for_json_gets_a_problem(client: FlaskClient) -> None:
     answer = client.get(f"{NASA}&width=abc", headers={"Accept": "application/json"})
 

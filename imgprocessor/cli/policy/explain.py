@@ -6,7 +6,6 @@ import click
 
 from imgprocessor.app import make_delivery
 from imgprocessor.cli.options import Files, with_files, with_headers
-from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import FORMATS
 from imgprocessor.policy.table import SIZED
@@ -23,15 +22,11 @@ Line = tuple[str, str]
 @with_headers
 def explain(files: Files, url: str, headers: tuple[tuple[str, str], ...]) -> None:
     """Print it line by line; the query string alone may be given."""
-    settings = files.load()
-    delivery = make_delivery(settings)
-    for told, telling in explained(url, dict(headers), delivery, settings.pixels):
+    for told, telling in explained(url, dict(headers), make_delivery(files.load())):
         print(f"{told + ':':<11}{telling}")
 
 
-def explained(
-    url: str, headers: Mapping[str, str], delivery: Delivery, pixels: PixelsSettings
-) -> Iterator[Line]:
+def explained(url: str, headers: Mapping[str, str], delivery: Delivery) -> Iterator[Line]:
     """Tell how a URL (or its query string alone) with these headers (names in lower case) is
     answered. What cannot be answered is told, too.
     """
@@ -54,7 +49,7 @@ def explained(
     hints = ", ".join(f"{name} {value}" for name, value in known.items())
     yield "hints", hints or "none"
     yield "takes", " ".join(known for known in FORMATS if known in taken) or "nothing that is sent"
-    yield from _planned(delivery.plan(query, request.hints), pixels)
+    yield from _planned(delivery.plan(query, request.hints))
     try:
         found = delivery.find(request)
         yield "original", f"{found.original.id}, {found.original.size_bytes} bytes"
@@ -63,7 +58,30 @@ def explained(
         yield "answer", f"the placeholder, with {error.status} {error.code}: {error}"
 
 
-def _planned(planned: Planned, pixels: PixelsSettings) -> Iterator[Line]:
+def _planned(planned: Planned) -> Iterator[Line]:
+    plan = planned.plan
+    if plan.lqip:
+        yield "lqip", "the same for every visitor"
+    else:
+        yield from _decided(planned)
+    yield "formats", " ".join(plan.formats)
+    target = plan.cell.target_score
+    wish = "" if target is None else f"the lowest that scores {target}, "
+    lowered = ", as the query asks" if plan.quality_limit is not None else ""
+    yield "quality", f"{wish}at most {plan.max_quality}{lowered}"
+    if plan.budget_bytes is not None:
+        floor = min(plan.pixels.min_quality, plan.max_quality)
+        source = "the cell" if plan.bytes_limit is None else "the query"
+        yield (
+            "budget",
+            f"{plan.budget_bytes} bytes, from {source}; quality goes to {floor}, then the size",
+        )
+    yield "imagekey", planned.imagekey
+    yield "Vary", planned.vary or "none: the query said everything"
+
+
+def _decided(planned: Planned) -> Iterator[Line]:
+    """What is decided by who the visitor is."""
     decision, plan = planned.decision, planned.plan
     yield "bandwidth", f"{decision.bandwidth}, from {decision.bandwidth_from}"
     if decision.screen is None:
@@ -72,20 +90,6 @@ def _planned(planned: Planned, pixels: PixelsSettings) -> Iterator[Line]:
     else:
         yield "screen", f"{decision.screen}, from {decision.screen_from}"
     yield "cell", f"[{decision.screen or SIZED}] {decision.bandwidth} = {decision.cell}"
-    yield "formats", " ".join(plan.formats)
-    target = plan.cell.target_score
-    wish = "" if target is None else f"the lowest that scores {target}, "
-    lowered = ", as the query asks" if plan.quality_limit is not None else ""
-    yield "quality", f"{wish}at most {plan.max_quality}{lowered}"
-    if plan.budget_bytes is not None:
-        floor = min(pixels.min_quality, plan.max_quality)
-        source = "the cell" if plan.bytes_limit is None else "the query"
-        yield (
-            "budget",
-            f"{plan.budget_bytes} bytes, from {source}; quality goes to {floor}, then the size",
-        )
-    yield "imagekey", planned.imagekey
-    yield "Vary", planned.vary or "none: the query said everything"
 
 
 def _rendered(found: Found, delivery: Delivery) -> Iterator[Line]:
