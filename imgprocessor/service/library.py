@@ -28,8 +28,6 @@ from imgprocessor.timing import Timings
 PAGE_NAMES = 60
 """On a page. Names that turn out not to be shown count, so that each page costs the same."""
 
-_TINY_PIXELS = 16
-
 _HIDDEN = {"@eaDir", "Thumbs.db"}
 """What Synology's and Windows' programs leave in folders; and all that begins with a dot."""
 
@@ -89,11 +87,9 @@ class TinyPictures:
             self._delivery.answer(self._found(name))
 
     def _found(self, name: str) -> Found:
-        # Whatever the policy allows pages to ask for, and in a format that every browser shows that
-        # shows data in pages.
-        query = ImageQuery(name=name, width=_TINY_PIXELS, format="webp")
+        # Whatever the policy allows pages to ask for.
         began = self._delivery.generation()
-        planned = self._delivery.plan(query, Hints())
+        planned = self._delivery.plan(ImageQuery(name=name, lqip=True), Hints())
         return Found(planned, self._source.find(name), Timings(), began)
 
 

@@ -371,8 +371,8 @@ def test_what_was_made_is_known_of_the_very_version(tiny: TinyPictures, original
     made = tiny.kept("portrait.jpg")
 
     assert made is not None
-    assert (made.format, str(made.original_size), made.size.width) == ("webp", "30x90", 16)
-    assert len(made.body) < 500
+    assert (made.format, str(made.original_size), made.size.height) == ("webp", "30x90", 16)
+    assert len(made.body) < 200
     images.save(originals / "portrait.jpg", images.texture((31, 90)), "JPEG")
     assert tiny.kept("portrait.jpg") is None
 

@@ -177,7 +177,7 @@ def test_size_and_placeholder_are_known_at_the_next_load(gallery: FlaskClient) -
     assert (page.all("img", "width"), page.all("img", "height")) == (["1534"], ["1022"])
     tiny, _ = page.all("img", "src")
     assert tiny.startswith("data:image/webp;base64,")
-    assert len(tiny) < 700
+    assert len(tiny) < 300
 
 
 def test_where_nothing_is_kept_nothing_is_made_behind_pages(
