@@ -10,6 +10,8 @@ const AHEAD = "50%";
 const MOST_TRIALS = 30;
 const PASSING = [429, 502, 503, 504];
 const LONGEST_PAUSE_SECONDS = 30;
+/** Of thumbnails: more is not seen in what is so small, and weighs twice as much. */
+const MOST_DENSITY = 2;
 /** Across the longer side: more than a policy sends to a screen. */
 const MOST_PIXELS = 2048;
 
@@ -61,7 +63,7 @@ async function fill(link) {
 function candidate(written, side) {
   const [width, height] = [written.width, written.height];
   const ratio = width && height ? Math.min(2, Math.max(1, width / height)) : 1.5;
-  const wanted = side * ratio * window.devicePixelRatio;
+  const wanted = side * ratio * Math.min(MOST_DENSITY, window.devicePixelRatio);
   const known = written.srcset.split(", ").map((word) => word.split(" "));
   const [url] = known.find(([, across]) => parseInt(across, 10) >= wanted) || known.at(-1);
   return url;

@@ -1,6 +1,7 @@
 """The gallery through real Apache, and in real, headless Chromium."""
 
 import re
+import shutil
 import threading
 import time
 from collections import Counter
@@ -9,10 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
+import caches
 import images
 import pytest
 from devtools import Device, Page, opened
-from servers import Server, await_true, open_up, serving
+from servers import Server, ask, await_true, open_up, serving
+
+from imgprocessor.config.settings import Settings
+from imgprocessor.edge.writers import Cache
 
 pytestmark = pytest.mark.apache
 
@@ -90,6 +95,28 @@ def test_placeholders_are_made_behind_pages(server: Server) -> None:
         return server.ask("/browse/a%20folder/many/", HTML).body.count(b"data:image/webp;base64,")
 
     await_true(lambda: known() == 30)
+
+
+@pytest.mark.caches
+@pytest.mark.parametrize("cache", ["varnish", "nginx"])
+def test_caches_in_front_pass_pages_as_they_are(
+    server: Server, settings: Settings, cache: Cache, tmp_path: Path
+) -> None:
+    folder = server.originals / f"{cache} ?&%+;=a"
+    folder.mkdir()
+    path = f"/browse/{quote(folder.name)}/"
+    with caches.in_front(cache, settings, server.port, tmp_path) as port:
+        for name in ("one", "two"):
+            assert name.encode() not in ask(port, path, HTML).body
+            images.save(folder / f"{name}.jpg", images.texture((90, 60)), "JPEG")
+            answer = ask(port, path, HTML)
+            assert name.encode() in answer.body
+            assert answer.headers["cache-control"] == "private, no-cache"
+        (thumbnail,) = re.findall(rb'src="(/images/[^"]*one.jpg&amp;width=320[^"]*)"', answer.body)
+        assert ask(port, thumbnail.decode().replace("&amp;", "&")).status == 200
+        evil = ask(port, "/browse//evil.example")
+        assert (evil.status, "location" in evil.headers) == (404, False)
+    shutil.rmtree(folder)
 
 
 # --- In Chromium ---------------------------------------------------------------------------------
