@@ -62,12 +62,7 @@ def add_browse(web: Flask, library: Library, links: "Links") -> None:
     """Answer `/browse/`."""
     web.url_map.converters["rest"] = _Rest
 
-    @web.route(
-        f"{_ROOT}<rest:rest>",
-        methods=_METHODS,
-        provide_automatic_options=False,
-        merge_slashes=False,
-    )
+    @web.route(f"{_ROOT}<rest:rest>", methods=_METHODS, provide_automatic_options=False)
     def browse(rest: str) -> Response:  # noqa: ARG001 - read from the environment, undecoded
         try:
             answer = _answered(library, links)

@@ -104,7 +104,8 @@ def test_no_two_names_are_alike_in_order(names: list[str]) -> None:
 
 HIDDEN: list[str | bytes] = [
     ".hidden.jpg", "._a.jpg", "@eaDir/a.jpg", "Thumbs.db", ".folder/a.jpg", "closed/.nomedia",
-    "closed/a.jpg", "closed/inner/a.jpg", "control\n.jpg", "back\\slash.jpg", b"not-\xff-utf8.jpg",
+    "closed/a.jpg", "closed/inner/a.jpg", "control\n.jpg", "back\\slash.jpg",
+    "back\\slash/a.jpg", b"not-\xff-utf8.jpg",
     b"folder-\xff/a.jpg", "notes.txt",
 ]  # fmt: skip
 
@@ -124,7 +125,7 @@ def test_what_is_not_to_be_shown_costs_its_own_place_only(root: Path) -> None:
         ".folder", "@eaDir", "closed", "closed/inner", "none", "a.jpg", "..", "folder/..",
         "folder/../folder", "/", "/etc", "//evil.example", "\\evil.example", "a\0", "folder/",
         "folder//", ".", "out", "out/inner", "loop", "folder/up", "self", "https://evil.example/",
-        "\udcff", "x" * 300, "x/" * 500 + "x", "closed/.nomedia",
+        "\udcff", "x" * 300, "x/" * 500 + "x", "closed/.nomedia", "back\\slash",
     ],
 )  # fmt: skip
 def test_what_may_not_be_shown_is_not_there(root: Path, folder: str) -> None:
