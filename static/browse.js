@@ -6,10 +6,10 @@ import PhotoSwipeLightbox from "/photoswipe-lightbox.esm.min.js";
 const AT_ONCE = 4;
 /** Thumbnails are asked for that near the window. */
 const AHEAD = "50%";
-/** Of one picture. The server asks for one to three seconds between them. */
-const MOST_TRIALS = 30;
+/** Answers after which another trial is worth it. */
 const PASSING = [429, 502, 503, 504];
-const LONGEST_PAUSE_SECONDS = 30;
+/** The server asks for one to three seconds between trials; after some of them it is left in peace. */
+const [MOST_TRIALS, LONG_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS] = [20, 10, 60];
 /** Of thumbnails: more is not seen in what is so small, and weighs twice as much. */
 const MOST_DENSITY = 2;
 /** Across the longer side: more than a policy sends to a screen. */
@@ -46,7 +46,7 @@ async function fill(link) {
   const frame = link.querySelector(".frame");
   const url = await extended(candidate(tile.written, frame.clientWidth));
   const img = Object.assign(document.createElement("img"), { alt: "" });
-  const shown = (await loaded(url, turns)) && (await decoded(img, url));
+  const shown = (await loaded(url, { inTurn: turns })) && (await decoded(img, url));
   frame.querySelector(".tiny")?.remove();
   if (shown) {
     tile.img = img;
@@ -69,9 +69,12 @@ function candidate(written, side) {
   return url;
 }
 
-/** Ask until the picture came, in turn; return whether it did. From then on the browser has it. */
-async function loaded(url, inTurn) {
-  for (let trial = 0; trial < MOST_TRIALS; trial++) {
+/**
+ * Ask until the picture came, or never will, or nobody wants it any more; return whether it came.
+ * From then on the browser has it.
+ */
+async function loaded(url, { inTurn, isWanted = () => true } = {}) {
+  for (let trial = 1; isWanted(); trial++) {
     if (inTurn) await turn(inTurn);
     let answer;
     try {
@@ -83,7 +86,8 @@ async function loaded(url, inTurn) {
       if (inTurn) next(inTurn);
     }
     if (answer && !PASSING.includes(answer.status)) return answer.ok;
-    await pause(Number(answer?.headers.get("Retry-After")) || Math.min(2 ** trial, 10));
+    const seconds = Number(answer?.headers.get("Retry-After")) || Math.min(trial, LONG_PAUSE_SECONDS);
+    await pause(trial < MOST_TRIALS ? seconds : Math.max(seconds, LONG_PAUSE_SECONDS));
   }
   return false;
 }
@@ -190,7 +194,8 @@ async function show(content) {
   const img = content.element;
   img.alt = content.data.alt;
   const url = await full(content.data.link);
-  if ((await loaded(url)) && (await decoded(img, url))) content.onLoaded();
+  const isWanted = () => Boolean(lightbox.pswp);
+  if ((await loaded(url, { isWanted })) && (await decoded(img, url))) content.onLoaded();
   else content.onError();
 }
 
