@@ -26,8 +26,10 @@ from imgprocessor.web.responses import failure_headers, problem
 
 _ROOT = "/browse"
 
-_WIDTHS = (160, 320, 480, 640, 960)
-"""Of thumbnails, in pixels of the device: a tile is 128 to 256 CSS pixels across."""
+_WIDTHS = (320, 480, 640, 960)
+"""Of thumbnails, in pixels of the device: a tile is 150 to 250 CSS pixels across, and a picture
+that fills it up to twice as wide.
+"""
 
 _LEAST_WIDTH, _MOST_WIDTH, _MOST_WIDTHS = 100, 1000, 5
 """Which sizes of the policy's ladder will do instead."""
@@ -195,7 +197,7 @@ def _tile(picture: ShownPicture, links: Links) -> _Tile:
     return _Tile(
         caption=file.rpartition(".")[0] or file,
         href=links.picture(name),
-        src=addresses[links.widths[min(1, len(links.widths) - 1)]],
+        src=addresses[links.widths[0]],
         srcset=", ".join(f"{url} {width}w" for width, url in addresses.items()),
         sizes=f"(max-width: 30rem) {50 * ratio:.0f}vw, {14 * ratio:.0f}rem",
         size=size,

@@ -224,10 +224,10 @@ def test_links_are_signed_where_they_must_be(browsing: Settings, tmp_path: Path)
 @pytest.mark.parametrize(
     ("ladder", "most", "widths"),
     [
-        ("", 4096, [160, 320, 480, 640, 960]),
-        ("", 500, [160, 320, 480]),
+        ("", 4096, [320, 480, 640, 960]),
+        ("", 500, [320, 480]),
         ("", 100, [100]),
-        ("[allowed]\nqualities = 50\n", 4096, [160, 320, 480, 640, 960]),
+        ("[allowed]\nqualities = 50\n", 4096, [320, 480, 640, 960]),
         ("[allowed]\nsizes = 50 100 340 2000\n", 4096, [100, 340]),
         ("[allowed]\nsizes = 2000 3000\n", 4096, [2000]),
         (f"[allowed]\nsizes = {' '.join(str(100 + 20 * n) for n in range(40))}\n", 4096,
