@@ -56,7 +56,7 @@ _TEMPLATES = Environment(
 class _Rest(BaseConverter):
     """All that follows, however many slashes: nothing is redirected to where they are fewer."""
 
-    regex = "(?:/.*)?"
+    regex = "(?s:/.*)?"
     part_isolating = False
 
 

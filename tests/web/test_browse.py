@@ -245,7 +245,7 @@ BAD = [
     "/browse/%00", "/browse//evil.example", "/browse//evil.example/", "/browse/%5Cevil.example",
     "/browse/%2F%2Fevil.example/", "/browse///", "/browse/none/", "/browse/nasa.jpeg",
     "/browse/nasa.jpeg/", "/browse/%ff/", "/browse/https://evil.example/", "/browse/.git/",
-    "/browse/@eaDir/", "/browse/" + "x" * 300, "/browse/" + "x/" * 2000,
+    "/browse/@eaDir/", "/browse/a%0ab/", "/browse/" + "x" * 300, "/browse/" + "x/" * 2000,
 ]  # fmt: skip
 
 
