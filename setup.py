@@ -32,6 +32,7 @@ setup(
         "imgprocessor": ["py.typed"],
         "imgprocessor.images.compression": ["*.json"],
         "imgprocessor.edge": ["templates/*.jinja"],
+        "imgprocessor.web": ["templates/*.html"],
         "imgprocessor.cli.policy": ["*.jinja"],
         "imgprocessor.delivered.apache": ["*.conf", "*.service"],
         "imgprocessor.delivered.conf": ["*.ini"],

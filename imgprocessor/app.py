@@ -37,12 +37,15 @@ from imgprocessor.reporting import complain
 from imgprocessor.request.signing import Signing
 from imgprocessor.request.urls import PORTS
 from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.later import InProcess
+from imgprocessor.service.library import Library, TinyPictures
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.purge import Purger
 from imgprocessor.service.readiness import Readiness
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.plain_files import PlainFiles
+from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
 from imgprocessor.web.daemons import daemons, too_few
 from imgprocessor.web.log import RequestLog, utc_now
 from imgprocessor.web.metrics import (
@@ -101,6 +104,8 @@ def make_web(
         signing=make_signing(settings),
     )
     remote = settings.remote.folder if settings.remote.hosts else None
+    if settings.browse.enabled:
+        add_browse(web, _library(settings, delivery, pool), _links(settings, policy))
     ready = Readiness(settings.originals.root, settings.disk_cache.folder, remote, pool)
     add_health(web, ready, answers_digest(settings, policy))
     if metrics is not None:
@@ -202,6 +207,27 @@ def make_delivery(
         cheaper_when_overloaded=settings.rendering.cheaper_when_overloaded,
         single_flight_seconds=settings.rendering.single_flight_seconds,
     )
+
+
+def _library(settings: Settings, delivery: Delivery, pool: WorkerPool | None) -> Library:
+    source = _folder(settings.originals)
+    tiny = TinyPictures(source, delivery)
+    if not settings.disk_cache.max_renditions_bytes:
+        return Library(source, tiny, None)  # nothing made behind a page would be there for another
+    # Half of the workers stay free for visitors who come meanwhile.
+    most = max(1, _processes(settings) // 2)
+    later = InProcess(
+        tiny.make,
+        may_begin=lambda: pool is None or pool.taken_places() < most,
+        locks=make_locks(settings.disk_cache),
+    )
+    return Library(source, tiny, later)
+
+
+def _links(settings: Settings, policy: Policy) -> Links:
+    keys = signing_keys(settings.signing)
+    widths = thumbnail_widths(policy, settings.pixels.max_output_side_pixels)
+    return Links(widths, keys[0] if keys else None)
 
 
 def _processes(settings: Settings) -> int:

@@ -59,6 +59,14 @@ class NotFound(ImageError):
     public = "There is no such picture."
 
 
+class FolderNotFound(ImageError):
+    """There is no such folder of originals, or none that may be shown."""
+
+    code = "folder-not-found"
+    status = 404
+    public = "There is no such folder."
+
+
 class MethodNotAllowed(ImageError):
     """Pictures can be read, and nothing else."""
 

@@ -42,6 +42,7 @@ const accept = acceptOfPictures();
 
 showBrowser(document.getElementById("browser"));
 fillForm(document.getElementById("choices"));
+showGallery(document.getElementById("gallery"));
 Promise.all((names.length ? names : Object.keys(SAMPLES)).map(addFigure)).then(showSum);
 
 // --- What was asked ------------------------------------------------------------------------------
@@ -69,6 +70,13 @@ function networkInWords(network) {
   if (network.downlink !== undefined) words.push(`${network.downlink} Mbit/s`);
   if (network.saveData) words.push("saving data");
   return words.join(", ");
+}
+
+/** Show the link to the gallery, where there is one. */
+async function showGallery(paragraph) {
+  const link = paragraph.querySelector("a");
+  const answer = await fetch(link.href, { method: "HEAD" });
+  paragraph.hidden = !answer.ok;
 }
 
 /** Let the form show what this page was asked with, and keep what it has no field for. */

@@ -22,7 +22,7 @@ from processes import DAEMON_USER, HTTPD, STOP_SECONDS, CannotServe, free_port, 
 from samples import SAMPLES
 
 from imgprocessor.app import edge_configuration, make_delivery, make_purger
-from imgprocessor.config.settings import Settings
+from imgprocessor.config.settings import BrowseSettings, Settings
 from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.config.types import port_number
 from imgprocessor.edge.writers import Site
@@ -77,8 +77,9 @@ def _options() -> argparse.Namespace:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Read the settings that a command line names."""
-    return load_settings(options.conf, Overrides(options.originals, options.policy))
+    """Read the settings that a command line names. There is always a gallery."""
+    settings = load_settings(options.conf, Overrides(options.originals, options.policy))
+    return replace(settings, browse=BrowseSettings(enabled=True))
 
 
 def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
@@ -307,6 +308,7 @@ def _print_addresses(port: int, originals: Path) -> None:
     base, names = f"http://localhost:{port}", _names(originals)
     page = "/" if names == [*SAMPLES] else "/?" + "&".join(f"name={quote(n)}" for n in names)
     print(f"  {base}{page}")
+    print(f"  {base}/browse/")
     print(f"  {_picture(port, names[0])}&width=340&height=400")
     print(f"  {_picture(port, names[0])}&bandwidth=2g&screen=phone")
     print(f"with {VERSIONS}")

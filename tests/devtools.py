@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from servers import await_true
+
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -21,8 +23,7 @@ PAGE_SECONDS = 60
 DESKTOP_CSS_PIXELS = 1920
 """Across the screen that windows are on."""
 
-_LOADED = """new Promise((resolve) =>
-  document.readyState === "complete" ? resolve() : addEventListener("load", resolve))"""
+_LOADED = "document.readyState === 'complete'"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class Device:
 
 def load(device: Device, profile: Path, url: str, *flags: str) -> None:
     """Open a page in a fresh profile, and return once it and its pictures are loaded."""
+    with opened(device, profile, url, *flags):
+        pass
+
+
+@contextlib.contextmanager
+def opened(
+    device: Device, profile: Path, url: str, *flags: str, scripts: bool = True
+) -> "Iterator[Page]":
+    """Open a page in a fresh profile; yield it once it and its pictures are loaded."""
     with _started(profile, *flags) as browser:
         target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
@@ -57,8 +67,49 @@ def load(device: Device, profile: Path, url: str, *flags: str) -> None:
                 "architecture": "", "model": "", "mobile": device.phone,
             },
         )  # fmt: skip
+        if not scripts:
+            browser.call("Emulation.setScriptExecutionDisabled", session, value=True)
         browser.call("Page.navigate", session, url=url)
-        browser.call("Runtime.evaluate", session, expression=_LOADED, awaitPromise=True)
+        page = Page(browser, session)
+        # Where scripts are disabled no event would tell.
+        await_true(lambda: page.run(_LOADED), PAGE_SECONDS)
+        yield page
+
+
+@dataclass
+class Page:
+    """A page that is open."""
+
+    browser: "_Browser"
+    session: str
+
+    def run(self, expression: str) -> Any:
+        """Return the value of an expression, or of the promise that it is."""
+        told = self.browser.call(
+            "Runtime.evaluate", self.session,
+            expression=expression, awaitPromise=True, returnByValue=True,
+        )  # fmt: skip
+        assert "exceptionDetails" not in told, told
+        return told["result"].get("value")
+
+    def press(self, key: str, code: int) -> None:
+        """Press a key, of which browsers know a number as well."""
+        text = "\r" if key == "Enter" else ""
+        for kind in ("keyDown", "keyUp"):
+            self.browser.call(
+                "Input.dispatchKeyEvent", self.session,
+                type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text,
+            )  # fmt: skip
+
+    def swipe(self, from_x: int, to_x: int, y: int) -> None:
+        """Drag a finger across."""
+        steps = [from_x + (to_x - from_x) * step // 10 for step in range(11)]
+        for kind, places in (("touchStart", steps[:1]), ("touchMove", steps), ("touchEnd", [None])):
+            for x in places:
+                self.browser.call(
+                    "Input.dispatchTouchEvent", self.session,
+                    type=kind, touchPoints=[] if x is None else [{"x": x, "y": y}],
+                )  # fmt: skip
 
 
 @dataclass

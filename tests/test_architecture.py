@@ -44,7 +44,7 @@ THIRD_PARTY = {
     "click": {"cli", "__main__"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"cli"},
-    "jinja2": {"edge", "cli"},
+    "jinja2": {"edge", "web.browse", "cli"},
     "ssimulacra2": {"images.comparison"},
 }
 """Who may import it: packages, or modules."""

@@ -338,6 +338,18 @@ class SigningSettings:
 
 
 @dataclass(frozen=True)
+class BrowseSettings:
+    """The gallery of the folder of originals."""
+
+    enabled: bool = setting(
+        False,
+        switch,
+        "Show all originals, folder by folder, at /browse/ to everybody whom the virtual host lets"
+        " in; where links must be signed, with signed links.",
+    )
+
+
+@dataclass(frozen=True)
 class MetricsSettings:
     """What Prometheus may know."""
 
@@ -370,5 +382,6 @@ class Settings:
     freshness: FreshnessSettings = FreshnessSettings()
     purge: PurgeSettings = PurgeSettings()
     signing: SigningSettings = SigningSettings()
+    browse: BrowseSettings = BrowseSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

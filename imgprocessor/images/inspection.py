@@ -19,6 +19,9 @@ ORIGINAL_FORMATS: dict[Kind, OriginalFormat] = {
 }
 """The allow-list. Nothing else is ever decoded."""
 
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
+"""How names of such files end, in lower case. Only where nothing is opened do names count."""
+
 LONGEST_SIGNATURE = 12
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgprocessor.errors import NotFound, OriginalsUnavailable, OversizedOriginal
-from imgprocessor.originals.source import NodeVersion, Original
+from imgprocessor.originals.source import FolderState, Listed, NodeVersion, Original
 from imgprocessor.request.names import forms
 
 # What means "no such picture" to a visitor. The detail, for the log, says which it was.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EINVAL)
+
+_NOT_SHOWN = ".nomedia"
+"""A file with this name asks that nothing in its folder be shown (as on Android)."""
 
 _MAX_PLACES = 8
 """So many names of the same letters are followed from folder to folder."""
@@ -98,6 +101,34 @@ class Folder:
                 return str(path)
         raise NotFound(f"{name!r} leads outside {self._root}")
 
+    def folder(self, name: str) -> FolderState:
+        """Look at a folder of originals; "" is the root.
+
+        Raises:
+            NotFound: there is none, or not under the root, or it may not be entered.
+            OriginalsUnavailable: the disk fails.
+        """
+        path, status = self._located(name)
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotFound(f"{path} is no folder")
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        is_closed = _is_there(f"{path}/{_NOT_SHOWN}")
+        return FolderState(path, (status.st_ino, *times), max(times), is_closed)
+
+    def listed(self, name: str) -> Listed:
+        """List a folder of originals; what comes or goes meanwhile is in the list or not. Raises as
+        `folder` does.
+        """
+        path, _ = self._located(name)
+        descriptor = self._opened(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            self._inside(descriptor)
+            return _sorted_by_kind(descriptor)
+        except OSError as error:
+            raise OriginalsUnavailable(f"{path}: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+
     def forget(self, name: str) -> int:
         """Remove nothing: what is here is the operator's. Raises as `id_of` does."""
         self.id_of(name)
@@ -147,7 +178,7 @@ class Folder:
     def _inside(self, descriptor: int) -> tuple[str, os.stat_result]:
         """Return where an open file really is, symbolic links followed; and what it is."""
         path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each request
-        if not path.startswith(f"{self._root}/"):
+        if path != str(self._root) and not path.startswith(f"{self._root}/"):
             raise NotFound(f"{path} is outside {self._root}")
         status = os.fstat(descriptor)
         if not status.st_nlink:
@@ -163,6 +194,20 @@ class Folder:
             raise OversizedOriginal(wrong)
         on_node = NodeVersion(status.st_ctime_ns, status.st_ino)
         return Original(self, path, f"{modified_ns:x}-{size:x}", size, modified_ns, on_node)
+
+
+def _sorted_by_kind(descriptor: int) -> Listed:
+    listed = Listed([], [], [])
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            # None of these calls the system, but where the file system does not say what it is.
+            if entry.is_symlink():
+                listed.links.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                listed.folders.append(entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                listed.files.append(entry.name)
+    return listed
 
 
 def _is_there(path: str) -> bool:

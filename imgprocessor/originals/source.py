@@ -52,6 +52,47 @@ def group_of(original_id: str) -> str:
     return unicodedata.normalize("NFC", original_id)
 
 
+class FolderState(NamedTuple):
+    """A folder of originals, looked at and not listed."""
+
+    id: str
+    """One for all names that lead to it."""
+    changed: tuple[int, int, int]
+    """What is another one once an entry has come or gone: its inode, and two times."""
+    changed_ns: int
+    """When that was last, since 1970; nobody can set it back."""
+    is_closed: bool
+    """Whether a file `.nomedia` in it asks that nothing in it be shown."""
+
+
+class Listed(NamedTuple):
+    """The names in a folder, in no order. None was looked at: what a link leads to is not known,
+    nor whether a name is one that originals may have.
+    """
+
+    folders: list[str]
+    files: list[str]
+    links: list[str]
+
+
+class FolderSource(Protocol):
+    """What can list the folders that its originals are in; "" is the one that all others are in."""
+
+    def find(self, name: str) -> Original:
+        """Size up an original, as `Source.find` does."""
+
+    def folder(self, name: str) -> FolderState:
+        """Look at a folder.
+
+        Raises:
+            NotFound: there is none that may be looked into, or no folder may be called so.
+            OriginalsUnavailable: it cannot be read at this moment.
+        """
+
+    def listed(self, name: str) -> Listed:
+        """List a folder, which may change meanwhile. Raises as `folder` does."""
+
+
 class Source(Protocol):
     """Where originals come from. What its originals have as their source may be another one, which
     can be handed to another process and opens them there.

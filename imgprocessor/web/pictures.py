@@ -153,7 +153,7 @@ class _Pictures:
 
     def fail(self, error: Exception) -> Response:
         """Answer with the placeholder, or in words."""
-        known = _known(error)
+        known = known_error(error)
         if isinstance(known, Internal):
             report_unexpected(error)
         as_json = _asks_for_json()
@@ -261,7 +261,7 @@ def _asks_for_json() -> bool:
     return as_picture != "image/jpeg"
 
 
-def _known(error: Exception) -> ImageError:
+def known_error(error: Exception) -> ImageError:
     """Return the error of ours that stands for whatever was raised."""
     if isinstance(error, ImageError):
         return error

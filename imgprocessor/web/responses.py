@@ -65,30 +65,35 @@ def failure(
     error: ImageError, stand: StandIn, freshness: FreshnessSettings, *, as_json: bool
 ) -> Response:
     """Answer with the right status and the placeholder; with text where there is no picture."""
-    headers = {
-        IMAGEKEY: stand.planned.imagekey,
-        IMAGE_ERROR: error.code,
-        IMAGE_ERROR_DETAIL: error.public,
-        # Caches would keep even a 503 that has a max-age; and JSON for one client must not be kept
-        # in a cache for another that wants a picture.
-        "Cache-Control": "no-store",
-    }
+    headers = {IMAGEKEY: stand.planned.imagekey, **failure_headers(error)}
     keep_seconds = freshness.not_found_max_age_seconds
     if isinstance(error, NotFound) and keep_seconds and not as_json:
         headers["Cache-Control"] = f"public, max-age={keep_seconds}"
         headers |= _vary(stand.planned) | _tags(stand.planned)
-    if error.is_passing:
-        # Not the same for all, or all would be back at the same moment.
-        headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
     if as_json:
         headers["Content-Type"] = "application/problem+json"
-        return Response(_problem(error), error.status, SECURE | headers)
+        return Response(problem(error), error.status, SECURE | headers)
     if stand.trouble:
         headers["Content-Type"] = "text/plain; charset=utf-8"
         return Response(error.public + "\n", error.status, SECURE | headers)
     response = _response(stand.planned, stand.rendition, headers)
     response.status_code = error.status
     return response
+
+
+def failure_headers(error: ImageError) -> dict[str, str]:
+    """Return what every answer that failed has, whatever stands in it."""
+    headers = {
+        IMAGE_ERROR: error.code,
+        IMAGE_ERROR_DETAIL: error.public,
+        # Caches would keep even a 503 that has a max-age; and JSON for one client must not be kept
+        # in a cache for another that wants a picture.
+        "Cache-Control": "no-store",
+    }
+    if error.is_passing:
+        # Not the same for all, or all would be back at the same moment.
+        headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
+    return headers
 
 
 def _response(
@@ -188,6 +193,6 @@ def _decision(planned: Planned, rendition: Rendition | None) -> str:
     return "; ".join(f"{word}={value}" for word, value in words.items())
 
 
-def _problem(error: ImageError) -> str:
+def problem(error: ImageError) -> str:
     """Describe a failure for programs (RFC 9457)."""
     return json.dumps({"title": error.public, "status": error.status, "code": error.code})

@@ -21,6 +21,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError, ImageError
 from imgprocessor.images.comparison import require_metric, ssimulacra2
 from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.images.inspection import SUFFIXES
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.load import Overrides, load_policy, load_settings
 from imgprocessor.policy.link import PICTURES_A_PAGE, Link, link_of
@@ -32,7 +33,6 @@ from imgprocessor.service.understanding import Incoming
 
 CHROMIUM_ACCEPT = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 _PERCENTILE = 95
 _CHART_HEIGHT, _CHART_STEP = 150, 58
 _KILO = 1000
@@ -149,7 +149,7 @@ def originals_in(folder: Path) -> list[str]:
         names = sorted(
             path.name
             for path in folder.iterdir()
-            if path.suffix.lower() in _SUFFIXES and is_name(path.name)
+            if path.suffix.lower() in SUFFIXES and is_name(path.name)
         )
     except OSError as error:
         raise ConfigurationError(f"{folder}: {error.strerror}") from error

@@ -1,0 +1,226 @@
+"""The gallery over HTTP: a folder of originals as a page that also works without scripts."""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import parse_qsl, quote
+
+from flask import Flask, g, request
+from jinja2 import Environment, PackageLoader
+from werkzeug.routing import BaseConverter
+from werkzeug.wrappers import Response
+
+from imgprocessor.errors import BadQuery, FolderNotFound, ImageError, MethodNotAllowed
+from imgprocessor.geometry import Size
+from imgprocessor.policy.table import Policy
+from imgprocessor.reporting import report_unexpected
+from imgprocessor.request.hints import ACCEPT_CH
+from imgprocessor.request.names import spell
+from imgprocessor.request.parameters import PARAMETERS
+from imgprocessor.request.signing import sign
+from imgprocessor.service.library import GalleryPage, Library, ShownPicture
+from imgprocessor.web.pages import PAGE_SECURITY
+from imgprocessor.web.pictures import known_error
+from imgprocessor.web.responses import failure_headers, problem
+
+_ROOT = "/browse"
+
+_WIDTHS = (320, 480, 640, 960)
+"""Of thumbnails, in pixels of the device: a tile is 150 to 250 CSS pixels across, and a picture
+that fills it up to twice as wide.
+"""
+
+_LEAST_WIDTH, _MOST_WIDTH, _MOST_WIDTHS = 100, 1000, 5
+"""Which sizes of the policy's ladder will do instead."""
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": PAGE_SECURITY,
+    "X-Robots-Tag": "noindex, nofollow",
+    # Files come and go, and whoever may look may be told by an address or a password.
+    "Cache-Control": "private, no-cache",
+    "Vary": "Accept",
+}
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+"""All of them, so that a refusal is this page's own."""
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("imgprocessor.web"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class _Rest(BaseConverter):
+    """All that follows, however many slashes: nothing is redirected to where they are fewer."""
+
+    regex = "(?s:/.*)?"
+    part_isolating = False
+
+
+def add_browse(web: Flask, library: Library, links: "Links") -> None:
+    """Answer `/browse/`."""
+    web.url_map.converters["rest"] = _Rest
+
+    @web.route(f"{_ROOT}<rest:rest>", methods=_METHODS, provide_automatic_options=False)
+    def browse(rest: str) -> Response:  # noqa: ARG001 - read from the environment, undecoded
+        try:
+            answer = _answered(library, links)
+        except Exception as error:  # noqa: BLE001 - a client is told in the form that it can read
+            answer = _failed(known_error(error))
+            if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+                report_unexpected(error)
+        return answer
+
+
+class Links:
+    """Writes the links to pictures, signed where they must be: nowhere else is one written."""
+
+    def __init__(self, widths: Sequence[int], key: str | None) -> None:
+        """Use widths of thumbnails, and the key that signs, if any."""
+        self.widths = widths
+        self._sign: Callable[[str], str] = (
+            (lambda url: url) if key is None else lambda url: sign(url, key)
+        )
+
+    def picture(self, name: str, width: int | None = None) -> str:
+        """Return the URL of a picture, as the policy sends it to this visitor; or with so many
+        pixels of the device across.
+        """
+        url = f"/images/?name={spell(name)}"
+        if width is None:
+            return self._sign(url)
+        # The browser has chosen by density already.
+        return self._sign(f"{url}&width={width}") + "&dpr=1"
+
+
+def thumbnail_widths(policy: Policy, max_side: int) -> Sequence[int]:
+    """Return the widths that thumbnails are asked for with, of those that may be."""
+    ladder = policy.allowed.of(PARAMETERS["width"])
+    if ladder is None:
+        return [width for width in _WIDTHS if width <= max_side] or [max_side]
+    some = [width for width in ladder if width <= max_side] or [*ladder]
+    fitting = [width for width in some if _LEAST_WIDTH <= width <= _MOST_WIDTH] or some[:1]
+    step = -(-len(fitting) // _MOST_WIDTHS)
+    return fitting[::step]
+
+
+@dataclass(frozen=True)
+class _Folder:
+    href: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A picture as the template wants it."""
+
+    caption: str
+    href: str
+    src: str
+    srcset: str
+    sizes: str
+    size: Size | None
+    tiny: str
+
+
+def _answered(library: Library, links: Links) -> Response:
+    if request.method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed
+    answer = _html(200, **_described(library.page(_folder(), _after()), links))
+    answer.headers["Accept-CH"] = ACCEPT_CH
+    return answer
+
+
+def _folder() -> str:
+    """Read the folder's name from the path."""
+    try:
+        path = request.environ["PATH_INFO"].encode("latin-1").decode()
+    except UnicodeDecodeError as error:
+        raise FolderNotFound("the path is not UTF-8") from error
+    if "//" in path:
+        raise FolderNotFound(f"{path!r} has empty parts")
+    return str(path).removeprefix(_ROOT).strip("/")
+
+
+def _after() -> str:
+    """Read after which name the page goes on; any will do, also one that is not UTF-8."""
+    query = request.environ.get("QUERY_STRING", "").encode("latin-1")
+    pairs = parse_qsl(query.decode(errors="surrogateescape"), errors="surrogateescape")
+    given = [value for word, value in pairs if word == "after"]
+    if len(given) > 1:
+        raise BadQuery(["after: given twice"])
+    return given[0] if given else ""
+
+
+def _described(page: GalleryPage, links: Links) -> dict[str, object]:
+    """Return what the template shows of a page."""
+    way = [""] if page.folder else []
+    way += [page.folder[:end] for end, letter in enumerate(page.folder) if letter == "/"]
+    here = _folder_link(page.folder).href
+    turned = [
+        None if name is None else here + (f"?after={_quoted(name)}" if name else "")
+        for name in (page.before, page.after)
+    ]
+    return {
+        "title": _caption(page.folder),
+        "way": [_folder_link(folder) for folder in way],
+        "folders": [_folder_link(folder) for folder in page.folders],
+        "pictures": [_tile(picture, links) for picture in page.pictures],
+        "page": page,
+        "before": turned[0],
+        "after": turned[1],
+    }
+
+
+def _folder_link(folder: str) -> _Folder:
+    return _Folder(f"{_ROOT}/{spell(folder)}/" if folder else f"{_ROOT}/", _caption(folder))
+
+
+def _caption(folder: str) -> str:
+    return folder.rpartition("/")[2] or "Pictures"
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="", errors="surrogateescape")
+
+
+def _tile(picture: ShownPicture, links: Links) -> _Tile:
+    name, tiny = picture.name, picture.known
+    addresses = {width: links.picture(name, width) for width in links.widths}
+    file = name.rpartition("/")[2]
+    size = None if tiny is None else tiny.original_size
+    # A square tile shows the middle of what is wider: of that, more must be there.
+    ratio = 1.5 if size is None else min(2.0, max(1.0, size.width / size.height))
+    return _Tile(
+        caption=file.rpartition(".")[0] or file,
+        href=links.picture(name),
+        src=addresses[links.widths[0]],
+        srcset=", ".join(f"{url} {width}w" for width, url in addresses.items()),
+        sizes=f"(max-width: 30rem) {50 * ratio:.0f}vw, {14 * ratio:.0f}rem",
+        size=size,
+        tiny="" if tiny is None else f"data:{tiny.mime};base64,{b64encode(tiny.body).decode()}",
+    )
+
+
+def _failed(error: ImageError) -> Response:
+    """Say what is wrong: as a page to a browser, otherwise for programs (RFC 9457)."""
+    g.entry.update(error=error.code, detail=str(error)[:500])
+    kinds = ["application/problem+json", "application/json", "text/html"]
+    if request.accept_mimetypes.best_match(kinds) == "text/html":
+        title = HTTPStatus(error.status).phrase
+        answer = _html(error.status, title=title, problem=error.public, root=f"{_ROOT}/")
+    else:
+        answer = Response(problem(error), error.status, _PAGE_HEADERS)
+        answer.headers["Content-Type"] = "application/problem+json"
+    answer.headers.update(failure_headers(error))
+    if isinstance(error, MethodNotAllowed):
+        answer.headers["Allow"] = "GET, HEAD"
+    return answer
+
+
+def _html(status: int, **shown: object) -> Response:
+    text = _TEMPLATES.get_template("browse.html").render(**shown)
+    return Response(text, status, _PAGE_HEADERS, mimetype="text/html")

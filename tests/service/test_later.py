@@ -1,0 +1,102 @@
+"""Work behind answers: never waited for, never twice, never more than a little."""
+
+import threading
+from pathlib import Path
+
+from servers import await_true
+
+from imgprocessor.service.later import InProcess
+from imgprocessor.storage.locks import Locks
+
+
+class _Work:
+    """Notes what was done; waits in each until it may go on."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.may_go_on = threading.Event()
+        self.has_room = True
+        self.asked = threading.Semaphore(0)
+
+    def __call__(self, name: str) -> None:
+        assert self.may_go_on.wait(10)
+        self.done.append(name)
+        if name == "bad":
+            raise ValueError(name)
+
+    def may_begin(self) -> bool:
+        self.asked.release()
+        return self.has_room
+
+
+def _later(folder: Path, work: _Work) -> InProcess:
+    return InProcess(work, may_begin=work.may_begin, locks=Locks(folder / "locks"))
+
+
+def test_each_is_done_once_and_nobody_waits(tmp_path: Path) -> None:
+    work = _Work()
+    behind = _later(tmp_path, work)
+
+    assert all(behind.submit(name) for name in ("a", "b", "a", "b", "a"))
+    assert work.done == []
+    work.may_go_on.set()
+    await_true(lambda: work.done == ["a", "b"])
+    assert behind.submit("c")
+    await_true(lambda: work.done == ["a", "b", "c"])
+
+
+def test_what_was_done_may_be_asked_for_again(tmp_path: Path) -> None:
+    work = _Work()
+    work.may_go_on.set()
+    behind = _later(tmp_path, work)
+
+    await_true(lambda: behind.submit("a") and work.done.count("a") > 1)
+
+
+def test_one_too_many_is_dropped(tmp_path: Path) -> None:
+    work = _Work()
+    work.has_room = False
+    behind = _later(tmp_path, work)
+    taken = sum(behind.submit(str(number)) for number in range(2000))
+
+    # One is taken out of the queue, and waits for its moment.
+    assert 500 <= taken <= 501
+    assert work.done == []
+
+
+def test_nothing_is_done_while_others_work(tmp_path: Path) -> None:
+    work = _Work()
+    work.may_go_on.set()
+    work.has_room = False
+    behind = _later(tmp_path, work)
+
+    assert behind.submit("a")
+    assert work.asked.acquire(timeout=10)
+    assert work.done == []
+    work.has_room = True
+    await_true(lambda: work.done == ["a"])
+
+
+def test_two_processes_work_one_after_the_other(tmp_path: Path) -> None:
+    work = _Work()
+    work.may_go_on.set()
+    lock = Locks(tmp_path / "locks").acquire("later", 0)
+    assert lock is not None
+    behind = _later(tmp_path, work)
+
+    assert behind.submit("a")
+    assert work.asked.acquire(timeout=10)
+    assert work.asked.acquire(timeout=10)  # it came, could not, and came again
+    assert work.done == []
+    lock.release()
+    await_true(lambda: work.done == ["a"])
+
+
+def test_a_failure_ends_nothing(tmp_path: Path) -> None:
+    work = _Work()
+    work.may_go_on.set()
+    behind = _later(tmp_path, work)
+
+    assert behind.submit("bad")
+    assert behind.submit("good")
+    await_true(lambda: work.done == ["bad", "good"])
