@@ -98,6 +98,10 @@ class Folder:
                 return str(path)
         raise NotFound(f"{name!r} leads outside {self._root}")
 
+    def relative(self, original: Original) -> str:
+        """Return where an original of this folder is, under the root."""
+        return original.id.removeprefix(f"{self._root}/")
+
     def forget(self, name: str) -> int:
         """Remove nothing: what is here is the operator's. Raises as `id_of` does."""
         self.id_of(name)
