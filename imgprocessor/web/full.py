@@ -22,7 +22,7 @@ _INNER = "IMG_INNER"
 so itself, and a client cannot.
 """
 
-_ONE_RANGE = "bytes=([0-9]+-[0-9]*|-[0-9]+)"
+_ONE_RANGE = "bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"
 
 
 def full(

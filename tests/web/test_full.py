@@ -237,6 +237,7 @@ def test_pages_say_how_long_browsers_keep_it(site: Site, query: str, seconds: in
         ("bytes=0-99999999", 206, slice(None)),
         ("bytes=99999999-", 416, None),
         ("lines=1-2", 200, slice(None)),
+        (f"bytes={'9' * 5000}-", 200, slice(None)),
         ("bytes=x", 200, slice(None)),
     ],
 )
@@ -279,11 +280,11 @@ def test_a_copy_that_is_still_good_is_a_304(site: Site) -> None:
         assert answer.headers["cache-control"] == "private, max-age=86400"
     for headers, status in (
         ({"If-None-Match": '"x"', "If-Modified-Since": modified}, 200),
-        ({"If-Modified-Since": "Mon, 01 Jan 99999 00:00:00 GMT"}, 200),
+        ({"If-Modified-Since": "Mon, 01 Jan 9999999999999999999 00:00:00 GMT"}, 200),
         ({"If-Modified-Since": "nonsense"}, 200),
         ({"If-Match": '"x"'}, 412),
         ({"If-Range": '"x"', "Range": "bytes=1-2"}, 200),
-        ({"If-Range": "Mon, 01 Jan 99999 00:00:00 GMT", "Range": "bytes=1-2"}, 200),
+        ({"If-Range": "Mon, 01 Jan 9999999999999999999 00:00:00 GMT", "Range": "bytes=1-2"}, 200),
         ({"If-Range": etag, "Range": "bytes=1-2"}, 206),
     ):
         answer = site.ask("/full/nasa.jpeg", headers)
