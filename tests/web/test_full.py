@@ -53,6 +53,7 @@ NAMES = {
     ".dot.jpg": "jpeg",
     "100/50/sized.jpg": "jpeg",
     "--.jpg": "png",
+    "/".join(["写" * 84, "真" * 84, "é" * 127, "長" * 84]): "jpeg",
 }
 
 
@@ -447,7 +448,10 @@ def apache(originals: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("other")
     servers.open_up(folder)
     open_section = folder / "open.conf"
-    open_section.write_text('<Location "/">\nRequire all granted\n</Location>\n')
+    open_section.write_text(
+        '<Location "/">\nRequire all granted\n</Location>\n'
+        "SetEnvIfExpr \"%{req_novary:X-Let-In} == 'yes'\" REDIRECT_IMG_INNER=1\n"
+    )
     settings = (
         "[originals]\nfull = yes\n[http]\nallow_origin = https://www.example.org\n"
         "[freshness]\nmax_age_seconds = 1234\n"
@@ -497,17 +501,27 @@ def test_apache_says_what_the_settings_say(apache: servers.Server) -> None:
 
 @pytest.mark.apache
 def test_apaches_log_has_the_url_that_came(apache: servers.Server) -> None:
-    apache.ask("/full/nasa.jpeg?download=logged.jpg&x")
+    for method in ("GET", "HEAD"):
+        apache.ask("/full/nasa.jpeg?download=logged.jpg&x", method=method)
 
     def found() -> list[dict[str, object]]:
         lines = (apache.logs / "access.log").read_text().splitlines()
         return [line for line in map(json.loads, lines) if "logged" in line["query"]]
 
-    servers.await_true(found)
-    (line,) = found()
+    servers.await_true(lambda: len(found()) == 2)
     size = (apache.originals / "nasa.jpeg").stat().st_size
-    assert (line["path"], line["query"]) == ("/full/nasa.jpeg", "download=logged.jpg&x")
-    assert (line["status"], line["bytes"]) == (200, size)
+    for line, method, count in zip(found(), ("GET", "HEAD"), (size, 0), strict=True):
+        assert (line["path"], line["query"]) == ("/full/nasa.jpeg", "download=logged.jpg&x")
+        assert (line["method"], line["status"], line["bytes"]) == (method, 200, count)
+
+
+@pytest.mark.apache
+@pytest.mark.parametrize(
+    ("name", "status"), [("nasa.jpeg", 200), ("outside.jpg", 403), ("inside.jpg", 403)]
+)
+def test_apache_follows_no_link(apache: servers.Server, name: str, status: int) -> None:
+    """The application names what a link leads to; one that is there after that is not followed."""
+    assert apache.ask(f"/-imgprocessor-inner/jpeg/{name}", {"X-Let-In": "yes"}).status == status
 
 
 @pytest.mark.apache
