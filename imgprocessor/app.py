@@ -37,6 +37,7 @@ from imgprocessor.reporting import complain
 from imgprocessor.request.signing import Signing
 from imgprocessor.request.urls import PORTS
 from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.full import FullOriginals
 from imgprocessor.service.later import InProcess
 from imgprocessor.service.library import Library, TinyPictures
 from imgprocessor.service.placeholder import Placeholder
@@ -102,6 +103,8 @@ def make_web(
         log,
         metrics=metrics,
         signing=make_signing(settings),
+        originals=make_full(settings),
+        allow_origin=settings.http.allow_origin,
     )
     remote = settings.remote.folder if settings.remote.hosts else None
     if settings.browse.enabled:
@@ -166,6 +169,18 @@ def make_signing(settings: Settings) -> Signing | None:
     """
     keys = signing_keys(settings.signing)
     return Signing(keys) if keys else None
+
+
+def make_full(settings: Settings) -> FullOriginals | None:
+    """Make the part that knows which originals may be sent as they are; None where none may.
+
+    Raises:
+        ConfigurationError: there is no folder of originals.
+    """
+    wanted = settings.originals.full
+    if wanted == "no" or (wanted == "auto" and settings.signing.keys_file is not None):
+        return None
+    return FullOriginals(_folder(settings.originals), settings.originals)
 
 
 def make_delivery(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgprocessor.config.ini_text import read_text
-from imgprocessor.config.settings import PolicySettings, Settings
+from imgprocessor.config.settings import HttpSettings, PolicySettings, Settings
 from imgprocessor.config.settings_file import parse_settings, resolve_paths
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import ENCODERS
@@ -77,6 +77,8 @@ def answers_digest(settings: Settings, policy: Policy) -> str:
         parts.append(policy.allowed)
     if settings.signing.keys_file is not None:
         parts.append("signed")
+    if settings.http != HttpSettings():
+        parts.append(settings.http)
     if settings.remote.hosts:
         parts.append(settings.remote.hosts)
     return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:8]

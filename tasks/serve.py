@@ -249,6 +249,7 @@ def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: P
     defines = {
         "IMG_ROOT": ROOT,
         "IMG_CONF": state,
+        "IMG_ORIGINALS": settings.originals.root,
         "IMG_LOGS": logs,
         "IMG_RUN": state,
         "IMG_HOST": "localhost",

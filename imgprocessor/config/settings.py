@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgprocessor.config.types import (
+    SwitchOrAuto,
     addresses,
     colour,
     factor,
     hosts,
     not_negative,
+    origin_or_none,
     output_side,
     path,
     path_or_none,
@@ -23,6 +25,7 @@ from imgprocessor.config.types import (
     quality,
     setting,
     switch,
+    switch_or_auto,
 )
 
 
@@ -56,6 +59,12 @@ class OriginalsSettings:
     )
     max_exif_bytes: int = setting(
         1_048_576, positive, "Ignore larger EXIF data (1 MiB). Cameras write 64 kB at most."
+    )
+    full: SwitchOrAuto = setting(
+        "auto",
+        switch_or_auto,
+        "Send originals as they are, with all their metadata, at /full/NAME: yes, no, or auto:"
+        " unless links must be signed.",
     )
 
 
@@ -295,6 +304,18 @@ class FreshnessSettings:
 
 
 @dataclass(frozen=True)
+class HttpSettings:
+    """What browsers let other sites' pages do."""
+
+    allow_origin: str | None = setting(
+        "*",
+        origin_or_none,
+        "The pages whose scripts may read pictures' bytes and times (CORS): * for all, one origin"
+        " such as https://www.example.org, or none. Any page may show them.",
+    )
+
+
+@dataclass(frozen=True)
 class PurgeSettings:
     """Purges by HTTP, and the nodes and caches that must forget the same."""
 
@@ -380,6 +401,7 @@ class Settings:
     policy: PolicySettings = PolicySettings()
     placeholder: PlaceholderSettings = PlaceholderSettings()
     freshness: FreshnessSettings = FreshnessSettings()
+    http: HttpSettings = HttpSettings()
     purge: PurgeSettings = PurgeSettings()
     signing: SigningSettings = SigningSettings()
     browse: BrowseSettings = BrowseSettings()

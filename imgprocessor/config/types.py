@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 _BEST_QUALITY = 100
 _WHOLE_PERCENT = 100
@@ -18,6 +18,8 @@ MAX_PORT = 65_535
 
 LABEL = "[A-Za-z0-9-]{1,63}"
 """Of a host's name, between its dots."""
+
+SwitchOrAuto = Literal["yes", "no", "auto"]
 
 
 def some_text(value: str) -> str:
@@ -80,6 +82,13 @@ def switch(value: str) -> bool:
     if value not in {"yes", "no"}:
         raise ValueError("must be yes or no")
     return value == "yes"
+
+
+def switch_or_auto(value: str) -> SwitchOrAuto:
+    """Read yes, no or auto."""
+    if value not in get_args(SwitchOrAuto):
+        raise ValueError("must be yes, no or auto")
+    return cast("SwitchOrAuto", value)
 
 
 def colour(value: str) -> str:
@@ -150,6 +159,15 @@ def hosts(value: str) -> tuple[str, ...]:
                 " blanks between them; no addresses, no ports"
             )
     return found
+
+
+def origin_or_none(value: str) -> str | None:
+    """Read the origin of pages, as browsers name it; `*` is any of them; or none."""
+    if value == "none":
+        return None
+    if not re.fullmatch(rf"[*]|https?://{LABEL}([.]{LABEL})*(:[0-9]{{1,5}})?", value):
+        raise ValueError("must be *, none, or one origin such as https://www.example.org")
+    return value
 
 
 def setting(default: object, read: Callable[[str], Any], help_text: str) -> Any:

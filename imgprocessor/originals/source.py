@@ -1,9 +1,12 @@
 """A source of originals: it finds them, opens them, and forgets them; nobody else knows how."""
 
+import time
 import unicodedata
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
+
+_NS = 1_000_000_000
 
 
 class NodeVersion(NamedTuple):
@@ -37,6 +40,13 @@ class Original:
     def validator(self) -> str:
         """What changes when it is replaced, even by one of its size and time stamp."""
         return f"{self.version}-{self.on_node.changed_ns:x}"
+
+    @property
+    def modified_seconds(self) -> int:
+        """When it was modified, since 1970. In the future it would be a validator that never gets
+        old (RFC 9110, 8.8.2.1).
+        """
+        return min(self.modified_ns // _NS, int(time.time()))
 
     @property
     def identity(self) -> str:

@@ -23,8 +23,13 @@ from imgprocessor.request.shorthands import (
 from imgprocessor.request.urls import is_allowed, read_url
 from imgprocessor.request.values import AnyValue, Whole
 
-NAMED_IN_PATH = "/(?:image|media|images)/((?!-(?:/|$)).+)"
-"""A pattern of paths that name a picture; what begins with `-` is this server's own."""
+FULL = "full"
+"""The first segment of paths that name an original as it is."""
+
+NAMED_IN_PATH = f"/(?:image|media|images|({FULL}))/((?!-(?:/|$)).+)"
+"""A pattern of paths that name a picture; what begins with `-` is this server's own. Its groups are
+`FULL`, where the original is wanted as it is, and the name.
+"""
 
 _BEFORE_NAME = r"(?:https?://[^/]*)?(?:/[^/]+)*?"
 """Of a URL: a site may have this server in a folder."""
@@ -111,6 +116,8 @@ class UrlParts(NamedTuple):
     """What names a picture there, as browsers send it, for `parse_path`."""
     query_string: str
     fragment: str
+    is_full: bool
+    """Whether the original as it is stands in the path."""
 
 
 def url_parts(url: str) -> UrlParts:
@@ -121,8 +128,9 @@ def url_parts(url: str) -> UrlParts:
     before, mark, query_string = whole.partition("?")
     named = re.fullmatch(_BEFORE_NAME + NAMED_IN_PATH, before)
     if not mark and not named:
-        return UrlParts("", None, whole, fragment)
-    return UrlParts(before, named and as_sent(named[1]), query_string, fragment)
+        return UrlParts("", None, whole, fragment, is_full=False)
+    is_full = named is not None and named[1] is not None
+    return UrlParts(before, named and as_sent(named[2]), query_string, fragment, is_full)
 
 
 def as_sent(text: str) -> str:

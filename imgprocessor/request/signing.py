@@ -21,6 +21,9 @@ EXPIRES_PATTERN = "[1-9][0-9]{0,11}"
 _PURPOSE = "imgprocessor link 1\n"
 """Before what is signed, so that the same key signs nothing else, and no later form, alike."""
 
+_FULL_PURPOSE = "imgprocessor full 1\n"
+"""The same for originals as they are: no link to a picture opens one."""
+
 _LONGEST_SIDE = 999_999_999
 """As long as a side can be spelled: only the server knows the limit."""
 
@@ -32,8 +35,9 @@ class Signing:
     keys: tuple[str, ...] = field(repr=False)
     """Any of them may have signed."""
 
-    def require(self, parsed: ParsedQuery, now: float) -> int | None:
-        """Check a link; return when it expires, in seconds since 1970, if ever.
+    def require(self, parsed: ParsedQuery, now: float, *, is_full: bool = False) -> int | None:
+        """Check a link, be it to a picture or to an original as it is; return when it expires, in
+        seconds since 1970, if ever.
 
         Raises:
             BadSignature: it is not signed, or not rightly, or it has expired.
@@ -45,7 +49,9 @@ class Signing:
         # Every key is tried, and each comparison takes as long as any other: how long it took
         # tells nothing about what would have been right.
         right = [
-            hmac.compare_digest(_signature(signed, key).encode(), signature.encode())
+            hmac.compare_digest(
+                _signature(signed, key, is_full=is_full).encode(), signature.encode()
+            )
             for key in self.keys
         ]
         if not any(right):
@@ -72,7 +78,7 @@ def sign(url: str, key: str, expires: int | None = None) -> str:
     """
     if expires is not None and not re.fullmatch(EXPIRES_PATTERN, str(expires)):
         raise ValueError("must be seconds since 1970, from 1 to 999999999999")
-    before, path, asked, fragment = url_parts(url)
+    before, path, asked, fragment, is_full = url_parts(url)
     parts = [part for part in asked.split("&") if _word(part) not in {"", SIGNATURE, EXPIRES}]
     query_string = as_sent("&".join(parts))
     if path is None:
@@ -82,7 +88,7 @@ def sign(url: str, key: str, expires: int | None = None) -> str:
     signed = canonical(parsed.require(), expires, is_path=parsed.is_path)
     if expires is not None:
         parts.append(f"{EXPIRES}={expires}")
-    parts.append(f"{SIGNATURE}={_signature(signed, key)}")
+    parts.append(f"{SIGNATURE}={_signature(signed, key, is_full=is_full)}")
     mark, hash_mark = "?" if before else "", "#" if fragment else ""
     return f"{before}{mark}{'&'.join(parts)}{hash_mark}{fragment}"
 
@@ -105,8 +111,9 @@ def canonical(query: ImageQuery, expires: int | None = None, *, is_path: bool = 
     return path + "&".join(f"{name}={value}" for name, value in sorted(said.items()))
 
 
-def _signature(signed: str, key: str) -> str:
-    digest = hmac.digest(key.encode(), (_PURPOSE + signed).encode(), "sha256")
+def _signature(signed: str, key: str, *, is_full: bool) -> str:
+    purpose = _FULL_PURPOSE if is_full else _PURPOSE
+    digest = hmac.digest(key.encode(), (purpose + signed).encode(), "sha256")
     return urlsafe_b64encode(digest).decode().rstrip("=")
 
 

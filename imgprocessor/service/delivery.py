@@ -4,7 +4,6 @@ Knows the parts, not the web: the web server and the command line both call it.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,8 +26,6 @@ from imgprocessor.timing import Timings
 
 AnswerSource = Literal["original", "master", "store"]
 
-_NS = 1_000_000_000
-
 
 @dataclass(frozen=True)
 class Found:
@@ -45,13 +42,6 @@ class Found:
     def etag(self) -> str:
         """The strong validator of the picture."""
         return etag(self.planned.imagekey, self.original.validator)
-
-    @property
-    def modified_seconds(self) -> int:
-        """When the original was modified, since 1970. In the future it would be a validator that
-        never gets old (RFC 9110, 8.8.2.1).
-        """
-        return min(self.original.modified_ns // _NS, int(time.time()))
 
 
 @dataclass(frozen=True)

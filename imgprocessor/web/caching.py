@@ -5,22 +5,23 @@ from dataclasses import replace
 from flask import Request
 
 from imgprocessor.config.settings import FreshnessSettings
-from imgprocessor.service.delivery import Found
 
 _CONDITIONS = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
 
 
-def is_current(request: Request, found: Found) -> bool:
-    """Whether the client's own copy is still good (RFC 9110, 13.2.2)."""
+def is_current(request: Request, etag: str, modified_seconds: int) -> bool:
+    """Whether the client's own copy is still good (RFC 9110, 13.2.2), by when the original was
+    modified, in seconds since 1970.
+    """
     if not _CONDITIONS & request.environ.keys():
         return False
     if request.if_none_match:
-        return request.if_none_match.contains_weak(found.etag)
+        return request.if_none_match.contains_weak(etag)
     try:
         since = request.if_modified_since
     except OverflowError:  # a year or a zone that no calendar has
         return False
-    return since is not None and found.modified_seconds <= since.timestamp()
+    return since is not None and modified_seconds <= since.timestamp()
 
 
 def until(freshness: FreshnessSettings, left_seconds: int) -> FreshnessSettings:

@@ -39,7 +39,7 @@ def named_in_path(environ: Environ) -> str | None:
     """
     path = re.sub("^[a-z]+://[^/?]*", "", str(environ.get("REQUEST_URI", ""))).partition("?")[0]
     named = re.fullmatch(NAMED_IN_PATH, path, re.DOTALL)
-    return named[1] if named else None
+    return named[2] if named else None
 
 
 def asked_of_cache(environ: Environ) -> Incoming | None:

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -22,17 +24,27 @@ from imgprocessor.errors import (
     Overloaded,
 )
 from imgprocessor.reporting import report_unexpected
+from imgprocessor.request.query import FULL
 from imgprocessor.request.signing import Signing
 from imgprocessor.service.delivery import Answer, Delivery, Found
+from imgprocessor.service.full import FullOriginals
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.purge import PURGE_PATH
 from imgprocessor.service.understanding import Planned, Understood
 from imgprocessor.web.caching import is_current, until
+from imgprocessor.web.full import full
 from imgprocessor.web.incoming import asked_of_cache, incoming, named_in_path, queue_seconds
 from imgprocessor.web.log import Entry, RequestLog, answer_entry, planned_entry, utc_now
 from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.operator import UNLOGGED
-from imgprocessor.web.responses import IMAGEKEY, SECURE, failure, not_modified, picture
+from imgprocessor.web.responses import (
+    IMAGEKEY,
+    SECURE,
+    cross_origin,
+    failure,
+    not_modified,
+    picture,
+)
 
 _RULES = ("/images/", "/images/<name:name>", "/image/<name:name>", "/media/<name:name>")
 
@@ -51,11 +63,15 @@ def create_web(
     *,
     metrics: Metrics | None = None,
     signing: Signing | None = None,
+    originals: FullOriginals | None = None,
+    allow_origin: str | None = None,
 ) -> Flask:
     """Join the parts into a WSGI application that answers `/images/`. Without `metrics` nothing is
-    counted; with `signing`, links must be signed.
+    counted; with `signing`, links must be signed; with `originals`, they are sent as they are, too;
+    scripts of pages of `allow_origin` may read what is answered.
     """
     web = Flask("imgprocessor", static_folder=None)
+    shared = cross_origin(allow_origin)
     pictures = _Pictures(delivery, placeholder, freshness, signing)
 
     @web.before_request
@@ -65,7 +81,7 @@ def create_web(
 
     @web.after_request
     def write_down(response: Response) -> Response:
-        _secure(response)
+        _secure(response, shared)
         if request.endpoint in UNLOGGED and IMAGEKEY not in response.headers:
             return response
         pictures.restrain_caches(response)
@@ -88,15 +104,17 @@ def create_web(
     web.url_map.merge_slashes = False  # no file's name has two, and nobody is sent elsewhere
     web.url_map.converters["name"] = _NameConverter
     for number, rule in enumerate(_RULES):
-        web.add_url_rule(
-            rule,
-            f"images{number or ''}",
-            view_func=pictures.answer,
-            methods=["GET", "HEAD"],
-            provide_automatic_options=False,
-        )
+        _add_view(web, rule, f"images{number or ''}", pictures.answer)
+    if originals is not None:
+        view = partial(pictures.full, originals=originals, shared=shared)
+        _add_view(web, f"/{FULL}/<name:name>", FULL, view)
     web.register_error_handler(Exception, pictures.fail)
     return web
+
+
+def _add_view(web: Flask, rule: str, endpoint: str, view: Callable[..., Response]) -> None:
+    methods = ["GET", "HEAD"]
+    web.add_url_rule(rule, endpoint, view, methods=methods, provide_automatic_options=False)
 
 
 class _NameConverter(BaseConverter):
@@ -135,13 +153,7 @@ class _Pictures:
         read as it came.
         """
         asked = self._understood()
-        # First of all: without a right signature a client learns nothing.
-        link = self._link()
-        if link.wrong is not None:
-            raise link.wrong
-        path = named_in_path(request.environ)
-        if name is not None and (path is None or "%2f" in path.lower()):
-            raise NotFound(f"no such path: {request.path!r}")
+        self._check(name)
         for _ in range(_TRIALS):
             found = self._delivery.find(asked)
             response = self._answered(found)
@@ -150,6 +162,15 @@ class _Pictures:
             # Purged since it was begun: it may be the old picture.
         response.headers["Cache-Control"] = "no-store"
         return response
+
+    def full(self, name: str, originals: FullOriginals, shared: Mapping[str, str]) -> Response:
+        """Answer with the original as it is; all of the path is its name."""
+        asked = self._understood().first
+        self._check(name)
+        query = asked.require().query
+        whole = originals.find(query.name)
+        g.entry.update(format=whole.format, original_bytes=whole.original.size_bytes)
+        return full(request, whole, originals, query=query, freshness=self._left(), shared=shared)
 
     def fail(self, error: Exception) -> Response:
         """Answer with the placeholder, or in words."""
@@ -180,9 +201,19 @@ class _Pictures:
             # must not be told what was told to one who may not.
             response.headers["Cache-Control"] = "no-store"
 
+    def _check(self, name: str | None) -> None:
+        """Refuse what is no link of ours, and no name in a path."""
+        # First of all: without a right signature a client learns nothing.
+        link = self._link()
+        if link.wrong is not None:
+            raise link.wrong
+        path = named_in_path(request.environ)
+        if name is not None and (path is None or "%2f" in path.lower()):
+            raise NotFound(f"no such path: {request.path!r}")
+
     def _answered(self, found: Found) -> Response:
         g.entry.update(self._entry(found.planned))
-        if is_current(request, found):
+        if is_current(request, found.etag, found.original.modified_seconds):
             return not_modified(found, self._left())
         head = request.method == "HEAD"
         answer = self._delivery.kept(found) if head else self._made(found)
@@ -218,7 +249,8 @@ class _Pictures:
             g.link = _Link(None)
             if self._signing is not None:
                 try:
-                    expires = self._signing.require(self._understood().first.parsed, time.time())
+                    parsed, is_full = self._understood().first.parsed, request.endpoint == FULL
+                    expires = self._signing.require(parsed, time.time(), is_full=is_full)
                     g.link = _Link(None, expires)
                 except ImageError as error:
                     g.link = _Link(error)
@@ -244,11 +276,17 @@ class _Pictures:
         return planned_entry(planned, reasons)
 
 
-def _secure(response: Response) -> None:
-    """Set the headers that every answer has, where they are not set yet."""
-    if response.status_code != HTTPStatus.NOT_MODIFIED:
-        for name, value in SECURE.items():
-            response.headers.setdefault(name, value)
+def _secure(response: Response, shared: Mapping[str, str]) -> None:
+    """Set the headers that every answer has, where they are not set yet; and those for other
+    origins, where a picture was asked for, or is shown.
+    """
+    if response.status_code == HTTPStatus.NOT_MODIFIED:
+        return
+    for name, value in SECURE.items():
+        response.headers.setdefault(name, value)
+    is_picture = IMAGEKEY in response.headers or request.endpoint == FULL
+    if is_picture and request.method in {"GET", "HEAD"}:
+        response.headers.extend(shared)
 
 
 def _asks_for_json() -> bool:

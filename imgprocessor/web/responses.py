@@ -39,6 +39,16 @@ that caches have nothing to tell apart.
 _MAX_RETRY_SECONDS = 3
 
 
+def cross_origin(allow_origin: str | None) -> dict[str, str]:
+    """Return what lets scripts of an origin's pages read pictures, and what they took. It is the
+    same for all clients, whatever `Origin` they say, so that caches keep one copy.
+    """
+    if allow_origin is None:
+        return {}
+    names = ("Access-Control-Allow-Origin", "Timing-Allow-Origin")
+    return dict.fromkeys(names, allow_origin)
+
+
 def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSettings) -> Response:
     """Answer with the picture; without a rendition, with all that is known before rendering."""
     spent = ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
@@ -123,7 +133,7 @@ def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:
     return {
         IMAGEKEY: planned.imagekey,
         "ETag": f'"{found.etag}"',
-        "Last-Modified": formatdate(found.modified_seconds, usegmt=True),
+        "Last-Modified": formatdate(found.original.modified_seconds, usegmt=True),
         "Cache-Control": _cache_control(planned, freshness),
         **_vary(planned),
         **_tags(planned),

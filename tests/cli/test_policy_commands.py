@@ -249,6 +249,15 @@ def test_explain_tells_what_is_special(
     assert words in told[step]
 
 
+def test_explain_tells_that_an_original_as_it_is_has_no_policy(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", "explain", "--conf", str(conf), "/full/nasa.jpeg"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+
+    assert line.startswith("answer:    the original as it is")
+
+
 def test_explain_and_render_tell_of_the_original_itself(
     conf: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

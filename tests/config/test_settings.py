@@ -20,6 +20,11 @@ OTHER_VALUES: dict[type, Any] = {
     tuple: ("127.0.0.1:80", "[::1]:81", "node.example:82"),
     type(None): Path("token"),
 }
+OTHER_WORDS = {
+    "full": "yes",
+    "allow_origin": "https://www.example.org",
+    "hosts": ("a.example", "*.b"),
+}
 EVERY_SETTING = [
     (part.name, option.name)
     for part in fields(Settings)
@@ -35,7 +40,7 @@ def _other_value(section: str, option: str) -> Any:
         return not default
     if option == "proxy_cache_folders":
         return (Path("a"), Path("b"))
-    return ("a.example", "*.b.example") if option == "hosts" else OTHER_VALUES[type(default)]
+    return OTHER_WORDS[option] if option in OTHER_WORDS else OTHER_VALUES[type(default)]
 
 
 def test_bounds_themselves_are_allowed() -> None:
@@ -86,6 +91,14 @@ def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) 
         ("[pixels]\nmaster_margin = 0.5", "[pixels] master_margin = '0.5': must be a number of at"),
         ("[pixels]\nbackground = red", "[pixels] background = 'red': must be a colour such as"),
         ("[pixels]\nkeep_copyright = 1", "[pixels] keep_copyright = '1': must be yes or no"),
+        ("[originals]\nfull = 1", "[originals] full = '1': must be yes, no or auto"),
+        (
+            "[http]\nallow_origin = ",
+            "[http] allow_origin = '': must be *, none, or one origin such",
+        ),
+        ("[http]\nallow_origin = a.example", "[http] allow_origin = 'a.example': must be *, none"),
+        ("[http]\nallow_origin = https://a/", "[http] allow_origin = 'https://a/': must be *, no"),
+        ("[http]\nallow_origin = //a", "[http] allow_origin = '//a': must be *, none, or"),
         ("[pixels]\nbackgruond = #000000", "[pixels] backgruond: no such setting; there are max_"),
         ("[purge]\nnodes = one", "[purge] nodes = 'one': must be none, or HOST:PORT, several"),
         (

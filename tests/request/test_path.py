@@ -150,6 +150,8 @@ URLS = [
     ("/images/-/health", "", None, "/images/-/health"),
     ("name=a/image/b.jpg", "", None, "name=a/image/b.jpg"),
     ("/media/é.jpg", "/media/é.jpg", "\xc3\xa9.jpg", ""),
+    ("/full/b/a.jpg?x", "/full/b/a.jpg", "b/a.jpg", "x"),
+    ("/image/full/a.jpg", "/image/full/a.jpg", "full/a.jpg", ""),
 ]
 
 
@@ -158,3 +160,4 @@ def test_urls_are_taken_apart(url: str, before: str, path: str | None, query_str
     found = url_parts(url)
 
     assert (found.before, found.path, found.query_string) == (before, path, query_string)
+    assert found.is_full == url.startswith("/full/")

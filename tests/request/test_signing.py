@@ -80,6 +80,14 @@ def test_the_signature_is_what_is_documented() -> None:
     assert urlsafe_b64decode(start.rpartition("=")[2] + "=") == digest
 
 
+def test_the_signature_of_an_original_is_what_is_documented() -> None:
+    signed = sign("https://x.example/full/b%2e/%C3%A9.jpg?download=yes", KEY, NOW)
+    message = f"imgprocessor full 1\n/b./%C3%A9.jpg?download=yes&expires={NOW}"
+    digest = hmac.digest(KEY.encode(), message.encode(), "sha256")
+
+    assert urlsafe_b64decode(signed.rpartition("signature=")[2] + "=") == digest
+
+
 def test_signing_anew_replaces_what_was_there() -> None:
     once = sign("http://h/images/?name=a.jpg", KEY, NOW)
 

@@ -443,6 +443,7 @@ def _system_apache(folder: Path, pictures: Path, port: int) -> dict[str, str]:
     for name, value in {
         "IMG_ROOT": ROOT,
         "IMG_CONF": conf.parent,
+        "IMG_ORIGINALS": pictures,
         "IMG_LOGS": logs,
         "IMG_RUN": folder,
         "IMG_CACHE": folder / "apache-cache",

@@ -33,6 +33,9 @@ def explained(url: str, headers: Mapping[str, str], delivery: Delivery) -> Itera
     answered. What cannot be answered is told, too.
     """
     parts = url_parts(url)
+    if parts.is_full:
+        yield "answer", "the original as it is, if anything: the policy does not count"
+        return
     request = delivery.understand(Incoming(as_sent(parts.query_string), headers, parts.path))
     found: Found | None = None
     try:
