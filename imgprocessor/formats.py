@@ -19,7 +19,7 @@ ENCODED: tuple[Format, ...] = tuple(known for known in FORMATS if known != "gif"
 as it is.
 """
 
-SUFFIXES: Mapping[Format, tuple[str, ...]] = {
+FILE_SUFFIXES: Mapping[Format, tuple[str, ...]] = {
     **{known: (f".{known}",) for known in FORMATS},
     "jpeg": (".jpg", ".jpeg"),
 }

@@ -4,7 +4,8 @@ import contextlib
 import ctypes
 from pathlib import Path
 
-from imgprocessor.config.settings import DiskCacheSettings, RenderingSettings, Settings
+from imgprocessor.config.rendering_settings import RenderingSettings
+from imgprocessor.config.settings import DiskCacheSettings, Settings
 from imgprocessor.program import code_digest
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.run_folder import make_run_folder

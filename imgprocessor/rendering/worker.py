@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from imgprocessor.config.settings import RenderingSettings, Settings
+from imgprocessor.config.rendering_settings import RenderingSettings
+from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ImageError, Internal, OversizedOriginal
 from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, send
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
 from imgprocessor.errors import ImageError, NotFound
-from imgprocessor.formats import SUFFIXES, Format
+from imgprocessor.formats import FILE_SUFFIXES, Format
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.request.parameters import YES
 from imgprocessor.service.delivery import Found
@@ -154,8 +154,8 @@ def attachment(name: str, file_format: Format) -> str:
     as the format's files do, whatever it ended with, and is spelled in ASCII for old clients, too.
     """
     stem = PurePosixPath(name).name
-    if PurePosixPath(stem).suffix.lower() not in SUFFIXES[file_format]:
-        stem = PurePosixPath(stem).stem + SUFFIXES[file_format][0]
+    if PurePosixPath(stem).suffix.lower() not in FILE_SUFFIXES[file_format]:
+        stem = PurePosixPath(stem).stem + FILE_SUFFIXES[file_format][0]
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     names = {"filename": f"picture{plain}" if plain.startswith(".") else plain}
     if plain != stem:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgprocessor.config.settings import RemoteSettings, RenderingSettings
+from imgprocessor.config.rendering_settings import RenderingSettings
+from imgprocessor.config.settings import RemoteSettings
 from imgprocessor.web.daemons import Daemons, daemons, too_few
 
 FETCHES = RemoteSettings().max_fetches
