@@ -102,7 +102,7 @@ def create_web(
 class _NameConverter(BaseConverter):
     """What names a picture in a path; what begins with `-` is the operator's."""
 
-    regex = "(?!-(?:/|$))[^/].*"
+    regex = r"(?!-(?:/|$))[^/](?:.|\n)*"
     part_isolating = False
 
 
