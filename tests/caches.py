@@ -1,5 +1,6 @@
 """Real caches for tests, with what `edge` writes, and something to put behind them."""
 
+import base64
 import contextlib
 import re
 import socket
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from processes import HTTPD, free_port, httpd_conf, nginx_command, running, varnish_command
 from servers import open_up
@@ -25,6 +27,7 @@ Headers = list[tuple[str, str]]
 
 _TOLD_BY_APACHE = (
     'Header always set key "expr=%{QUERY_STRING}"\nHeader always set Vary "%{img_vary}e"\n'
+    'Header always set path "expr=%{base64:%{REQUEST_URI}}"\n'
     'Header always set asked "%{HTTP_IMAGE_ASKED}e"\n'
 )
 
@@ -47,8 +50,10 @@ class Asked:
 
 
 Ask = Callable[[str, Headers], tuple[str, str, Asked | None]]
-"""From a query string and headers to the query string that an application behind is asked with, the
-Vary that the client is told, and the request as it came there."""
+"""From path and query string, and headers, to path and query string that an application behind is
+asked with, the Vary that the client is told, and the request as it came there. What a cache refuses
+by itself is asked as it is.
+"""
 
 
 @dataclass
@@ -266,13 +271,21 @@ def asking(cache: Cache, settings: Settings, folder: Path) -> Iterator[Ask]:
             included = edge_configuration(cache, settings, Site()) + _TOLD_BY_APACHE
             client = stack.enter_context(connection(stack.enter_context(apache(folder, included))))
 
-            def ask_apache(query_string: str, headers: Headers) -> tuple[str, str, Asked | None]:
-                status, found, _ = client.ask(f"/images/?{query_string}", headers)
-                assert status == 404, (status, query_string)  # of static files, there are none
+            def ask_apache(target: str, headers: Headers) -> tuple[str, str, Asked | None]:
+                status, found, _ = client.ask(target, headers)
+                path, _, query_string = target.partition("?")
+                if status == 400 or re.search("%(?:2[Ff]|00)", path):
+                    return target, "", None
+                assert status == 404, (status, target)  # of static files, there are none
+                asked = "" if found["asked"] == "(null)" else found["asked"]
                 # Apache leaves the blanks out of Vary.
                 told_vary = found.get("vary", "").replace("(null)", "").replace(",", ", ")
-                assert found["asked"] in {query_string, "(null)"}
-                return found.get("key", ""), told_vary, None
+                assert asked in {query_string, ""}, (target, asked)
+                if found.get("key", "") != query_string:
+                    decoded = unquote_to_bytes(path.encode("latin-1"))
+                    assert base64.b64decode(found["path"]) == decoded, (target, found)
+                mark = "?" if "?" in target or found.get("key") else ""
+                return f"{path}{mark}{found.get('key', '')}", told_vary, None
 
             yield ask_apache
             return
@@ -280,11 +293,14 @@ def asking(cache: Cache, settings: Settings, folder: Path) -> Iterator[Ask]:
         port = stack.enter_context(in_front(cache, settings, there.port, folder))
         client = stack.enter_context(connection(port))
 
-        def ask(query_string: str, headers: Headers) -> tuple[str, str, Asked | None]:
+        def ask(target: str, headers: Headers) -> tuple[str, str, Asked | None]:
             before = len(there.asked)
-            status, found, _ = client.ask(f"/images/?{query_string}", headers)
-            assert status == 200, (status, query_string, headers)
+            status, found, _ = client.ask(target, headers)
+            if status in {400, 404} and len(there.asked) == before:
+                assert not target.startswith("/images/?")
+                return target, "", None
+            assert status == 200, (status, target, headers)
             (asked,) = there.asked[before:]
-            return asked.target.partition("?")[2], found.get("vary", ""), asked
+            return asked.target, found.get("vary", ""), asked
 
         yield ask

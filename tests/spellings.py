@@ -7,15 +7,12 @@ import random
 from conftest import ROOT
 
 from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.policy.imagekey import imagekey
-from imgprocessor.policy.negotiation import negotiate, permit, uses
-from imgprocessor.policy.plan import make_plan
 from imgprocessor.policy.table import Policy
-from imgprocessor.request.hints import read_hints, vary
-from imgprocessor.request.query import forbidden, parse
+from imgprocessor.request.query import ParsedQuery
 from imgprocessor.request.signing import canonical
+from imgprocessor.service.understanding import Planned, Understanding, Understood
+from imgprocessor.web.incoming import incoming
 
-ENCODERS = "encoders"
 PIXELS = PixelsSettings()
 SHIPPED = ROOT / "conf" / "policy.ini"
 SMALL = """
@@ -72,25 +69,71 @@ def proven(query_string: str, chance: random.Random) -> str:
     return "&".join([*parts[:place], *proofs.split("&"), *parts[place:]])
 
 
-def answered(
-    query_string: str,
+def in_path(query_string: str, chance: random.Random) -> str | None:
+    """Return the path and the query string that name in the path what this names in the query;
+    None where it names nothing there.
+    """
+    parts = query_string.split("&")
+    named = next((part for part in parts if part.startswith("name=") and part != "name="), None)
+    if named is None:
+        return None
+    parts.remove(named)
+    name = chance.choice(PATHS) if chance.random() < 0.3 else named.removeprefix("name=")
+    mark = chance.choice(["?", "%3F", "%3f"])
+    before = chance.choice(["", "", "", "100/", "100/50/", "150/%3C60/", "0100/", "7/x/"])
+    rest = "&".join(parts)
+    path = f"{chance.choice(ROOTS)}{before}{name.replace('?', mark)}"
+    return f"{path}?{rest}" if rest or chance.random() < 0.2 else path
+
+
+ROOTS = ("/image/", "/media/", "/images/")
+IDENT = f"{'0123456789abcdef' * 2}.jpg"
+PATHS = (
+    *(IDENT, IDENT, IDENT, f"a/{IDENT}", f"%30{IDENT[1:]}", IDENT.upper()),
+    *("a&b.jpg", "a%26b;c.jpg", "a%2Bb+c", "a%252Fb", "a%25.jpg", "&width=3", "a%3Fwidth=3", "a&"),
+    *("%3F", "a?b=c&d", "a%3Fb=c%26d", "a;v=1/b", "a,b=c", "a%2Fb", "a%2fb", "a%5cb", "100", "1/2"),
+    *("-", "-/other", "%2D/other", "%2d", "--/a", "-a/b", "%3100/a.jpg", "%61.jpg", "a%2Ejpg"),
+    *(".a", "..a", "...", "a/..b", "a/.", "a/..", "a/.../b", "%2E%2e/a", "a/%2e/b", "//a", "a//"),
+    *("a%20b/%C3%A9.jpg", "%E4%BD%A0/a%7Eb", "999999999/a", "1000000000/a", "100/%3C60/", "7/"),
+)
+
+
+def target_of(query_string: str, chance: random.Random, named_by: str) -> str | None:
+    """Return what a request asks for: as it is, or with the name in the path."""
+    return f"/images/?{query_string}" if named_by == "query" else in_path(query_string, chance)
+
+
+def understood(
+    target: str,
     headers: dict[str, str],
     policy: Policy,
     pixels: PixelsSettings,
-    encoders: str = ENCODERS,
     hosts: tuple[str, ...] = (),
-) -> tuple[str, str] | None:
-    """Return imagekey and Vary as the application forms them; None for a 400 or a 403."""
-    parsed = parse(query_string, pixels.max_output_side_pixels)
-    query, refused = permit(parsed.query, policy)
-    if parsed.problems or refused or forbidden(query, hosts):
-        return None
-    plan = make_plan(query, negotiate(query, read_hints(headers), policy), pixels, encoders)
-    return imagekey(query.original, plan), vary(uses(query, policy))
+) -> Understood:
+    """Return what the application makes of a request."""
+    environ = {"REQUEST_URI": target, "QUERY_STRING": target.partition("?")[2]}
+    heads = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    return Understanding(policy, hosts, pixels).understand(incoming({**environ, **heads}))
+
+
+def answered(
+    target: str,
+    headers: dict[str, str],
+    policy: Policy,
+    pixels: PixelsSettings,
+    hosts: tuple[str, ...] = (),
+) -> tuple[tuple[str | None, ...], str] | None:
+    """Return the imagekeys of all readings, and Vary, as the application forms them; None where all
+    are a 400 or a 403.
+    """
+    found = understood(target, headers, policy, pixels, hosts)
+    outcomes = [one.outcome for one in found.readings]
+    keys = tuple(one.imagekey if isinstance(one, Planned) else None for one in outcomes)
+    return (keys, found.vary) if any(keys) else None
 
 
 def right_spelling(
-    query_string: str,
+    target: str,
     headers: dict[str, str],
     spelled: str,
     policy: Policy,
@@ -98,20 +141,24 @@ def right_spelling(
     hosts: tuple[str, ...] = (),
     *,
     signed: bool = False,
-) -> tuple[str, str] | None:
+) -> tuple[tuple[str | None, ...], str] | None:
     """Look whether the application takes one spelling for the same request, without its headers;
-    return the imagekey and the Vary of the request, None where it is refused.
+    return the imagekeys and the Vary of the request, None where it is refused.
     """
-    wanted = answered(query_string, headers, policy, pixels, hosts=hosts)
-    found = answered(spelled, {}, policy, pixels, hosts=hosts)
+    wanted = answered(target, headers, policy, pixels, hosts)
+    found = answered(spelled, {}, policy, pixels, hosts)
     if wanted is None:
-        assert found is None, (query_string, spelled)
+        assert found is None, (target, spelled)
         return None
-    assert found == (wanted[0], ""), (query_string, headers, spelled)
+    assert found == (wanted[0], ""), (target, headers, spelled)
     if signed:
         one, other = (
-            parse(text, pixels.max_output_side_pixels) for text in (query_string, spelled)
+            understood(text, {}, policy, pixels, hosts).first.parsed for text in (target, spelled)
         )
-        assert canonical(one.query) == canonical(other.query)
+        assert _signed(one) == _signed(other)
         assert sorted(one.proofs) == sorted(other.proofs)
     return wanted
+
+
+def _signed(parsed: ParsedQuery) -> str:
+    return canonical(parsed.query, is_path=parsed.is_path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
 
-from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, REFUSED
+from imgprocessor.edge.query_rules import FORMAT, HAS_SIZE, MAY_BE_SIZE, REFUSED
 from imgprocessor.edge.rules import (
     BEGIN,
     END,
@@ -16,7 +16,6 @@ from imgprocessor.edge.rules import (
     SPACE,
     Rule,
     Step,
-    asked,
     first,
     step,
     text_of,
@@ -57,7 +56,7 @@ def bandwidth_steps(policy: Policy) -> Iterator[Step]:
     likely = names[::-1]
     named = [Rule(f"{BEGIN}bandwidth=(?i:{name}){END}", name) for name in likely]
     anything = Rule(f"{BEGIN}bandwidth=(?:[*]|%2[Aa]){END}", policy.default_bandwidth)
-    yield asked("asked_bandwidth", *named, anything)
+    yield step("asked_bandwidth", QUERY, *named, anything)
     yield step(
         "old_bandwidth",
         text_of(OLD_BANDWIDTH),
@@ -126,7 +125,7 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
     )
     widths = [*sizes]
     widths.insert(place, (f"(?=0*{layout}(?:[.]0*)?{SPACE}(?:,|$)){size}", f"={name}"))
-    yield asked("asked_screen", *named, unless=HAS_SIZE)
+    yield step("asked_screen", QUERY, *named, unless=HAS_SIZE)
     for name, header, found in (
         ("old_screen", OLD_SCREEN, words),
         ("viewport", VIEWPORT_WIDTH[0], widths),
@@ -154,7 +153,7 @@ def screen_steps(policy: Policy) -> Iterator[Step]:
 
 def density_steps(policy: Policy) -> Iterator[Step]:
     """Yield the steps to the density, as far as the policy honours it."""
-    sized = (HAS_SIZE,)
+    sized = (HAS_SIZE, MAY_BE_SIZE)
     yield step(
         "asked_dpr",
         QUERY,
@@ -183,15 +182,15 @@ def density_steps(policy: Policy) -> Iterator[Step]:
         names = "|".join(known for known, most in density_caps(policy).items() if most == cap)
         if names:
             rules += [
-                Rule(f"^1[|](?:{names})[|]{literal(density)}$", f"&dpr={density}")
+                Rule(f"^1+[|](?:{names})[|]{literal(density)}$", f"&dpr={density}")
                 for density in DENSITIES
                 if DENSITIES[0] < cap and density < cap
             ]
             best = f"&dpr={cap}" if cap > DENSITIES[0] else ""
-            rules.append(Rule(f"^1[|](?:{names})[|]", best))
+            rules.append(Rule(f"^1+[|](?:{names})[|]", best))
     yield Step(
         "density",
-        f"{{{HAS_SIZE}}}|{{bandwidth}}|{{wanted_density}}",
+        f"{{{HAS_SIZE}}}{{{MAY_BE_SIZE}}}|{{bandwidth}}|{{wanted_density}}",
         tuple(rules),
         when=sized,
         why="no more than the cell honours; where that is 1, it does not count",
@@ -208,7 +207,7 @@ def formats_steps(policy: Policy) -> Iterator[Step]:
     """Yield the steps to the formats that may be sent, but for those that every client takes."""
     one, plus = f"(?:{'|'.join(FORMATS)})", "(?:[+]|%2[bB]|%20)"
     named = f"formats=(?:{NO_FORMATS}|{one}(?:{plus}{one}){{0,{len(FORMATS) - 1}}})"
-    yield asked("asked_formats", Rule(f"{BEGIN}({named}){END}", r"&\1"))
+    yield step("asked_formats", QUERY, Rule(f"{BEGIN}({named}){END}", r"&\1"))
     told = _told_by_accept(policy)
     for known in told:
         kinds = [f"image/{known}"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from imgprocessor.request.hints import HINT_HEADERS
 
-QUERY = "query"
-"""The name of the query string, as it came."""
+QUERY, TARGET = "query", "target"
+"""The names of the query string, as it came, and of the path, behind which that may stand."""
 
 BEGIN, END = "(?:^|&)", "(?:&|$)"
 """Of a parameter in a query string."""
@@ -36,7 +36,7 @@ class Step:
 
     name: str
     source: str
-    """Text with `{names}` of earlier steps, of headers, or of the query string."""
+    """Text with `{names}` of earlier steps, of headers, of the query string or of the path."""
     rules: tuple[Rule, ...]
     otherwise: str = ""
     why: str = ""
@@ -50,10 +50,12 @@ class Step:
 
 
 def follow(
-    steps: Sequence[Step], query_string: str, headers: Mapping[str, str], *, skips: bool = False
+    steps: Sequence[Step], target: str, headers: Mapping[str, str], *, skips: bool = False
 ) -> dict[str, str]:
-    """Do what a cache does, with headers whose names are in lower case; leave out what may be."""
-    known = {QUERY: query_string}
+    """Do what a cache does with a path and a query string, and with headers whose names are in
+    lower case; leave out what may be.
+    """
+    known = {TARGET: target, QUERY: target.partition("?")[2]}
     known |= {text_of(name): headers.get(name, "") for name in HINT_HEADERS}
     for step in steps:
         text = step.source.format_map(known)
@@ -73,11 +75,6 @@ def follow(
 def text_of(header: str) -> str:
     """Return the name by which steps read a header."""
     return f"header_{header.lower().replace('-', '_')}"
-
-
-def asked(name: str, *rules: Rule, unless: str = "") -> Step:
-    """Return a step that looks for a parameter beside the name."""
-    return step(name, QUERY, *rules, when=("several",), unless=unless)
 
 
 def step(

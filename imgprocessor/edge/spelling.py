@@ -24,10 +24,12 @@ from imgprocessor.edge.query_rules import (
     FOR_ALL,
     FORMAT,
     HAS_SIZE,
-    NAMED,
-    NAMES_SIZE,
+    IS_NAMED,
+    MAY_BE_SIZE,
+    NEXT,
     REFUSED,
     author_pattern,
+    named_pattern,
     query_steps,
 )
 from imgprocessor.edge.rules import Rule, Step
@@ -51,10 +53,10 @@ def spelling_steps(policy: Policy) -> tuple[Step, ...]:
         *formats_steps(policy),
         Step(
             SPELLING,
-            f"{{{AUTHOR}}}|bandwidth={{bandwidth}}{{screen}}{{density}}{{{MAY_BE_SENT}}}",
+            f"{{{IS_NAMED}}}{AUTHOR}|bandwidth={{bandwidth}}{{screen}}{{density}}{{{MAY_BE_SENT}}}",
             (
-                Rule(f"^([^|]+&{FOR_ALL}=[^|]+)&[|]", r"\1"),
-                Rule(f"^([^|]+)[|]([^{REFUSED}]+)$", r"\1\2"),
+                Rule(f"^1((?:[^|]*&)?{FOR_ALL}=[^|]+)&[|]", r"\1"),
+                Rule(f"^1([^|]*)[|]([^{REFUSED}]+)$", r"\1\2"),
             ),
             why="what is asked, and what the answer is kept by",
         ),
@@ -63,7 +65,9 @@ def spelling_steps(policy: Policy) -> tuple[Step, ...]:
 
 
 def spelled_pattern(policy: Policy) -> str:
-    """Return a pattern of query strings that are in the one spelling already."""
+    """Return a pattern of paths and query strings that are in the one spelling already; but for
+    paths that may name a size.
+    """
     caps = density_caps(policy)
     sized = []
     for cap in dict.fromkeys(caps.values()):
@@ -72,15 +76,15 @@ def spelled_pattern(policy: Policy) -> str:
         dpr = f"&dpr=(?:{'|'.join(densities)})" if cap > DENSITIES[0] else ""
         sized.append(f"bandwidth=(?:{names}){dpr}")
     screens = "|".join(screen.name for screen in policy.screens)
-    has_size, has_format = f".*{NAMES_SIZE}", f".*&{FORMAT}="
+    has_size, has_format = (f".*{NEXT}{names}=" for names in ("(?:width|height)", FORMAT))
     sets = "|".join(known.replace("+", "[+]") for known in sets_of_formats(policy))
     # What looks ahead does so behind the name, which may be long.
     return (
-        f"{NAMED}(?!.*&{FOR_ALL}=)(?=(?!{has_format})|(?!.*&formats=))"
+        f"{named_pattern()}(?!.*{NEXT}{FOR_ALL}=)(?=(?!{has_format})|(?!.*{NEXT}formats=))"
         f"(?={has_format}|.*&formats=(?:{sets})$)"
         f"(?:(?!{has_size}){author_pattern()}"
-        f"&bandwidth=(?:{'|'.join(caps)})&screen=(?:{screens})"
-        f"|(?={has_size}){author_pattern()}&(?:{'|'.join(sized)}))"
+        f"{NEXT}bandwidth=(?:{'|'.join(caps)})&screen=(?:{screens})"
+        f"|(?={has_size}){author_pattern()}{NEXT}(?:{'|'.join(sized)}))"
         "(?:&formats=[^&]+)?"
     )
 
@@ -98,15 +102,15 @@ def _vary_steps(policy: Policy) -> Iterator[Step]:
         ("screen", f"{{{HAS_SIZE}}}|{{asked_screen}}", "^[|]$"),
         (
             "density",
-            f"{{asked_dpr}}|{{{HAS_SIZE}}}|{{asked_bandwidth}}",
-            f"^[|]1[|](?:|{'|'.join(dense)})$",
+            f"{{asked_dpr}}|{{{HAS_SIZE}}}{{{MAY_BE_SIZE}}}|{{asked_bandwidth}}",
+            f"^[|]1+[|](?:|{'|'.join(dense)})$",
         ),
         ("formats", f"{{{FORMAT}}}|{{asked_formats}}", "^[|]$"),
     ]
-    known = f"{{{FOR_ALL}}}"
+    known = f"{{{IS_NAMED}}}{{{FOR_ALL}}}"
     for piece, source, pattern in pieces:
         if piece != "density" or dense:
             names = vary(replace(nothing, **{piece: True}))
             yield Step(f"vary_{piece}", source, (Rule(pattern, f", {names}"),))
             known += f"{{vary_{piece}}}"
-    yield Step(VARY, known, (Rule("^, (.+)$", r"\1"),), why="for browsers; the cache needs none")
+    yield Step(VARY, known, (Rule("^1, (.+)$", r"\1"),), why="for browsers; the cache needs none")

@@ -19,14 +19,19 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
 from imgprocessor.edge.query_rules import (
     AUTHOR,
+    FOR_ALL,
     FORMAT,
     HAS_SIZE,
+    IS_NAMED,
     NAMED,
     NAMES_SIZE,
+    PICTURES,
     REFUSED,
+    SIZE_BEFORE_NAME,
     author_pattern,
+    named_pattern,
 )
-from imgprocessor.edge.rules import QUERY, Rule, Step, follow, text_of
+from imgprocessor.edge.rules import BEGIN, QUERY, TARGET, Rule, Step, follow, text_of
 from imgprocessor.edge.spelling import SPELLING, VARY, spelled_pattern, spelling_steps
 from imgprocessor.formats import PLAINEST
 from imgprocessor.policy.table import Policy
@@ -111,9 +116,14 @@ def configuration(
         purgers=_purgers(site),
         signed=settings.signing.keys_file is not None,
         spelled=spelled_pattern(policy),
-        authors=NAMED + author_pattern(),
-        author=AUTHOR,
+        authors=named_pattern() + author_pattern(),
+        author=_varnish_source(AUTHOR),
+        begin=BEGIN,
         named=NAMED,
+        is_named=IS_NAMED,
+        for_all=FOR_ALL,
+        pictures=PICTURES,
+        size_before_name=SIZE_BEFORE_NAME,
         sized=HAS_SIZE,
         names_size=NAMES_SIZE,
         format=FORMAT,
@@ -121,7 +131,7 @@ def configuration(
         may_be_sent=MAY_BE_SENT,
         spelling=SPELLING,
         vary=VARY,
-        source=_SOURCES[cache],
+        source=lambda step: _SOURCES[cache](step.source),
         captures=_captures,
         of_nothing=_of_nothing,
         query_groups=_groups(steps[:hints_from]),
@@ -149,11 +159,11 @@ def _purgers(site: Site) -> list[str]:
     return list(dict.fromkeys(spelled))
 
 
-def _varnish_source(step: Step) -> str:
+def _varnish_source(source: str) -> str:
     names = {text_of(header): f"req.http.{header}" for header in HINT_HEADERS}
-    names[QUERY] = "req.http.image-asked"
+    names |= {QUERY: "req.http.image-asked", TARGET: "req.url"}
     pieces = []
-    for literal, name, _, _ in Formatter().parse(step.source):
+    for literal, name, _, _ in Formatter().parse(source):
         if literal:
             pieces.append(f'"{literal}"')
         if name is not None:
@@ -198,7 +208,8 @@ def _usual_vary(steps: Sequence[Step]) -> dict[bool, dict[bool, str]]:
     asked = {True: {True: sized + named, False: sized}, False: {True: named, False: ""}}
     return {
         is_sized: {
-            is_named: follow(steps, f"name=n{query}", {})[VARY] for is_named, query in some.items()
+            is_named: follow(steps, f"/images/?name=n{query}", {})[VARY]
+            for is_named, query in some.items()
         }
         for is_sized, some in asked.items()
     }
@@ -218,7 +229,7 @@ def _guard(step: Step) -> str:
     if not step.rules:
         return ""
     if header and _of_nothing(step) is None:
-        return _varnish_source(step)
+        return _varnish_source(step.source)
     # The first and the last in order have in common what all have.
     patterns = sorted(rule.pattern for rule in step.rules)
     common = takewhile(
@@ -226,7 +237,7 @@ def _guard(step: Step) -> str:
     )
     prefix = re.match(_PARAMETER, "".join(letter for letter, _ in common))
     if prefix and len(patterns) > 1:
-        return f'{_varnish_source(step)} ~ "{prefix[0]}"'
+        return f'{_varnish_source(step.source)} ~ "{prefix[0]}"'
     return ""
 
 
@@ -256,23 +267,23 @@ def _whole(rule: Rule) -> str:
     return f"{begin}{rule.pattern}{end}"
 
 
-def _nginx_source(step: Step) -> str:
+def _nginx_source(source: str) -> str:
     names = {text_of(header): f"$http_{header.replace('-', '_')}" for header in HINT_HEADERS}
-    names[QUERY] = "$args"
-    return _filled(step, names, "${{img_{}}}")
+    names |= {QUERY: "$args", TARGET: "$request_uri"}
+    return _filled(source, names, "${{img_{}}}")
 
 
-def _apache_source(step: Step) -> str:
+def _apache_source(source: str) -> str:
     names = {text_of(header): f"%{{HTTP:{header}}}" for header in HINT_HEADERS}
     names[QUERY] = "%{QUERY_STRING}"
-    return _filled(step, names, "%{{ENV:img_{}}}")
+    return _filled(source, names, "%{{ENV:img_{}}}")
 
 
-def _filled(step: Step, names: Mapping[str, str], otherwise: str) -> str:
+def _filled(source: str, names: Mapping[str, str], otherwise: str) -> str:
     """Return a step's source with the names that a cache has for texts."""
     return "".join(
         literal + ("" if name is None else names.get(name, otherwise.format(name)))
-        for literal, name, _, _ in Formatter().parse(step.source)
+        for literal, name, _, _ in Formatter().parse(source)
     )
 
 
@@ -286,7 +297,7 @@ def _of_nothing(step: Step) -> str | None:
     return next((rule.value for rule in step.rules if re.search(rule.pattern, "")), None)
 
 
-_SOURCES: dict[Cache, Callable[[Step], str]] = {
+_SOURCES: dict[Cache, Callable[[str], str]] = {
     "varnish": _varnish_source,
     "nginx": _nginx_source,
     "apache": _apache_source,

@@ -16,6 +16,7 @@ from imgprocessor.request.parameters import OLD_NAMES, PARAMETERS, PROOFS, Image
 from imgprocessor.request.shorthands import (
     HEIGHT_IN_PATH,
     SHORTHANDS,
+    UPLOAD,
     WIDTH_IN_PATH,
     expanded,
     sized,
@@ -33,11 +34,6 @@ NAMED_IN_PATH = f"/(?:image|media|images|({FULL}))/((?!-(?:/|$)).+)"
 
 _BEFORE_NAME = r"(?:https?://[^/]*)?(?:/[^/]+)*?"
 """Of a URL: a site may have this server in a folder."""
-
-_IDENT = re.compile("[0-9a-f]{32}[.]jpg")
-"""What an upload service of old calls its pictures. Of such a name in the path a width and a height
-are a size, as they were there.
-"""
 
 
 @dataclass(frozen=True)
@@ -99,8 +95,10 @@ def parse_path(path: str, query_string: str, max_side: int) -> tuple[ParsedQuery
             spelled.problems.append("name, url: given beside a name in the path")
         spelled.values.pop("url", None)
         for word, value in size.items():
+            if not spelled.values.get(word):
+                spelled.values.pop(word, None)  # what is empty is not given
             spelled.add(word, value, " (the path names a size)")
-        if _IDENT.fullmatch(name) and not size:
+        if re.fullmatch(UPLOAD, name) and not size:
             spelled.as_of_old()
         spelled.values["name"] = name
         readings.append(_read(spelled, max_side, is_path=not readings, in_path=True))
@@ -190,15 +188,11 @@ class _Spelled:
 
     def as_of_old(self) -> None:
         """Take width and height for a size, where nothing says how they are met."""
-        width, height = self.values.get("width"), self.values.get("height")
-        if "fit" in self.values or not width or not re.fullmatch(WIDTH_IN_PATH, width):
-            return
-        if height and re.fullmatch(HEIGHT_IN_PATH, height):
-            del self.values["height"]
-        elif height:
-            return
-        for name, value in sized(width, height or "0").items():
-            self.values.setdefault(name, value)
+        width, height = (self.values.get(side, "").lstrip("0") for side in ("width", "height"))
+        is_size = re.fullmatch(WIDTH_IN_PATH, width) and re.fullmatch(f"|{WIDTH_IN_PATH}", height)
+        if is_size and not self.values.get("fit"):
+            for name, value in sized(width, height or "0").items():
+                self.values[name] = self.values.get(name) or value
 
 
 def _read(

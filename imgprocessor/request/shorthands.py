@@ -12,7 +12,9 @@ _HEIGHTS = ("height", *PARAMETERS["height"].old)
 SHORTHANDS = frozenset({SIZE, "crop", *_HEIGHTS})
 """Words of a query string that may stand for parameters; all but `size` are names of some, too."""
 
-_ON = ("on", "1", "true")
+ON = ("on", "1", "true")
+"""Values of `crop` that stand for `fit=cover`."""
+
 _AT_MOST = "(?:<|%3[cC])"
 _NUMBER = "[1-9][0-9]{0,8}"
 
@@ -21,6 +23,11 @@ WIDTH_IN_PATH = _NUMBER
 
 HEIGHT_IN_PATH = f"0|{_AT_MOST}?{_NUMBER}"
 """The same of the height behind it."""
+
+UPLOAD = "[0-9a-f]{32}[.]jpg"
+"""A pattern of what an upload service of old calls its pictures. Of such a name in the path a width
+and a height are a size, as they were there.
+"""
 
 _SIZE = re.compile(f"({_NUMBER})x(?:{HEIGHT_IN_PATH})")
 
@@ -40,7 +47,7 @@ def expanded(word: str, value: str | None) -> Mapping[str, str] | None:
         if not _SIZE.fullmatch(value):
             raise ValueError("must be such as 100x50, 100x0 or 100x<60")
         return sized(*value.split("x", 1))
-    if word == "crop" and (value is None or value in _ON):
+    if word == "crop" and (value is None or value in ON):
         return {"fit": "cover"}
     if word in _HEIGHTS and value and re.match(_AT_MOST, value):
         return {"max_height": re.sub(_AT_MOST, "", value, count=1)}

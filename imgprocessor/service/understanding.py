@@ -129,7 +129,10 @@ class Understanding:
         pairs = zip(HINT_HEADERS, headers, strict=True)
         hints = read_hints({name: header for name, header in pairs if header})
         # A URL has one Vary, whichever of its readings counts.
-        varies = self.vary(*(permit(one.query, self._policy)[0] for one in parsed))
+        queries = [permit(parsed[0].query, self._policy)[0]]
+        if len(parsed) > 1:
+            queries.append(replace(queries[0], width=queries[0].width or 1))
+        varies = self.vary(*queries)
         readings = [self._reading(one, hints) for one in parsed]
         understood = Understood(tuple(readings), hints, varies)
         if len(readings) == 1:

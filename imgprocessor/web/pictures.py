@@ -120,7 +120,7 @@ def _add_view(web: Flask, rule: str, endpoint: str, view: Callable[..., Response
 class _NameConverter(BaseConverter):
     """What names a picture in a path; what begins with `-` is the operator's."""
 
-    regex = "(?!-(?:/|$))[^/].*"
+    regex = r"(?!-(?:/|$))[^/](?:.|\n)*"
     part_isolating = False
 
 

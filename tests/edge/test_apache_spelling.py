@@ -1,6 +1,7 @@
 """Apache's cache with the one spelling that `edge apache` has it form, before the application."""
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import servers
 from caches import connection
 from generated import made_up
 from servers import Answer, Server, serving
+from spellings import target_of
 
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings
@@ -94,25 +96,28 @@ def test_what_makes_no_sense_is_never_kept(apache: Server) -> None:
         assert (answer.status, hits(answer)) == (400, False)
 
 
+@pytest.mark.parametrize("named_by", ["query", "path"])
 def test_the_same_is_answered_whatever_is_asked(
-    apache: Server, settings: Settings, policy: Policy
+    apache: Server, settings: Settings, policy: Policy, named_by: str
 ) -> None:
     """By way of the one spelling, and of the application alone."""
     images.save(
         settings.originals.root / "nasa.jpeg", images.texture((900, 600)), "JPEG", quality=92
     )
-    alone, statuses = make_web(settings).test_client(), set()
+    alone, statuses, chance = make_web(settings).test_client(), set(), random.Random(7)
     with connection(apache.port) as client:
         for query_string, headers in made_up(policy, 4096, 150, seed=7):
             small = query_string.replace("name=a/b/c.png", "name=nasa.jpeg")
-            url = f"/images/?{small}"
+            url = target_of(small, chance, named_by)
+            if url is None:
+                continue
             status, found, _ = client.ask(url, list(headers.items()))
             statuses.add(status)
             if status == 200:
-                wanted = alone.head(url, headers=headers)
-                assert found["imagekey"] == wanted.headers["imagekey"], (small, headers)
+                wanted = alone.head(url, headers=headers, environ_overrides={"REQUEST_URI": url})
+                assert found["imagekey"] == wanted.headers["imagekey"], (url, headers)
                 told = ", ".join(part.strip() for part in found.get("vary", "").split(",") if part)
-                assert told == wanted.headers.get("Vary", ""), (small, headers)
+                assert told == wanted.headers.get("Vary", ""), (url, headers)
 
     assert statuses >= {200, 400, 404}
     assert statuses <= {200, 400, 404, 503}

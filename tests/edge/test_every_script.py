@@ -23,6 +23,7 @@ from imgprocessor.storage.proxy_files import remove_tagged
 
 pytestmark = [pytest.mark.apache, pytest.mark.caches]
 
+NAMED_BY = ("query", "path")
 WAYS = ("Apache", "Apache by the one spelling", "Varnish", "nginx")
 BEFORE: tuple[Cache, ...] = ("varnish", "nginx")
 
@@ -45,6 +46,9 @@ SIZES = {
     "e\u0301/\xfc.jpg": (98, 60),
     "\U0010ffff\ufeff\u0085\u2028": (99, 60),
     "a" * 255: (89, 60),
+    "a?b%c+d;e&f g=h%3F.jpg": (88, 60),
+    "a?b": (87, 60),
+    "a": (86, 60),
 }
 """Pictures by name."""
 
@@ -57,6 +61,13 @@ FOUND = {
     "e%CC%81/u%CC%88.jpg": (98, 60),
 }
 """The size of the original by the name as it is spelled."""
+
+IN_PATHS = {
+    **{re.sub("%2F", "/", name, flags=re.IGNORECASE): size for name, size in FOUND.items()},
+    "a%3Fb%25c+d;e&f%20g=h%253F.jpg": SIZES["a?b%c+d;e&f g=h%3F.jpg"],
+    "a%3fb%25c%2bd%3be%26f%20g%3dh%253F.jpg": SIZES["a?b%c+d;e&f g=h%3F.jpg"],
+}
+"""The same by the name as it is spelled in a path."""
 
 DIFFER_BY_FORM = [name for name, size in FOUND.items() if size == (98, 60)]
 
@@ -152,63 +163,135 @@ def complaints(server: Server) -> list[str]:
     return re.findall(r"^.*\[\w*:(?:error|warn|crit|alert|emerg)\].*$", errors, re.MULTILINE)
 
 
-def ask(port: int, name: str, rest: str = "") -> Answer:
+def url_of(name: str, rest: str, named_by: str) -> str:
+    """Return where a picture is asked for by its name in the query, or in the path."""
+    if named_by == "query":
+        return f"/images/?name={name}{rest}"
+    path = re.sub("%2F", "/", name, flags=re.IGNORECASE)
+    return f"/image/{path}{rest.replace('&', '?', 1)}"
+
+
+def ask(port: int, url: str) -> Answer:
     """Ask, and look whether all headers fit everywhere."""
-    answer = servers.ask(port, f"/images/?name={name}{rest}", {"Accept": "image/webp", "ECT": "4g"})
+    answer = servers.ask(port, url, {"Accept": "image/webp", "ECT": "4g"})
     lines = [f"{header}: {value}\r\n" for header, value in answer.headers.items()]
     assert max(map(len, lines)) < 4000
     assert sum(map(len, lines)) < 8000
     return answer
 
 
-def hits(port: int, name: str, rest: str) -> bool:
-    return ask(port, name, rest).headers.get("x-cache", "").startswith("HIT")
+def hits(port: int, url: str) -> bool:
+    return ask(port, url).headers.get("x-cache", "").startswith("HIT")
 
 
+@pytest.mark.parametrize("named_by", NAMED_BY)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("rest", ["", FULL], ids=["", "with further parameters"])
 def test_names_of_every_script_are_served_and_kept(
-    ways: dict[str, Way], way: str, rest: str
+    ways: dict[str, Way], way: str, rest: str, named_by: str
 ) -> None:
-    for name, (width, height) in FOUND.items():
-        answer = ask(ways[way].port, name, rest)
+    for name, (width, height) in (FOUND if named_by == "query" else IN_PATHS).items():
+        url = url_of(name, rest, named_by)
+        answer = ask(ways[way].port, url)
 
         assert answer.status == 200, (name, answer.headers.get("image-error-detail"))
         assert f"; original={width}x{height};" in answer.headers["image-decision"], name
-        await_true(partial(hits, ways[way].port, name, rest))
+        await_true(partial(hits, ways[way].port, url))
 
 
 def test_each_way_says_the_same(ways: dict[str, Way]) -> None:
     keys: dict[str, set[str]] = {}
     ports = [way.port for way in ways.values()]
     for name in FOUND:
-        keys[name] = {ask(port, name, FULL).headers["imagekey"] for port in ports}
+        urls = [url_of(name, FULL, named_by) for named_by in NAMED_BY]
+        answers = [ask(port, url) for port in ports for url in urls]
+        keys[name] = {answer.headers["imagekey"] for answer in answers}
+        assert len({answer.body for answer in answers}) == 1
+        assert len({answer.headers.get("vary", "").replace(" ", "") for answer in answers}) == 1
 
     assert {len(found) for found in keys.values()} == {1}
     assert len({key for found in keys.values() for key in found}) == len(FOUND) - 2
 
 
+@pytest.mark.parametrize("named_by", NAMED_BY)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("rest", ["", FULL], ids=["", "with further parameters"])
 def test_what_is_no_name_is_refused_by_the_application(
-    ways: dict[str, Way], way: str, rest: str
+    ways: dict[str, Way], way: str, rest: str, named_by: str
 ) -> None:
     for name, status in REFUSED.items():
-        answer = ask(ways[way].port, name, rest)
+        answer = ask(ways[way].port, url_of(name, rest, named_by))
 
         assert answer.status == status, name
         assert answer.headers["image-error"] == {400: "bad-query", 404: "not-found"}[status]
         assert answer.headers["content-type"] == "image/jpeg"
 
 
+@pytest.mark.parametrize("named_by", NAMED_BY)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("names", [[quote(LONGEST)], DIFFER_BY_FORM], ids=["long", "forms"])
 def test_all_that_is_kept_of_a_name_is_forgotten(
-    ways: dict[str, Way], way: str, names: list[str]
+    ways: dict[str, Way], way: str, names: list[str], named_by: str
 ) -> None:
     """Tags are found behind what is long; and names that differ by form alone have one."""
-    for name in names:
-        await_true(partial(hits, ways[way].port, name, FULL))
+    urls = [url_of(name, FULL, named_by) for name in names]
+    for url in urls:
+        await_true(partial(hits, ways[way].port, url))
     ways[way].forget(original_tag(unquote(names[-1])))
 
-    assert not any(hits(ways[way].port, name, FULL) for name in names)
+    assert not any(hits(ways[way].port, url) for url in urls)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_may_be_a_size_is_forgotten_by_each_name(ways: dict[str, Way], way: str) -> None:
+    """A folder of that name may come to be there, and go."""
+    url, port = "/image/100/50/a", ways[way].port
+    for name in ("100/50/a", "50/a", "a"):
+        await_true(partial(hits, port, url))
+        answer = ask(port, url)
+        assert "original=86x60" in answer.headers["image-decision"]
+        assert "_100x50_cover_" in answer.headers["imagekey"]
+        assert {"Sec-CH-DPR", "Sec-CH-Viewport-Width"} <= {
+            *re.findall("[^, ]+", answer.headers["vary"])
+        }
+        ways[way].forget(original_tag(name))
+        assert not hits(port, url)
+
+
+STRANGE = {
+    "/image/a%2Fb": 404,
+    "//image/a": 200,
+    "/image//a": 400,
+    "/image/b/../a": 400,
+    "/image/./a": 400,
+    "/image/%61": 200,
+    "/image/%2e/a": 400,
+    "/imag%65/a": 404,
+    "/image/a?name=a": 400,
+    "/image/a?url=https://a.example/b": 400,
+    "/image/a%0a": 400,
+    "/image/a%7Cb": 404,
+    "/image/a|b": 404,
+    "/image/a?download=x?quality=3": 200,
+    "/image/a%3Fdownload=x?quality=3": 404,
+    "/image/-/health": 404,
+    "/images/-/other": 404,
+    "/images/%2D/other": 404,
+    "/image/a?crop&fit=inside": 400,
+    "/image/a?size=9x9&width=9": 400,
+    "/image/100/a?fit=inside": 400,
+    "/image/0/a": 404,
+    "/image/": 404,
+    "/images/a/": 400,
+}
+"""The status of what servers on the way may take for something else."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_strange_is_answered_as_it_came(ways: dict[str, Way], way: str) -> None:
+    """And changes nothing for what is not."""
+    port = ways[way].port
+    usual = {"/image/a": 200, "/image/a?quality=3": 200, "/images/?name=a": 200}
+    for _ in range(3):
+        for url, status in {**STRANGE, **usual}.items():
+            assert (url, ask(port, url).status) == (url, status)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from caches import Asked
 from conftest import ROOT
 from generated import ACCEPTS, QS, URL_HOSTS, made_up
-from spellings import POLICIES, right_spelling
+from spellings import POLICIES, right_spelling, target_of
 
 from imgprocessor.__main__ import main
 from imgprocessor.config.settings import PolicySettings, Settings
@@ -36,10 +37,11 @@ def delivered() -> Settings:
     return replace(settings, remote=replace(settings.remote, hosts=URL_HOSTS))
 
 
+@pytest.mark.parametrize("named_by", ["query", "path"])
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("cache", CACHES)
 def test_the_one_spelling_means_the_same(
-    cache: Cache, name: str, delivered: Settings, tmp_path: Path
+    cache: Cache, name: str, named_by: str, delivered: Settings, tmp_path: Path
 ) -> None:
     """The short ways of Varnish included, which are worked out from the policy, too."""
     file = tmp_path / "policy.ini"
@@ -47,28 +49,33 @@ def test_the_one_spelling_means_the_same(
     settings = replace(delivered, policy=PolicySettings(file))
     policy, pixels = parse_policy(POLICIES[name], name), settings.pixels
     count = REQUESTS if name == "shipped" else REQUESTS // 5
-    keys = set()
+    keys, chance = set(), random.Random(3)
     with caches.asking(cache, settings, tmp_path) as ask:
         for query_string, headers in made_up(policy, 4096, count, elsewhere=0.1):
-            spelled, told_vary, asked = ask(query_string, list(headers.items()))
-            if asked is not None:
-                assert asked.joined().get("image-asked", "") == query_string
-            if is_passed_on(query_string, headers, spelled, policy):
+            target = target_of(query_string, chance, named_by)
+            if target is None:
                 continue
-            wanted = right_spelling(query_string, headers, spelled, policy, pixels, URL_HOSTS)
+            spelled, told_vary, asked = ask(target, list(headers.items()))
+            if is_passed_on(target, headers, spelled, policy):
+                continue
+            if asked is not None:
+                assert asked.joined().get("image-asked", "") == target.partition("?")[2]
+            wanted = right_spelling(target, headers, spelled, policy, pixels, URL_HOSTS)
             if wanted is not None:
-                assert told_vary == wanted[1], (query_string, headers)
+                assert told_vary == wanted[1], (target, headers)
                 keys.add(wanted[0])
+            if chance.random() < 0.1:  # a cache before another
+                assert ask(spelled, [])[:2] == (spelled, "")
     assert len(keys) > count / 50
-    assert len([key for key in keys if key.startswith("http")]) > count / 100
+    if named_by == "query":
+        assert len([key for (key,) in keys if str(key).startswith("http")]) > count / 100
 
 
-def is_passed_on(query_string: str, headers: dict[str, str], spelled: str, policy: Policy) -> bool:
+def is_passed_on(target: str, headers: dict[str, str], spelled: str, policy: Policy) -> bool:
     """Whether a cache passes a request on as it is: then the steps give it no spelling."""
-    if spelled != query_string:
+    if spelled.removesuffix("?") != target.removesuffix("?"):
         return False
-    steps = spelling_steps(policy)
-    return not follow(steps, query_string, headers)[SPELLING]
+    return not follow(spelling_steps(policy), target, headers)[SPELLING]
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -85,14 +92,14 @@ def test_accept_is_read_as_by_the_application(
             queries = ("name=a", "name=a&width=64", "x=1&name=a&dpr=2")
             more = ("&formats=webp", "&format=jpeg", "&formats=none")
             for query_string in (queries[place % 3], queries[0] + more[place // 3 % 3]):
-                headers = {"accept": accept}
-                spelled, _, _ = ask(query_string, list(headers.items()))
-                if is_passed_on(query_string, headers, spelled, policy):
+                headers, target = {"accept": accept}, f"/images/?{query_string}"
+                spelled, _, _ = ask(target, list(headers.items()))
+                if is_passed_on(target, headers, spelled, policy):
                     assert {"png", "jpeg"} - read_hints(headers).formats
                     assert query_string in queries
                     passed_on += 1
                     continue
-                right_spelling(query_string, headers, spelled, policy, delivered.pixels)
+                right_spelling(target, headers, spelled, policy, delivered.pixels)
     assert passed_on > 2 * len([q for q, is_offered in QS.items() if not is_offered])
 
 
@@ -117,13 +124,14 @@ def test_a_header_sent_twice_counts_as_to_the_application(
         for query_string, name in itertools.product(queries, HINT_HEADERS):
             for value in (others.get(name, "2g"), chrome.get(name, "3g"), *long):
                 more = [(name, value)]
+                target = f"/images/?{query_string}"
                 sent = [*more, *chrome.items()] if twice == "first" else [*chrome.items(), *more]
-                spelled, _, _ = ask(query_string, sent)
-                if spelled == query_string:
+                spelled, _, _ = ask(target, sent)
+                if spelled == target:
                     assert len(value) >= 490
                     continue
                 joined = Asked("GET", "", sent).joined()
-                right_spelling(query_string, joined, spelled, policy, delivered.pixels)
+                right_spelling(target, joined, spelled, policy, delivered.pixels)
 
 
 LONG_QUERIES = (
@@ -167,10 +175,11 @@ def test_varnish_answers_whatever_is_long(delivered: Settings, tmp_path: Path) -
         for length in (1999, 2000, 3599, 3600, 8000):
             for before, unit, behind in LONG_QUERIES:
                 ends = before.format(rest=REST), behind.format(rest=REST)
-                room = length - len("/images/?") - sum(map(len, ends))
-                query_string = (unit * room)[:room].join(ends)
+                path = "/images/" if "e=" in before or "l=" in before else "/image/a/"
+                room = length - len(f"{path}?") - sum(map(len, ends))
+                target = f"{path}?{(unit * room)[:room].join(ends)}"
                 for more in ([], [*cookies, ("X", "x" * 4000)] if length < 4000 else cookies):
-                    ask(query_string, [accept, *hints, *more])
+                    ask(target, [accept, *hints, *more])
 
 
 def test_a_node_is_named_by_host_and_port() -> None:

@@ -106,6 +106,15 @@ OF_OLD = [
     ("width=100", {"width": 100, "fit": Fit.FORCE}),
     ("height=100", {"height": 100}),
     ("width=100&height=50&fit=inside", {"width": 100, "height": 50}),
+    # As caches in front spell it: without zeros before it, and what is empty.
+    ("width=0100&height=050&fit=", {"width": 100, "height": 50, "fit": Fit.COVER}),
+    ("w=100&height=00&fsize=x", {"width": 100, "fit": Fit.FORCE}),
+    ("width=50&h=050", {"width": 50, "height": 50, "fit": Fit.COVER, "gravity": "upper"}),
+    (
+        "width=50&height=50&gravity=",
+        {"width": 50, "height": 50, "fit": Fit.COVER, "gravity": "upper"},
+    ),
+    ("width=50&height=50&gravity=centre", {"width": 50, "height": 50, "fit": Fit.COVER}),
     ("", {}),
 ]
 

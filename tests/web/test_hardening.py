@@ -115,6 +115,8 @@ def test_apaches_own_failures_say_when_to_come_back(
         ("GET /images/?name=nasa.jpeg&y HTTP/1.1\r\nContent-Length: 9", "x" * 9, 403),
         ("GET /browse/ HTTP/1.1\r\nContent-Length: 9", "x" * 9, 403),
         ("POST /browse HTTP/1.1\r\nContent-Length: 1", "a", 403),
+        ("GET /image/nasa.jpeg HTTP/1.1\r\nContent-Length: 9", "x" * 9, 403),
+        ("POST /media/nasa.jpeg HTTP/1.1\r\nTransfer-Encoding: chunked", "0\r\n\r\n", 403),
         ("POST /images/-/purge HTTP/1.1\r\nContent-Length: 100000", "", 413),
         (f"{PURGE}\r\nX-Forwarded-For: ::1\r\nAuthorization: Bearer a", "a", 403),
         (f"{PURGE}", "a", 403),
