@@ -72,7 +72,7 @@ class MethodNotAllowed(ImageError):
 
     code = "method-not-allowed"
     status = 405
-    public = "Pictures answer GET and HEAD only; purging is asked for by POST."
+    public = "Only GET and HEAD are answered here; purging is asked for by POST."
 
 
 class CropOutside(ImageError):

@@ -161,4 +161,4 @@ def right_spelling(
 
 
 def _signed(parsed: ParsedQuery) -> str:
-    return canonical(parsed.query, is_path=parsed.is_path)
+    return canonical(parsed.query, is_whole_path=parsed.is_whole_path)

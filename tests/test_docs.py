@@ -308,6 +308,7 @@ NODE = shutil.which("node")
         {"name": "\u00fc\u20ac\U0001f431+%41?#.jpg", "quality": 40, "max_bytes": 9999},
         {"name": "a.jpg", "format": "webp", "expires": 1_900_000_000},
         {"name": "a,b.jpg", "width": 9, "height": 9, "fit": "cover", "gravity": "0.3,0.6"},
+        {"name": "a.jpg", "ct": 60, "download": "\u00e9 b.jpg"},
         {"name": "a.jpg", "max_height": 9, "width": 9, "crop": "10%25,20%25,50%25,30%25"},
     ],
 )

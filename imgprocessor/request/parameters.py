@@ -257,7 +257,7 @@ class ImageQuery:
         None,
         Text(_read_download, _write_download, ("yes", "a.jpg", "%C3%A9%20a.jpg")),
         "`yes`: browsers save the picture, under the original's name; a file's name: under that"
-        " one; `no` (default)",
+        " one, which ends as the format that is sent; `no` (default)",
         None,
     )
     bandwidth: str | None = _script(

@@ -46,7 +46,7 @@ class ParsedQuery:
     """What is wrong, and what would be right; empty where all is well."""
     proofs: tuple[tuple[str, str], ...] = ()
     """What proves the link, in order, as it is spelled."""
-    is_path: bool = False
+    is_whole_path: bool = False
     """Whether the name is all of what stands in the path."""
 
     def require(self) -> ImageQuery:
@@ -101,7 +101,7 @@ def parse_path(path: str, query_string: str, max_side: int) -> tuple[ParsedQuery
         if re.fullmatch(UPLOAD, name) and not size:
             spelled.as_of_old()
         spelled.values["name"] = name
-        readings.append(_read(spelled, max_side, is_path=not readings, in_path=True))
+        readings.append(_read(spelled, max_side, is_whole_path=not readings, in_path=True))
     return tuple(readings)
 
 
@@ -124,7 +124,8 @@ def url_parts(url: str) -> UrlParts:
     """
     whole, _, fragment = url.partition("#")
     before, mark, query_string = whole.partition("?")
-    named = re.fullmatch(_BEFORE_NAME + NAMED_IN_PATH, before)
+    # No name ends with a slash; but a folder that this server is in may be called `images`.
+    named = re.fullmatch(f"{_BEFORE_NAME}{NAMED_IN_PATH}(?<!/)", before)
     if not mark and not named:
         return UrlParts("", None, whole, fragment, is_full=False)
     is_full = named is not None and named[1] is not None
@@ -196,7 +197,7 @@ class _Spelled:
 
 
 def _read(
-    spelled: _Spelled, max_side: int, *, is_path: bool = False, in_path: bool = False
+    spelled: _Spelled, max_side: int, *, is_whole_path: bool = False, in_path: bool = False
 ) -> ParsedQuery:
     read: dict[str, Any] = {}
     for name, value in _values(max_side).items():
@@ -208,7 +209,7 @@ def _read(
             except ValueError as error:
                 spelled.problems.append(f"{name}={printable(text)[:MAX_QUOTED]}: {error}")
     problems = tuple(dict.fromkeys(spelled.problems))
-    return ParsedQuery(ImageQuery(**read), problems, tuple(spelled.proofs), is_path)
+    return ParsedQuery(ImageQuery(**read), problems, tuple(spelled.proofs), is_whole_path)
 
 
 def _split(query_string: str) -> _Spelled:

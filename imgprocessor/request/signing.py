@@ -45,7 +45,7 @@ class Signing:
         """
         query = parsed.require()
         signature, expires = _read_proof(parsed)
-        signed = canonical(query, expires, is_path=parsed.is_path)
+        signed = canonical(query, expires, is_whole_path=parsed.is_whole_path)
         # Every key is tried, and each comparison takes as long as any other: how long it took
         # tells nothing about what would have been right.
         right = [
@@ -85,7 +85,7 @@ def sign(url: str, key: str, expires: int | None = None) -> str:
         parsed = parse(query_string, _LONGEST_SIDE)
     else:
         parsed = parse_path(path, query_string, _LONGEST_SIDE)[0]
-    signed = canonical(parsed.require(), expires, is_path=parsed.is_path)
+    signed = canonical(parsed.require(), expires, is_whole_path=parsed.is_whole_path)
     if expires is not None:
         parts.append(f"{EXPIRES}={expires}")
     parts.append(f"{SIGNATURE}={_signature(signed, key, is_full=is_full)}")
@@ -93,7 +93,7 @@ def sign(url: str, key: str, expires: int | None = None) -> str:
     return f"{before}{mark}{'&'.join(parts)}{hash_mark}{fragment}"
 
 
-def canonical(query: ImageQuery, expires: int | None = None, *, is_path: bool = False) -> str:
+def canonical(query: ImageQuery, expires: int | None = None, *, is_whole_path: bool = False) -> str:
     """Return the one spelling of all links that mean the same to their author.
 
     It has what was understood: the name decoded and spelled anew, numbers without leading zeros,
@@ -105,8 +105,8 @@ def canonical(query: ImageQuery, expires: int | None = None, *, is_path: bool = 
     said = {row.name: row.value.write(value) for row, value in rows if value != row.default}
     if expires is not None:
         said[EXPIRES] = str(expires)
-    path = f"/{spell(query.name)}?" if is_path else ""
-    if is_path:
+    path = f"/{spell(query.name)}?" if is_whole_path else ""
+    if is_whole_path:
         del said["name"]
     return path + "&".join(f"{name}={value}" for name, value in sorted(said.items()))
 

@@ -89,7 +89,6 @@ class Delivery:
         self._understanding = Understanding(policy, hosts, pixels)
         self.understand = self._understanding.understand
         self.plan = self._understanding.plan
-        self.vary = self._understanding.vary
 
     def find(self, request: Understood) -> Found:
         """Do all that needs no pixels: enough for a HEAD or a 304.

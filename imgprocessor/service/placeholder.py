@@ -108,8 +108,7 @@ class Placeholder:
         left_out = {row.name: row.default for row in AUTHORS if row.name not in counts}
         # The format that costs least to make: failures come in floods.
         query = replace(asked, **left_out | {"name": self._file.name, "format": PLAINEST})
-        planned = self._delivery.plan(query, hints)
-        return replace(planned, vary=self._delivery.vary(asked), tags=tags([asked.original]))
+        return self._delivery.plan(query, hints)
 
     def _rendered(self, planned: Planned, *, may_wait: bool = True) -> tuple[StandIn, str]:
         """Return the placeholder, and the version of its file."""

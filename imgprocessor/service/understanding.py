@@ -132,7 +132,7 @@ class Understanding:
         queries = [permit(parsed[0].query, self._policy)[0]]
         if len(parsed) > 1:
             queries.append(replace(queries[0], width=queries[0].width or 1))
-        varies = self.vary(*queries)
+        varies = self._vary(*queries)
         readings = [self._reading(one, hints) for one in parsed]
         understood = Understood(tuple(readings), hints, varies)
         if len(readings) == 1:
@@ -163,8 +163,8 @@ class Understanding:
         decision = negotiate(query, hints, self._policy)
         plan = make_plan(query, decision, self._pixels, SHAPED_BY)
         key = imagekey(query.original, plan)
-        return Planned(query, decision, plan, key, self.vary(query), tags([query.original], key))
+        return Planned(query, decision, plan, key, self._vary(query), tags([query.original], key))
 
-    def vary(self, *queries: ImageQuery) -> str:
+    def _vary(self, *queries: ImageQuery) -> str:
         """Return the `Vary` of the answers to a URL, by the queries that it may stand for."""
         return vary(reduce(or_, (uses(query, self._policy) for query in queries)))

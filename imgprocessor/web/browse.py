@@ -43,7 +43,7 @@ _PAGE_HEADERS = {
 }
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-"""All of them, so that a refusal is this page's own."""
+"""Those of browsers and scripts, so that a refusal is this page's own."""
 
 _TEMPLATES = Environment(
     loader=PackageLoader("imgprocessor.web"),

@@ -40,7 +40,7 @@ def test_a_path_is_a_name_or_a_size_and_a_name(path: str, expected: list[str]) -
     found = parse_path(path, "", MAX_SIDE)
 
     assert [reading.require() for reading in found] == [_query(known) for known in expected]
-    assert [reading.is_path for reading in found] == [True, *[False] * (len(found) - 1)]
+    assert [reading.is_whole_path for reading in found] == [True, *[False] * (len(found) - 1)]
 
 
 SIZES = [
@@ -156,6 +156,7 @@ URLS = [
         "w=3",
     ),
     ("/images/?name=a.jpg", "/images/", None, "name=a.jpg"),
+    ("/media/images/?name=a.jpg", "/media/images/", None, "name=a.jpg"),
     ("/images/-/health", "", None, "/images/-/health"),
     ("name=a/image/b.jpg", "", None, "name=a/image/b.jpg"),
     ("/media/é.jpg", "/media/é.jpg", "\xc3\xa9.jpg", ""),
