@@ -220,7 +220,9 @@ def _split(query_string: str) -> _Spelled:
         try:
             stands_for = expanded(word, value if equals else None) if word in SHORTHANDS else None
         except ValueError as error:
-            found.problems.append(f"{word}={printable(value)[:MAX_QUOTED]}: {error}")
+            # Once: a URL may have hundreds of them, and what is wrong goes into a header.
+            if not any(known.startswith(f"{word}=") for known in found.problems):
+                found.problems.append(f"{word}={printable(value)[:MAX_QUOTED]}: {error}")
             continue
         if stands_for is not None:
             for name, written in stands_for.items():

@@ -64,13 +64,14 @@ class InProcess:
                 self._known.discard(name)
 
     def _done(self, name: str) -> bool:
-        """Do it if this is the moment; return whether it was."""
-        if not self._may_begin():
-            return False
-        with self._locks.held_if_possible(_LOCK, 0) as mine:
-            if mine:
-                try:
+        """Do it if this is the moment; return whether it was, or it failed."""
+        try:
+            if not self._may_begin():
+                return False
+            with self._locks.held_if_possible(_LOCK, 0) as mine:
+                if mine:
                     self._work(name)
-                except Exception as error:  # noqa: BLE001 - the thread must go on
-                    report_unexpected(error)
-        return mine
+                return mine
+        except Exception as error:  # noqa: BLE001 - the thread must go on
+            report_unexpected(error)
+            return True

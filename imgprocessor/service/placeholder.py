@@ -79,8 +79,10 @@ class Placeholder:
         that the policy does not allow. Of a request that makes no sense, what does make sense
         counts. Never raises for a placeholder that is missing or broken.
         """
+        # Where nothing of the visitor counts for the picture, nothing does for what stands in.
+        hints = request.hints if request.vary else Hints()
         planned = replace(
-            self._planned(request.last.permitted, request.hints, may_choose=may_choose),
+            self._planned(request.last.permitted, hints, may_choose=may_choose),
             # One URL has one Vary, whether its picture is there or not, and is forgotten with it.
             vary=request.vary,
             tags=tags(request.names),

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import unicodedata
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -37,6 +38,9 @@ that caches have nothing to tell apart.
 """
 
 _MAX_RETRY_SECONDS = 3
+
+_MAX_DETAIL_CHARACTERS = 3000
+"""More than any message has: what is too long for a header would be a failure of the server's."""
 
 
 def cross_origin(allow_origin: str | None) -> dict[str, str]:
@@ -95,7 +99,7 @@ def failure_headers(error: ImageError) -> dict[str, str]:
     """Return what every answer that failed has, whatever stands in it."""
     headers = {
         IMAGE_ERROR: error.code,
-        IMAGE_ERROR_DETAIL: error.public,
+        IMAGE_ERROR_DETAIL: error.public[:_MAX_DETAIL_CHARACTERS],
         # Caches would keep even a 503 that has a max-age; and JSON for one client must not be kept
         # in a cache for another that wants a picture.
         "Cache-Control": "no-store",
@@ -157,6 +161,7 @@ def attachment(name: str, file_format: Format) -> str:
     if PurePosixPath(stem).suffix.lower() not in FILE_SUFFIXES[file_format]:
         stem = PurePosixPath(stem).stem + FILE_SUFFIXES[file_format][0]
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    plain = re.sub(r"""[/\\:;<>|*?%"']""", "_", plain)  # which other letters come to
     names = {"filename": f"picture{plain}" if plain.startswith(".") else plain}
     if plain != stem:
         names["filename*"] = f"UTF-8''{quote(stem, safe='')}"

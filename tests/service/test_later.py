@@ -100,3 +100,19 @@ def test_a_failure_ends_nothing(tmp_path: Path) -> None:
     assert behind.submit("bad")
     assert behind.submit("good")
     await_true(lambda: work.done == ["bad", "good"])
+
+
+def test_what_cannot_begin_is_dropped_and_the_next_is_done(tmp_path: Path) -> None:
+    work = _Work()
+    work.may_go_on.set()
+    failures = [OSError("too many open files")]
+
+    def may_begin() -> bool:
+        if failures:
+            raise failures.pop()
+        return True
+
+    behind = InProcess(work, may_begin=may_begin, locks=Locks(tmp_path / "locks"))
+    assert all(behind.submit(name) for name in ("a", "b"))
+
+    await_true(lambda: work.done == ["b"])

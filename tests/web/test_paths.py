@@ -162,10 +162,14 @@ def test_ct_lowers_what_browsers_keep_and_nothing_else(
         ("cat.jpg", "attachment; filename=cat.jpg"),
         ("cat.png", "attachment; filename=cat.jpg"),
         ("cat", "attachment; filename=cat.jpg"),
-        ("a%20%22b%22.jpg", 'attachment; filename="a \\"b\\".jpg"'),
+        ("a%20%22b%22.jpg", "attachment; filename=\"a _b_.jpg\"; filename*=UTF-8''a%20%22b%22.jpg"),
         (
             "%E5%86%99%E7%9C%9F.jpg",
             "attachment; filename=picture.jpg; filename*=UTF-8''%E5%86%99%E7%9C%9F.jpg",
+        ),
+        (
+            "%EF%BC%8Fx.jpg",
+            "attachment; filename=_x.jpg; filename*=UTF-8''%EF%BC%8Fx.jpg",
         ),
         ("%C3%A9t%C3%A9.jpg", "attachment; filename=ete.jpg; filename*=UTF-8''%C3%A9t%C3%A9.jpg"),
     ],
@@ -212,3 +216,23 @@ def test_of_an_upload_of_old_width_and_height_are_a_size(client: FlaskClient, ke
         client.get(f"/image/{IDENT}?width=100&height=100{rest}") for rest in ("", "&fit=inside")
     ]
     assert [images.decoded(answer.data).size for answer in answers] == [(100, 100), (100, 75)]
+
+
+def test_what_is_wrong_hundreds_of_times_is_said_once(client: FlaskClient) -> None:
+    """More than a header holds would be the server's failure to the web server, and to caches."""
+    sizes = "&".join(f"size={number}y" for number in range(800))
+    answer = client.get(f"/images/?name=nasa.jpeg&{sizes}")
+
+    assert answer.status_code == 400
+    assert answer.headers["image-error-detail"].count("must be such as") == 1
+    assert sum(len(name) + len(value) for name, value in answer.headers) < 4000
+
+
+def test_what_stands_in_for_a_tiny_picture_is_the_same_for_everybody(client: FlaskClient) -> None:
+    """Its URL has no Vary: caches keep one for all."""
+    phone = {"ECT": "2g", "Sec-CH-Viewport-Width": "360"}
+    answers = [client.get("/image/none.jpg?lqip=yes", headers=headers) for headers in ({}, phone)]
+
+    assert "Vary" not in answers[0].headers
+    assert answers[0].data == answers[1].data
+    assert answers[0].headers["imagekey"] == answers[1].headers["imagekey"]
