@@ -226,10 +226,11 @@ def test_a_killed_daemons_place_is_taken(apache: Server) -> None:
         threading.Thread(target=lambda x=x: answers.append(apache.ask(f"{path}&x={x}")))
         for x in range(12)
     ]
-    daemons = apache.daemons()
+    # Before: looking for them takes as long as the file is open.
+    daemons, workers = apache.daemons(), apache.workers()
     for client in clients:
         client.start()
-    servers.await_true(lambda: any(servers.has_open(pid, noise) for pid in apache.workers()))
+    servers.await_true(lambda: any(servers.has_open(pid, noise) for pid in workers))
     os.kill(daemons[0], signal.SIGKILL)
     for client in clients:
         client.join()
