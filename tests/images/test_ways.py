@@ -211,7 +211,7 @@ def test_without_webp_few_colours_are_not_looked_for_in_what_is_heavy_without_lo
     """As many colours as a photograph, over flat parts: a graphic by its looks."""
     noise = Image.effect_noise((640, 400), 90)
     image = Image.merge("RGB", (noise, noise.rotate(90), noise.rotate(180)))
-    image.paste("white", (0, 0, 640, 120))
+    image.paste("white", (0, 0, 640, 240))
     assert kind_of(image).is_graphic
 
     with mock.patch.object(ways_module, "in_few_colours", return_value=image) as looked_for:

@@ -15,6 +15,10 @@ from imgprocessor.images.compression.score import sampled, tiled, without_alpha
 _SAMPLE_SIDE_PIXELS = 96
 _MOST_SAMPLED_COLOURS = 2500
 """Of 9216. Graphics have 600 in the middle, photographs 7500."""
+_PHOTOGRAPHS_ALONE = 5000
+"""Of 478 pictures of both kinds none that counted as a graphic had more than 4500; 59 have more,
+and are known at once.
+"""
 
 _TILE_PIXELS = 8
 _LEAST_FLAT_TILES = 0.08
@@ -40,10 +44,13 @@ class PictureKind:
 
 
 def kind_of(image: Image.Image) -> PictureKind:
-    """Look at a picture of channels of 8 bits, of any size: 1 to 4 ms."""
+    """Look at a picture of channels of 8 bits, of any size: 0.3 to 4 ms."""
     if min(image.size) < _TILE_PIXELS:
         return PictureKind(is_graphic=True, colours=_few_colours(image))
-    opaque = tiled(without_alpha(image))
+    opaque = without_alpha(image)
+    if sampled(opaque, _SAMPLE_SIDE_PIXELS).getcolors(_PHOTOGRAPHS_ALONE) is None:
+        return PictureKind(is_graphic=False, colours=None)
+    opaque = tiled(opaque)
     green = opaque if opaque.mode == "L" else opaque.getchannel("G")
     across = ImageChops.difference(
         green.crop((0, 0, green.width - 1, green.height)),
