@@ -206,8 +206,16 @@ def test_a_picture_that_ends_as_a_page_runs_nothing(site: Site) -> None:
     [
         ("nasa.jpeg", "download=yes", "attachment; filename=nasa.jpeg"),
         ("nasa.jpeg", "download=no", None),
-        ("100%.jpg", "download=yes", "attachment; filename=100%.png"),
-        ("nasa.jpeg", "download=a%20%22b%26.png", 'attachment; filename="a \\"b&.jpg"'),
+        (
+            "100%.jpg",
+            "download=yes",
+            "attachment; filename=100_.png; filename*=UTF-8''100%25.png",
+        ),
+        (
+            "nasa.jpeg",
+            "download=a%20%22b%26.png",
+            "attachment; filename=\"a _b&.jpg\"; filename*=UTF-8''a%20%22b%26.jpg",
+        ),
         (
             "写真/été.jpg",
             "ct=5&download=yes",
