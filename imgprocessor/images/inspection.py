@@ -5,6 +5,7 @@ from typing import BinaryIO
 
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.errors import BrokenOriginal, UnsupportedOriginal
+from imgprocessor.formats import FILE_SUFFIXES
 from imgprocessor.images.formats.gif import GIF_ORIGINAL
 from imgprocessor.images.formats.jpeg import JPEG_ORIGINAL
 from imgprocessor.images.formats.png import PNG_ORIGINAL
@@ -19,7 +20,9 @@ ORIGINAL_FORMATS: dict[Kind, OriginalFormat] = {
 }
 """The allow-list. Nothing else is ever decoded."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
+SUFFIXES = frozenset(
+    suffix for known in ORIGINAL_FORMATS.values() for suffix in FILE_SUFFIXES[known.format]
+)
 """How names of such files end, in lower case. Only where nothing is opened do names count."""
 
 LONGEST_SIGNATURE = 12

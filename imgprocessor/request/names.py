@@ -90,9 +90,8 @@ def read_name(spelled: str) -> str:
     Raises:
         ValueError: no file may be called so.
     """
-    name = _decoded_query(spelled)
-    _check_name(name)
-    return name
+    # In a query string a plus is a blank.
+    return read_name_in_path(spelled.replace("+", " "))
 
 
 def read_name_in_path(spelled: str) -> str:
@@ -112,8 +111,7 @@ def read_file_name(spelled: str) -> str:
     Raises:
         ValueError: no file may be called so.
     """
-    name = _decoded_query(spelled)
-    _check_name(name)
+    name = read_name(spelled)
     if "/" in name:
         raise ValueError("must be a file's name, without folders")
     return name
@@ -127,7 +125,7 @@ def read_spelled_url(spelled: str) -> str:
     """
     if len(printable(spelled)) > MAX_URL_BYTES:
         raise ValueError(f"must be at most {MAX_URL_BYTES} bytes long, as spelled in the query")
-    url = _decoded_query(spelled)
+    url = _decoded(spelled.replace("+", " "))
     _check_url(url)
     if not re.fullmatch(spelled_url(), spelled):
         raise ValueError(
@@ -140,10 +138,6 @@ def read_spelled_url(spelled: str) -> str:
 def printable(spelled: str) -> str:
     """Percent-encode what may not stand in a header; what is printable ASCII stays as it is."""
     return quote(spelled.encode("latin-1", "replace"), safe="!#$%&'()*+,-./:;<=>?@[]^_`{|}~")
-
-
-def _decoded_query(spelled: str) -> str:
-    return _decoded(spelled.replace("+", " "))
 
 
 def _decoded(spelled: str) -> str:

@@ -20,6 +20,7 @@ from imgprocessor.request.names import spell
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.request.signing import sign
 from imgprocessor.service.library import GalleryPage, Library, ShownPicture
+from imgprocessor.web.log import MAX_TOLD_CHARACTERS
 from imgprocessor.web.pages import PAGE_SECURITY
 from imgprocessor.web.pictures import known_error
 from imgprocessor.web.responses import failure_headers, problem
@@ -207,7 +208,7 @@ def _tile(picture: ShownPicture, links: Links) -> _Tile:
 
 def _failed(error: ImageError) -> Response:
     """Say what is wrong: as a page to a browser, otherwise for programs (RFC 9457)."""
-    g.entry.update(error=error.code, detail=str(error)[:500])
+    g.entry.update(error=error.code, detail=str(error)[:MAX_TOLD_CHARACTERS])
     kinds = ["application/problem+json", "application/json", "text/html"]
     if request.accept_mimetypes.best_match(kinds) == "text/html":
         title = HTTPStatus(error.status).phrase

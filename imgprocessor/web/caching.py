@@ -24,6 +24,11 @@ def is_current(request: Request, etag: str, modified_seconds: int) -> bool:
     return since is not None and modified_seconds <= since.timestamp()
 
 
+def browsers_seconds(most: int, asked: int | None) -> int:
+    """Return how long browsers may keep an answer, in seconds: the request's `ct` can lower it."""
+    return most if asked is None else min(most, asked)
+
+
 def until(freshness: FreshnessSettings, left_seconds: int) -> FreshnessSettings:
     """Return how long the answer to a link may be kept that ends in so many seconds.
 

@@ -12,10 +12,10 @@ from werkzeug.wrappers import Response
 from werkzeug.wsgi import wrap_file
 
 from imgprocessor.config.settings import FreshnessSettings
-from imgprocessor.request.parameters import YES, ImageQuery
+from imgprocessor.request.parameters import ImageQuery
 from imgprocessor.service.full import FullOriginal, FullOriginals
-from imgprocessor.web.caching import is_current
-from imgprocessor.web.responses import attachment
+from imgprocessor.web.caching import browsers_seconds, is_current
+from imgprocessor.web.responses import saved_as
 
 _INNER = "IMG_INNER"
 """Where the virtual host has the folder of originals for such answers, and for nobody else: it says
@@ -47,12 +47,8 @@ def full(
     Raises:
         NotFound, OriginalsUnavailable: as `FullOriginals.open` does.
     """
-    max_age = freshness.max_age_seconds
-    max_age = max_age if query.ct is None else min(max_age, query.ct)
-    headers = {"Cache-Control": f"private, max-age={max_age}"}
-    if query.download is not None:
-        name = query.name if query.download == YES else query.download
-        headers["Content-Disposition"] = attachment(name, whole.format)
+    max_age = browsers_seconds(freshness.max_age_seconds, query.ct)
+    headers = {"Cache-Control": f"private, max-age={max_age}", **saved_as(query, whole.format)}
     inner = request.environ.get(_INNER)
     if inner is not None:
         return _left_to_apache(str(inner), whole, {**headers, **shared})

@@ -13,6 +13,9 @@ from imgprocessor.reporting import complain
 from imgprocessor.service.delivery import Answer
 from imgprocessor.service.understanding import Planned
 
+MAX_TOLD_CHARACTERS = 500
+"""Of one value, so that a line stays one write."""
+
 Entry = dict[str, object]
 """What one line says: names and values that JSON knows."""
 

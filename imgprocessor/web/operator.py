@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from imgprocessor.errors import BadQuery
 from imgprocessor.service.purge import PURGE_PATH, Purger, PurgeRequest
 from imgprocessor.service.readiness import OK, Readiness
+from imgprocessor.web.log import MAX_TOLD_CHARACTERS
 from imgprocessor.web.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 
 _HEALTH, _READY, _METRICS = "health", "ready", "metrics"
@@ -24,9 +25,6 @@ UNLOGGED = {_HEALTH, _READY, _METRICS}
 _PURGE_PARAMETERS = ("name", "imagekey", "all", "local")
 _MAX_FORM_BYTES = 65_536
 """As much as the virtual host lets through."""
-
-_MAX_TOLD_CHARACTERS = 500
-"""So that a log line stays one write."""
 
 
 def add_health(web: Flask, readiness: Readiness, policy_digest: str) -> None:
@@ -81,7 +79,7 @@ def add_purge(web: Flask, purger: Purger) -> None:
             purged = purger.purge(wanted, local=local)
         except BadQuery as error:
             return _as_json({"error": error.public}, 400)
-        g.entry["purged"] = str(wanted)[:_MAX_TOLD_CHARACTERS]
+        g.entry["purged"] = str(wanted)[:MAX_TOLD_CHARACTERS]
         told = {"removed": purged.removed, "failed": purged.failed}
         return _as_json(told, 502 if purged.failed else 200)
 

@@ -34,10 +34,18 @@ from imgprocessor.service.understanding import Planned, Understood
 from imgprocessor.web.caching import is_current, until
 from imgprocessor.web.full import full
 from imgprocessor.web.incoming import asked_of_cache, incoming, named_in_path, queue_seconds
-from imgprocessor.web.log import Entry, RequestLog, answer_entry, planned_entry, utc_now
+from imgprocessor.web.log import (
+    MAX_TOLD_CHARACTERS,
+    Entry,
+    RequestLog,
+    answer_entry,
+    planned_entry,
+    utc_now,
+)
 from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.operator import UNLOGGED
 from imgprocessor.web.responses import (
+    IMAGE_DECISION,
     IMAGEKEY,
     SECURE,
     cross_origin,
@@ -50,9 +58,6 @@ _RULES = ("/images/", "/images/<name:name>", "/image/<name:name>", "/media/<name
 
 _TRIALS = 3
 """Of an answer, where purges come all the time."""
-
-_MAX_DETAIL_CHARACTERS = 500
-"""So that a log line stays one write."""
 
 
 def create_web(
@@ -188,7 +193,7 @@ class _Pictures:
             )
         detail = "; ".join(text for text in (str(known), stand_in.trouble) if text)
         g.entry.update(self._entry(stand_in.planned))
-        g.entry.update(error=known.code, detail=detail[:_MAX_DETAIL_CHARACTERS])
+        g.entry.update(error=known.code, detail=detail[:MAX_TOLD_CHARACTERS])
         response = failure(known, stand_in, self._left(), as_json=as_json)
         if isinstance(known, MethodNotAllowed):
             response.headers["Allow"] = "POST" if request.path == PURGE_PATH else "GET, HEAD"
@@ -222,7 +227,7 @@ class _Pictures:
         g.entry.update(answer_entry(answer))
         response = picture(answer.found, answer.rendition, self._left())
         if answer.is_cheaper:
-            response.headers["image-decision"] += "; cheaper=overloaded"
+            response.headers[IMAGE_DECISION] += "; cheaper=overloaded"
             response.headers["Cache-Control"] = "no-store"
         return response
 

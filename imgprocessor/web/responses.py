@@ -16,10 +16,11 @@ from imgprocessor.config.settings import FreshnessSettings
 from imgprocessor.errors import ImageError, NotFound
 from imgprocessor.formats import FILE_SUFFIXES, Format
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.request.parameters import YES
+from imgprocessor.request.parameters import YES, ImageQuery
 from imgprocessor.service.delivery import Found
 from imgprocessor.service.placeholder import StandIn
 from imgprocessor.service.understanding import Planned
+from imgprocessor.web.caching import browsers_seconds
 
 IMAGEKEY = "imagekey"
 IMAGE_DECISION = "image-decision"
@@ -57,10 +58,8 @@ def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSetti
     """Answer with the picture; without a rendition, with all that is known before rendering."""
     spent = ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
     headers = {**_kept(found, freshness), "Server-Timing": spent}
-    download = found.planned.query.download
-    if download is not None and rendition is not None:
-        name = found.planned.query.original if download == YES else download
-        headers["Content-Disposition"] = attachment(name, rendition.format)
+    if rendition is not None:
+        headers |= saved_as(found.planned.query, rendition.format)
     if rendition is not None and rendition.is_damaged:
         # The original may be on its way here still. A 304 would say that the copy is good for long.
         del headers["ETag"], headers["Last-Modified"]
@@ -153,7 +152,15 @@ def _vary(planned: Planned) -> dict[str, str]:
     return {"Vary": planned.vary} if planned.vary else {}
 
 
-def attachment(name: str, file_format: Format) -> str:
+def saved_as(query: ImageQuery, file_format: Format) -> dict[str, str]:
+    """Return the header that has browsers save what is sent, where `download` asks for that."""
+    if query.download is None:
+        return {}
+    name = query.original if query.download == YES else query.download
+    return {"Content-Disposition": _attachment(name, file_format)}
+
+
+def _attachment(name: str, file_format: Format) -> str:
     """Return the `Content-Disposition` (RFC 6266) of a picture that is to be saved. Its name ends
     as the format's files do, whatever it ended with, and is spelled in ASCII for old clients, too.
     """
@@ -171,8 +178,7 @@ def attachment(name: str, file_format: Format) -> str:
 def _cache_control(planned: Planned, freshness: FreshnessSettings) -> str:
     degraded = planned.decision.is_degraded
     max_age = freshness.degraded_max_age_seconds if degraded else freshness.max_age_seconds
-    asked = planned.query.ct
-    max_age = max_age if asked is None else min(max_age, asked)
+    max_age = browsers_seconds(max_age, planned.query.ct)
     while_revalidate = freshness.stale_while_revalidate_seconds
     if_error = freshness.stale_if_error_seconds
     # Where nothing old may be sent, caches must be told so: some would, when all else fails.

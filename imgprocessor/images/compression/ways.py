@@ -6,6 +6,7 @@ too, as it is and in few colours. What is listed may still not be tried: see `ma
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 from PIL import Image
 
@@ -137,25 +138,22 @@ def _of_graphic(
     must_be_exact = plan.formats == ("png",)  # a client that asks for PNG alone wants every pixel
     is_first = must_be_exact or kind.colours is not None
     with_loss = list(_with_loss(image, plan, formats))
+    guess = cache(partial(_guessed_bytes, image))
     if lossless is not None:
         if is_first:
             yield Way(lossless, image)
         has_many_colours = kind.colours is None or kind.colours > _MOST_COLOURS_ANYWAY
-        if has_many_colours and not must_be_exact and _may_be_few(image, lossless, with_loss):
+        is_tried = has_many_colours and not must_be_exact
+        if is_tried and lossless is PNG_GRAPHICS and with_loss:
+            is_tried = 8 * guess() <= _PNG_MOST_BITS * image.width * image.height
+        if is_tried:
             few = in_few_colours(image, plan.max_quality)
             if few is not None:
                 yield Way(lossless, few)
     yield from with_loss
     # There may be no other way: few colours may not do.
     if lossless is not None and not is_first and (is_untouched or not with_loss):
-        yield Way(lossless, image, _guessed_bytes(image))
-
-
-def _may_be_few(image: Image.Image, lossless: Encoder, others: Sequence[Way]) -> bool:
-    """Whether few colours are worth looking for."""
-    if lossless is not PNG_GRAPHICS or not others:
-        return True
-    return 8 * _guessed_bytes(image) <= _PNG_MOST_BITS * image.width * image.height
+        yield Way(lossless, image, guess())
 
 
 def _with_loss(image: Image.Image, plan: Plan, formats: Sequence[Format]) -> Iterator[Way]:
