@@ -52,6 +52,9 @@ setup(
         "waitress>=3.0.2,<4",
         # PNGs as light as they can be: filters, palettes and Deflate, by Rust.
         "pyoxipng>=9.1.1,<10",
+        # Forms with files in them, read as they come, everything counted: Werkzeug's own parser
+        # adds a byte to one file in 65,536.
+        "multipart>=2.0.1,<3",
         # Remote originals: an HTTP client whose connections a backend of our own may open.
         "httpcore>=1.0.9,<2",
     ],

@@ -10,10 +10,11 @@ _UNREADABLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 """What no path has, and what would end a message's line or move a terminal's cursor."""
 
 
-def read_ini(text: str, origin: str) -> configparser.ConfigParser:
+def read_ini(text: str, origin: str, *, is_secret: bool = False) -> configparser.ConfigParser:
     """Split INI text into sections, the same way for settings and policy.
 
-    `;` and `#` begin a comment, except that inside a line `#` does not: it begins colours.
+    `;` and `#` begin a comment, except that inside a line `#` does not: it begins colours. Of a
+    text that is secret, messages repeat no line.
     """
     ini = configparser.ConfigParser(
         interpolation=None,
@@ -38,7 +39,8 @@ def read_ini(text: str, origin: str) -> configparser.ConfigParser:
         raise ConfigurationError(wrong) from error
     except configparser.ParsingError as error:
         line_number, line = error.errors[0]
-        wrong = f"{origin}: line {line_number}: {line} is not of the form 'key = value'"
+        told = "it" if is_secret else line
+        wrong = f"{origin}: line {line_number}: {told} is not of the form 'key = value'"
         raise ConfigurationError(wrong) from error
     return ini
 

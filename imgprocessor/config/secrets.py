@@ -1,4 +1,4 @@
-"""The token of purges and the keys of links, each in a file that is closed to other users."""
+"""The token of purges and the keys of links, in closed files; and how clients show tokens."""
 
 import re
 import stat
@@ -24,7 +24,7 @@ def signing_keys(settings: SigningSettings) -> tuple[str, ...]:
     file = settings.keys_file
     where = f"[signing] keys_file: {file}"
     keys = []
-    for number, line in enumerate(_secret(file, where).splitlines(), 1):
+    for number, line in enumerate(secret_text(file, where).splitlines(), 1):
         key = line.strip()
         if key and not key.startswith("#"):
             keys.append(_word(key, _MIN_KEY_CHARACTERS, f"{where}: line {number}"))
@@ -45,11 +45,21 @@ def purge_token(settings: PurgeSettings) -> str | None:
         return None
     file = settings.token_file
     where = f"[purge] token_file: {file}"
-    return _word(_secret(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+    return _word(secret_text(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
 
 
-def _secret(file: Path, where: str) -> str:
-    """Read a file that must be closed to other users."""
+def bearer_token(authorization: str) -> str:
+    """Return the token that a header `Authorization` has; nothing where it has none."""
+    scheme, _, given = authorization.strip().partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
+def secret_text(file: Path, where: str) -> str:
+    """Read a file that must be closed to other users; `where` names it in messages.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is open.
+    """
     text = read_text(file)
     if file.stat().st_mode & stat.S_IRWXO:
         raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")

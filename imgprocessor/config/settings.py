@@ -12,6 +12,7 @@ from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.types import (
     SwitchOrAuto,
     addresses,
+    choice,
     colour,
     factor,
     hosts,
@@ -26,8 +27,8 @@ from imgprocessor.config.types import (
     quality,
     setting,
     switch,
-    switch_or_auto,
 )
+from imgprocessor.config.upload_settings import UploadsSettings
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class OriginalsSettings:
     )
     full: SwitchOrAuto = setting(
         "auto",
-        switch_or_auto,
+        choice(SwitchOrAuto),
         "Send originals as they are, with all their metadata, at /full/NAME: yes, no, or auto:"
         " unless links must be signed.",
     )
@@ -350,5 +351,6 @@ class Settings:
     purge: PurgeSettings = PurgeSettings()
     signing: SigningSettings = SigningSettings()
     browse: BrowseSettings = BrowseSettings()
+    uploads: UploadsSettings = UploadsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

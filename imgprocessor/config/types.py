@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 _BEST_QUALITY = 100
 _WHOLE_PERCENT = 100
@@ -84,11 +84,16 @@ def switch(value: str) -> bool:
     return value == "yes"
 
 
-def switch_or_auto(value: str) -> SwitchOrAuto:
-    """Read yes, no or auto."""
-    if value not in get_args(SwitchOrAuto):
-        raise ValueError("must be yes, no or auto")
-    return cast("SwitchOrAuto", value)
+def choice(words: Any) -> Callable[[str], str]:
+    """Return the reader of one of several words, a `Literal`."""
+    known: tuple[str, ...] = get_args(words)
+
+    def read(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"must be {', '.join(known[:-1])} or {known[-1]}")
+        return value
+
+    return read
 
 
 def colour(value: str) -> str:

@@ -9,10 +9,10 @@ import math
 import re
 import resource
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile
 
@@ -121,6 +121,11 @@ class OpenedOriginal:
         self._known = ORIGINAL_FORMATS[inspected.kind]
         self.metadata = metadata
 
+    @property
+    def info(self) -> Mapping[Any, Any]:
+        """What Pillow found beside the pixels, before they are decoded."""
+        return self._image.info
+
     def memory_bytes(self, draft: int) -> int:
         """Return what decoding takes at its peak."""
         return self._inspected.memory_bytes(self._by_decoder(draft))
@@ -140,7 +145,7 @@ class OpenedOriginal:
         """Return what the decoder makes of it; the decoder's own picture is freed."""
         stored, by_decoder = self.metadata.stored, self._by_decoder(draft)
         has_memory = self.memory_bytes(draft) <= _free_bytes()
-        with _fault_of_the_original():
+        with fault_of_the_original():
             if by_decoder > 1:
                 size = (stored.width // by_decoder, stored.height // by_decoder)
                 self._image.draft(None, size)
@@ -196,7 +201,7 @@ def open_original(file: BinaryIO, limits: OriginalsSettings) -> OpenedOriginal:
     except OSError as error:  # the disk's: there is no decoder yet
         raise OriginalsUnavailable(f"cannot be read: {error}") from error
     known = ORIGINAL_FORMATS[inspected.kind]
-    with _fault_of_the_original():
+    with fault_of_the_original():
         image = known.decoder(file)
     stored = Size(*image.size)
     if stored != inspected.size:
@@ -221,7 +226,7 @@ def at_level(image: Image.Image, stored: Size, level: Level) -> Image.Image:
     # What was decoded may end in a column or row that is for less than a whole pixel.
     right = min(stored.width / level.draft, image.width)
     box = (0, 0, right, min(stored.height / level.draft, image.height))
-    with _fault_of_the_original():
+    with fault_of_the_original():
         return image.resize((base.width, base.height), Image.Resampling.LANCZOS, box)
 
 
@@ -230,7 +235,7 @@ def reduced(image: Image.Image, reduce: int) -> Image.Image:
 
     By halves, so that it does not matter which level another one is reduced from.
     """
-    with _fault_of_the_original():  # there may not be memory enough
+    with fault_of_the_original():  # there may not be memory enough
         while reduce > 1:
             image = _halved(image)
             reduce //= 2
@@ -281,7 +286,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 @contextlib.contextmanager
-def _fault_of_the_original() -> Iterator[None]:
+def fault_of_the_original() -> Iterator[None]:
     """Turn whatever a decoder raises into an error of ours: nothing but the file is to blame."""
     try:
         yield

@@ -14,6 +14,7 @@ from PIL import Image
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import FORMATS, Format
 from imgprocessor.geometry import Fit, Layout, Size
+from imgprocessor.images.clean.extras import Extras
 from imgprocessor.images.clean.rewrite import clean
 from imgprocessor.images.compression.calibration import CALIBRATION
 from imgprocessor.images.compression.compress import EXACT_QUALITY, Compressed, typical_of
@@ -132,7 +133,9 @@ class Unchanged:
         """Return the original without metadata; None where that is no still picture."""
         kept = Exif(copyright=self.metadata.copyright if self.plan.pixels.keep_copyright else ())
         try:
-            cleaned = clean(self.file.read(), self.metadata.kind, kept, keep_profile=False)
+            cleaned = clean(
+                self.file.read(), self.metadata.kind, Extras.of(kept), keep_profile=False
+            )
         except (ImageError, OSError):  # the file's, or the disk's
             return None  # what was made of it is good
         return None if cleaned.is_animated else cleaned.body

@@ -21,6 +21,7 @@ OTHER_VALUES: dict[type, Any] = {
     type(None): Path("token"),
 }
 OTHER_WORDS = {
+    "metadata": "all",
     "full": "yes",
     "allow_origin": "https://www.example.org",
     "hosts": ("a.example", "*.b"),

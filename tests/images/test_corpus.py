@@ -9,8 +9,8 @@ import images
 import pytest
 from conftest import CORPUS, find, needs_corpus
 
-from imgprocessor.app import make_delivery
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.request.names import MAX_NAME_BYTES
 from imgprocessor.service.delivery import Delivery
 

@@ -18,7 +18,6 @@ from conftest import ROOT, find
 from full_plan import FULL
 from PIL import ExifTags, Image, ImageCms
 
-from imgprocessor.app import make_delivery
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.geometry import Box, Fit
 from imgprocessor.images.compression.calibration import CALIBRATION
@@ -28,6 +27,7 @@ from imgprocessor.images.pipeline import PIPELINE_VERSION, SHAPED_BY
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import Original
+from imgprocessor.parts import make_delivery
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.service.delivery import Delivery

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from imgprocessor.errors import BrokenOriginal
 from imgprocessor.images.clean.parts import Cleaned, Cursor, Part
 
-_EXTENSION, _FRAME = b"!,"
+_EXTENSION, _FRAME, _TRAILER = b"!,;"
 _CONTROL, _TEXT, _APPLICATION = 0xF9, 0x01, 0xFF
 _CONTROL_BYTES = 4
 _REPEATING = {b"NETSCAPE2.0", b"ANIMEXTS1.0"}
@@ -50,6 +50,25 @@ def clean_gif(file: bytes) -> Cleaned:
     if not frames:
         raise BrokenOriginal("no picture in it")
     return Cleaned(b"".join((*parts, b";")), is_animated=frames > 1)
+
+
+def gif_frames(file: bytes) -> Iterator[tuple[memoryview, int, int]]:
+    """Yield of each frame in a cleaned file its descriptor, and where the byte before its blocks
+    is, and the empty block behind them.
+    """
+    cursor = Cursor(file)
+    _colours(cursor, cursor.take(13)[10])
+    while (introducer := cursor.take(1)[0]) != _TRAILER:
+        if introducer == _FRAME:
+            descriptor = cursor.take(9)
+            _colours(cursor, descriptor[8])
+            begin = cursor.place
+            cursor.take(1)
+            _skip_data(cursor)
+            yield descriptor, begin, cursor.place - 1
+        else:
+            cursor.take(1)
+            _skip_data(cursor)
 
 
 def _colours(cursor: Cursor, flags: int) -> memoryview:

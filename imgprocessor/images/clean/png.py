@@ -3,9 +3,11 @@
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 
 from imgprocessor.errors import BrokenOriginal
-from imgprocessor.images.clean.parts import Cleaned, Cursor
+from imgprocessor.images.clean.extras import Extras
+from imgprocessor.images.clean.parts import Cleaned, Cursor, Part
 from imgprocessor.images.formats.exif import EXIF_PREFIX
 
 _LETTERS = {b"IHDR": "H", b"PLTE": "P", b"IDAT": "D", b"acTL": "a", b"fcTL": "f", b"fdAT": "d"}
@@ -24,17 +26,17 @@ _MOST_BYTES = {
 }  # fmt: skip
 """Decoders refuse longer ones, or pass them over."""
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 
 _Chunk = tuple[bytes, memoryview]
 """Name, and all of it: length, name, content, checksum."""
 
 
-def clean_png(file: bytes, exif: bytes, *, keep_profile: bool) -> Cleaned:
+def clean_png(file: bytes, extras: Extras, *, keep_profile: bool) -> Cleaned:
     """Keep chunks with their checksums; of an animation that is not whole the first picture.
 
-    What stands behind the packed pixels in `IDAT` is kept: only unpacking would find it.
+    What stands behind the packed pixels in `IDAT` is kept: only unpacking finds it.
     """
     chunks, order = _chunks(file)
     if not _ORDER.fullmatch(order):
@@ -42,8 +44,20 @@ def clean_png(file: bytes, exif: bytes, *, keep_profile: bool) -> Cleaned:
     is_animated = _is_animated(chunks, order)
     dropped = {*(() if keep_profile else _COLOURS), *(() if is_animated else _ANIMATION)}
     parts = [chunk for name, chunk in chunks if name not in dropped]
-    oriented = [_written(b"eXIf", exif.removeprefix(EXIF_PREFIX))] if exif else []
-    return Cleaned(b"".join((_SIGNATURE, parts[0], *oriented, *parts[1:], _END)), is_animated)
+    written: list[Part] = [PNG_SIGNATURE, parts[0], *_metadata(extras), *parts[1:], _END]
+    return Cleaned(b"".join(written), is_animated)
+
+
+def _metadata(extras: Extras) -> Iterator[bytes]:
+    if extras.exif:
+        yield png_chunk(b"eXIf", extras.exif.removeprefix(EXIF_PREFIX))
+    if extras.xmp:
+        yield png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + extras.xmp)
+    for keyword, text in extras.texts:
+        try:
+            yield png_chunk(b"tEXt", f"{keyword}\0{text}".encode("latin-1"))
+        except UnicodeEncodeError:
+            yield png_chunk(b"iTXt", f"{keyword}\0\0\0\0\0{text}".encode())
 
 
 def _chunks(file: bytes) -> tuple[list[_Chunk], str]:
@@ -52,7 +66,7 @@ def _chunks(file: bytes) -> tuple[list[_Chunk], str]:
     letters: list[str] = []
     open_to = set(_BEFORE_PIXELS)
     cursor = Cursor(file)
-    cursor.take(len(_SIGNATURE))
+    cursor.take(len(PNG_SIGNATURE))
     while True:
         begin = cursor.place
         length, name = struct.unpack(">I4s", cursor.take(8))
@@ -93,6 +107,16 @@ def _is_animated(chunks: list[_Chunk], order: str) -> bool:
     return names.count(b"fcTL") == frames > 0 and numbers == list(range(len(parts)))
 
 
-def _written(name: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(name + content)
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+def png_chunks(file: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield name and content of each chunk of a cleaned file."""
+    cursor = Cursor(file)
+    cursor.take(len(PNG_SIGNATURE))
+    while cursor.left:
+        length, name = struct.unpack(">I4s", cursor.take(8))
+        yield name, cursor.take(length + 4)[:-4]
+
+
+def png_chunk(name: bytes, content: Part) -> bytes:
+    """Return a chunk with its length and checksum."""
+    head = struct.pack(">I", len(content)) + name
+    return b"".join((head, content, struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))))

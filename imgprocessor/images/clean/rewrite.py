@@ -3,17 +3,17 @@
 import struct
 
 from imgprocessor.errors import BrokenOriginal
+from imgprocessor.images.clean.extras import Extras
 from imgprocessor.images.clean.gif import clean_gif
 from imgprocessor.images.clean.jpeg import clean_jpeg
 from imgprocessor.images.clean.parts import Cleaned
 from imgprocessor.images.clean.png import clean_png
 from imgprocessor.images.clean.webp import clean_webp
-from imgprocessor.images.formats.exif import Exif, write_exif
 from imgprocessor.images.formats.structure import Kind
 from imgprocessor.images.inspection import LONGEST_SIGNATURE, ORIGINAL_FORMATS
 
 
-def clean(file: bytes, kind: Kind, kept: Exif, *, keep_profile: bool = True) -> Cleaned:
+def clean(file: bytes, kind: Kind, extras: Extras, *, keep_profile: bool = True) -> Cleaned:
     """Return the same picture without anything that is no use to a decoder: EXIF data, XMP, IPTC,
     comments and texts, thumbnails and further pictures, chunks and segments that are not known
     here, and whatever follows the picture. Frames of an animation stay. The coded pixels are the
@@ -22,8 +22,8 @@ def clean(file: bytes, kind: Kind, kept: Exif, *, keep_profile: bool = True) -> 
     Args:
         file: all of an original that `inspect` accepted.
         kind: as `inspect` says.
-        kept: written as EXIF data of their own: the orientation that the original has, which must
-            keep its effect, and artist and copyright, or none. GIF has no place for either.
+        extras: what is written beside the picture: the orientation that the original has, which
+            must keep its effect, and what else is to be kept. GIF has no place for either.
             Browsers turn a JPEG and a PNG by their orientation, but no WebP.
         keep_profile: without, all that is said about colours is dropped: for a picture in sRGB.
 
@@ -33,15 +33,14 @@ def clean(file: bytes, kind: Kind, kept: Exif, *, keep_profile: bool = True) -> 
     """
     if not ORIGINAL_FORMATS[kind].matches(file[:LONGEST_SIGNATURE]):
         raise BrokenOriginal(f"no {kind}")
-    exif = write_exif(kept.copyright, kept.orientation)
     try:
         match kind:
             case "JPEG":
-                return clean_jpeg(file, exif, keep_profile=keep_profile)
+                return clean_jpeg(file, extras, keep_profile=keep_profile)
             case "PNG":
-                return clean_png(file, exif, keep_profile=keep_profile)
+                return clean_png(file, extras, keep_profile=keep_profile)
             case "WEBP":
-                return clean_webp(file, exif, keep_profile=keep_profile)
+                return clean_webp(file, extras, keep_profile=keep_profile)
             case "GIF":
                 return clean_gif(file)
     except (struct.error, IndexError) as error:

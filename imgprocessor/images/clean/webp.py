@@ -4,11 +4,12 @@ import struct
 from collections.abc import Iterator
 
 from imgprocessor.errors import BrokenOriginal
+from imgprocessor.images.clean.extras import Extras
 from imgprocessor.images.clean.parts import Cleaned, Cursor, Part
 from imgprocessor.images.formats.exif import EXIF_PREFIX
 from imgprocessor.images.formats.webp import webp_size
 
-_PROFILE, _ALPHA, _EXIF, _ANIMATION = 0x20, 0x10, 0x08, 0x02
+_PROFILE, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02
 """Bits of `VP8X` (RFC 9649, section 2.7)."""
 _VP8L_ALPHA = 0x10
 """In the fifth byte of `VP8L`."""
@@ -18,9 +19,9 @@ _Chunk = tuple[bytes, memoryview]
 """Name and content."""
 
 
-def clean_webp(file: bytes, exif: bytes, *, keep_profile: bool) -> Cleaned:
+def clean_webp(file: bytes, extras: Extras, *, keep_profile: bool) -> Cleaned:
     """Keep the picture's chunks, or those of each frame. A file with `VP8X` keeps it, because
-    decoders take from there whether alpha counts; without, it is written for EXIF data alone.
+    decoders take from there whether alpha counts; without, it is written for metadata alone.
     """
     cursor = Cursor(file)
     (riff_bytes,) = struct.unpack("<4xI4x", cursor.take(12))
@@ -42,10 +43,13 @@ def clean_webp(file: bytes, exif: bytes, *, keep_profile: bool) -> Cleaned:
     else:
         # What the header does not announce is not shown, and may be anything.
         parts += _picture([one for one in chunks if flags & _ALPHA or one[0] != b"ALPH"])
-    if exif:
+    if extras.exif:
         flags |= _EXIF
-        parts += _written(b"EXIF", exif.removeprefix(EXIF_PREFIX))
-    if is_extended or exif:
+        parts += _written(b"EXIF", extras.exif.removeprefix(EXIF_PREFIX))
+    if extras.xmp:
+        flags |= _XMP
+        parts += _written(b"XMP ", extras.xmp)
+    if is_extended or extras.exif or extras.xmp:
         sides = b"".join((side - 1).to_bytes(3, "little") for side in (width, height))
         parts[:0] = _written(b"VP8X", bytes((flags, 0, 0, 0)) + sides)
     head = b"RIFF" + struct.pack("<I", 4 + sum(map(len, parts))) + b"WEBP"

@@ -16,7 +16,7 @@ ORIENTATION, ARTIST, COPYRIGHT = 0x0112, 0x013B, 0x8298
 
 EXIF_PREFIX = b"Exif\0\0"
 """Before EXIF data in a JPEG; other formats do without."""
-_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ASCII = 2
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}
 _ENTRY_BYTES = 12
@@ -103,7 +103,7 @@ def read_exif(data: bytes, xmp: str = "") -> Exif:
 
 def _tags(data: bytes) -> Iterator[tuple[int, int | str]]:
     """Yield tag and value of the wanted entries of the first directory (TIFF 6.0, section 2)."""
-    order = _ORDERS.get(data[:4])
+    order = TIFF_ORDERS.get(data[:4])
     if order is None:
         return
     try:

@@ -30,7 +30,7 @@ SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 TEM, RST0, RST7 = 0x01, 0xD0, 0xD7
 APP1, APP15, COM = 0xE1, 0xEF, 0xFE
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 AFTER_A_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 """What ends entropy-coded data: no stuffed zero, no restart marker."""
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
@@ -99,7 +99,7 @@ def _with_scans(
     marker, content = frame
     pixels, finest = found.size.width * found.size.height, finest_draft(found.size)
     most = min(walk.limits.max_scans, walk.limits.max_megapixel_scans * 1_000_000 // pixels)
-    if marker not in _PROGRESSIVE and components == content[5] and most >= 1:
+    if marker not in PROGRESSIVE and components == content[5] and most >= 1:
         # All is in the first scan; libjpeg reads no other.
         return walk.afforded(found, finest)
     samplings = [content[index] for index in range(7, 6 + 3 * content[5], 3)]

@@ -21,11 +21,12 @@ _QUICK_EFFORT = 20
 
 
 def _inspect(walk: Walk) -> Inspected:
-    walk.skip(12)
+    (riff_bytes,) = struct.unpack("<4xI4x", walk.take(12))
     name, length = struct.unpack("<4sI", walk.take(8))
     found = walk.sized("WEBP", *webp_size(name, walk.take(10)), pixel_bytes=_PIXEL_BYTES)
     walk.skip(length + length % 2 - 10)
-    while len(head := walk.file.read(8)) == 8:  # noqa: PLR2004 - name and length
+    # libwebp looks at nothing behind the file's own end, whatever that is.
+    while walk.file.tell() <= riff_bytes and len(head := walk.file.read(8)) == 8:  # noqa: PLR2004
         name, length = struct.unpack("<4sI", head)
         if name in {b"VP8 ", b"VP8L", b"ALPH", b"ANMF"}:
             walk.count_pixels()
