@@ -3,6 +3,7 @@
 An error's `str()` is for the operator's log; `public` is all that a stranger ever sees.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 
@@ -19,6 +20,8 @@ class ImageError(Exception):
     """Whether to try again in some seconds is what would be right."""
     is_lasting: bool = True
     """Whether an original that is refused like this would be refused again."""
+    retry_seconds: int | None = None
+    """When to try again, where that is known."""
     public: str
 
     def __init__(self, detail: str = "") -> None:
@@ -68,11 +71,15 @@ class FolderNotFound(ImageError):
 
 
 class MethodNotAllowed(ImageError):
-    """Pictures can be read, and nothing else."""
+    """There is something, but the method is none that it has."""
 
     code = "method-not-allowed"
     status = 405
-    public = "Only GET and HEAD are answered here; purging is asked for by POST."
+
+    def __init__(self, detail: str = "", *, allowed: Sequence[str] = ("GET", "HEAD")) -> None:
+        self.allowed = ", ".join(allowed)
+        self.public = f"The method must be {' or '.join(allowed)}."
+        super().__init__(detail)
 
 
 class CropOutside(ImageError):
@@ -180,6 +187,123 @@ class OriginBusy(Busy):
     code = "origin-busy"
     status = 503
     public = "Too many originals are being fetched. Try again in a moment."
+
+
+class NotAuthorized(ImageError):
+    """What changes something needs a token, and this one is missing, or not known here."""
+
+    code = "not-authorized"
+    status = 401
+    public = "The header must be Authorization: Bearer TOKEN, with a token of this server's."
+
+
+class Forbidden(ImageError):
+    """The client may not do that, whatever it sends."""
+
+    code = "forbidden"
+    status = 403
+
+    def __init__(self, public: str, detail: str = "") -> None:
+        self.public = public
+        super().__init__(detail)
+
+
+class NoSuchUpload(NotFound):
+    """Nothing was uploaded under that ident, or it was removed."""
+
+    code = "no-such-upload"
+    public = "There is no such upload."
+
+
+class WrongOffset(ImageError):
+    """A piece of a resumable upload does not begin where the last one ended."""
+
+    code = "wrong-offset"
+    status = 409
+    public = "The piece does not begin where what arrived ends: ask where by HEAD."
+
+
+class UploadOver(ImageError):
+    """A resumable upload that is finished, expired or ended."""
+
+    code = "upload-over"
+    status = 410
+    public = "This upload is over: it was finished, ended, or not gone on with in time."
+
+
+class LengthRequired(ImageError):
+    """A body of which nobody says how long it is."""
+
+    code = "length-required"
+    status = 411
+    public = "The header Content-Length must say how long the body is."
+
+
+class WrongTusVersion(ImageError):
+    """A version of the protocol for resumable uploads that is not spoken here."""
+
+    code = "wrong-tus-version"
+    status = 412
+    public = "The header must be Tus-Resumable: 1.0.0."
+
+
+class TooLarge(ImageError):
+    """A body that is larger than may be."""
+
+    code = "too-large"
+    status = 413
+
+    def __init__(self, max_bytes: int) -> None:
+        self.public = f"This server takes no more than {max_bytes} bytes."
+        super().__init__()
+
+
+class UnsupportedUpload(ImageError):
+    """What was handed in is no picture, or comes in no form that is read here."""
+
+    code = "unsupported-upload"
+    status = 415
+
+    def __init__(self, public: str, detail: str = "") -> None:
+        self.public = public
+        super().__init__(detail)
+
+
+class TooManyRequests(ImageError):
+    """A token has been used as much as it may be in this hour."""
+
+    code = "too-many-requests"
+    status = 429
+    public = "This token has been used as much as it may be. Try again later."
+
+    def __init__(self, retry_seconds: int, detail: str = "") -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(detail)
+
+
+class UploadsUnavailable(ImageError):
+    """The place of uploads cannot be written, or read."""
+
+    code = "uploads-unavailable"
+    status = 503
+    public = "Nothing can be kept at the moment. Try again later."
+    is_passing = True
+
+
+class NotAllGone(ImageError):
+    """An upload was removed, and something of it is still there."""
+
+    code = "not-all-gone"
+    status = 502
+    public = "It is no longer found here, but not all of it is gone yet: ask once more."
+
+
+class NoRoom(ImageError):
+    """There is no room for another upload."""
+
+    code = "no-room"
+    status = 507
+    public = "This server has no room for it."
 
 
 class Internal(ImageError):

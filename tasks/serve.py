@@ -21,7 +21,7 @@ from urllib.parse import quote
 from processes import DAEMON_USER, HTTPD, STOP_SECONDS, CannotServe, free_port, httpd_conf, start
 from samples import SAMPLES
 
-from imgprocessor.app import edge_configuration, make_delivery, make_purger
+from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import BrowseSettings, Settings
 from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.config.types import port_number
@@ -29,6 +29,7 @@ from imgprocessor.edge.writers import Site
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_policy, load_settings
+from imgprocessor.parts import make_delivery, make_purger
 from imgprocessor.request.names import is_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,9 +78,12 @@ def _options() -> argparse.Namespace:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Read the settings that a command line names. There is always a gallery."""
+    """Read the settings that a command line names. There are always a gallery and uploads: this
+    listens on loopback alone.
+    """
     settings = load_settings(options.conf, Overrides(options.originals, options.policy))
-    return replace(settings, browse=BrowseSettings(enabled=True))
+    uploads = replace(settings.uploads, enabled=True)
+    return replace(settings, browse=BrowseSettings(enabled=True), uploads=uploads)
 
 
 def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
@@ -136,7 +140,10 @@ def _prepare_folders(settings: Settings) -> None:
 
 def _written(settings: Settings) -> dict[str, Path]:
     """Return the folders that the daemons keep something in, by their settings' names."""
-    folders = {"[disk_cache] folder": settings.disk_cache.folder}
+    folders = {
+        "[disk_cache] folder": settings.disk_cache.folder,
+        "[uploads] folder": settings.uploads.folder,
+    }
     if settings.remote.hosts:
         folders["[remote] folder"] = settings.remote.folder
     return folders
@@ -250,6 +257,8 @@ def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: P
         "IMG_ROOT": ROOT,
         "IMG_CONF": state,
         "IMG_ORIGINALS": settings.originals.root,
+        "IMG_UPLOADS": settings.uploads.folder,
+        "IMG_MAX_UPLOAD": settings.uploads.max_body_bytes,
         "IMG_LOGS": logs,
         "IMG_RUN": state,
         "IMG_HOST": "localhost",
@@ -310,6 +319,7 @@ def _print_addresses(port: int, originals: Path) -> None:
     page = "/" if names == [*SAMPLES] else "/?" + "&".join(f"name={quote(n)}" for n in names)
     print(f"  {base}{page}")
     print(f"  {base}/browse/")
+    print(f"  {base}/upload")
     print(f"  {_picture(port, names[0])}&width=340&height=400")
     print(f"  {_picture(port, names[0])}&bandwidth=2g&screen=phone")
     print(f"with {VERSIONS}")

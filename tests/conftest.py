@@ -11,9 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from imgprocessor import reporting
-from imgprocessor.app import make_delivery, make_web
+from imgprocessor.app import make_web
 from imgprocessor.config.settings import LogSettings, OriginalsSettings, Settings
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.service.delivery import Delivery, Found
@@ -106,7 +107,8 @@ def find(
 
 
 LONGEST = [
-    "web/test_apache.py", "edge/test_edge_signing.py", "rendering/test_pool.py",
+    "web/test_apache.py", "web/test_bodies.py", "edge/test_edge_signing.py",
+    "rendering/test_pool.py",
     "edge/test_varnishtest.py", "images/test_hostile.py", "rendering/test_masters.py",
     "edge/test_writers.py", "cli/test_reload.py", "originals/test_fetch.py",
     "images/test_compress.py", "storage/test_disk_cache.py", "edge/test_apache_cache.py",

@@ -92,6 +92,15 @@ class Page:
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
 
+    def choose(self, selector: str, *files: Path) -> None:
+        """Choose files in a field for them."""
+        field = f"document.querySelector({json.dumps(selector)})"
+        told = self.browser.call("Runtime.evaluate", self.session, expression=field)
+        self.browser.call(
+            "DOM.setFileInputFiles", self.session,
+            files=[str(file) for file in files], objectId=told["result"]["objectId"],
+        )  # fmt: skip
+
     def press(self, key: str, code: int) -> None:
         """Press a key, of which browsers know a number as well."""
         text = "\r" if key == "Enter" else ""

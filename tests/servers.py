@@ -61,14 +61,20 @@ class Server:
         }
 
 
-def ask(port: int, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+def ask(
+    port: int,
+    path: str,
+    headers: dict[str, str] | None = None,
+    method: str = "GET",
+    body: bytes | None = None,
+) -> Answer:
     """Send one request on a connection of its own; the path goes out as it is."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with contextlib.closing(connection):
         # Python would refuse to send hostile paths.
         connection._validate_path = lambda _: None  # type: ignore[attr-defined] # noqa: SLF001
         connection._encode_request = lambda text: text.encode("latin-1")  # type: ignore[attr-defined] # noqa: SLF001
-        connection.request(method, path, headers=headers or {})
+        connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, names, response.read())
@@ -94,10 +100,11 @@ def configuration(folder: Path, text: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     open_up(folder)
     file = folder / "imgprocessor.ini"
+    uploads = "" if "[uploads]" in text else "[uploads]\nfolder = uploads\n"
     file.write_text(
         f"[policy]\nfile = {ROOT}/conf/policy.ini\n[log]\nfile = logs/requests.log\n"
         "[disk_cache]\nfolder = cache\n"
-        f"[placeholder]\nfile = {ROOT}/static/404image.png\n{text}"
+        f"[placeholder]\nfile = {ROOT}/static/404image.png\n{uploads}{text}"
     )
     return file
 

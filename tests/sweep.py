@@ -14,9 +14,9 @@ from typing import Any
 
 import images
 
-from imgprocessor.app import make_delivery
 from imgprocessor.errors import ImageError
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.plan import Plan
 from imgprocessor.rendering.process import keep_memory
 from imgprocessor.service.understanding import Incoming

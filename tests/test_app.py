@@ -185,6 +185,9 @@ def test_waitress_serves_pictures_and_the_page(tmp_path: Path) -> None:
             assert b"<html" in page.body
             assert "javascript" in ask(port, "/adaptive.js").headers["content-type"]
             assert ask(port, "/none.html").status == 404
+            assert ask(port, "/images/-/metrics").status == 200
+            for proxys in ("X-Forwarded-For", "Forwarded", "Via"):
+                assert ask(port, "/images/-/metrics", {proxys: "192.0.2.1"}).status == 404
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(10) == 0

@@ -37,6 +37,7 @@ THIRD_PARTY = {
     "PIL": {"images"},
     "flask": {"web", "app"},
     "werkzeug": {"web", "app"},
+    "multipart": {"web.uploads.form"},
     "waitress": {"cli"},
     "prometheus_client": {"storage.counters", "web.metrics"},
     "xxhash": {"storage"},
@@ -44,7 +45,7 @@ THIRD_PARTY = {
     "click": {"cli", "__main__"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"cli"},
-    "jinja2": {"edge", "web.browse", "cli"},
+    "jinja2": {"edge", "web.responses", "cli"},
     "ssimulacra2": {"images.comparison"},
 }
 """Who may import it: packages, or modules."""

@@ -122,7 +122,8 @@ def test_every_parameter_is_in_the_table() -> None:
 
 
 def test_every_error_is_in_the_table_with_its_status() -> None:
-    section = _section("docs/requests.md", "Failures")
+    pages = ("docs/requests.md", "docs/uploads.md")
+    section = "\n".join(_section(page, "Failures") for page in pages)
     rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", section, re.MULTILINE)
     known = {
         (value.code, str(value.status))
@@ -438,7 +439,9 @@ UNITS = (
     "_pixels", "_bytes", "_seconds", "_quality", "_percent", "_scans", "_parts", "_per_second",
     "_per_worker",
 )  # fmt: skip
-COUNTS = ("_redirects", "_fetches", "workers")
+COUNTS = (
+    "_redirects", "_fetches", "workers", "_uploads", "_sizes", "_at_once", "_unfinished"
+)  # fmt: skip
 
 
 def test_settings_have_units_in_their_names() -> None:

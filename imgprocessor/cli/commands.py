@@ -11,10 +11,11 @@ from imgprocessor.cli.render import render_file
 from imgprocessor.cli.serve import serve
 from imgprocessor.cli.settings import settings
 from imgprocessor.cli.sign import sign_link
+from imgprocessor.cli.uploads.group import uploads
 
 COMMANDS = click.Group(
     "imgprocessor",
-    [init, serve, render_file, policy, purge, edge, settings, reload, sign_link],
+    [init, serve, render_file, policy, purge, edge, settings, reload, sign_link, uploads],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="An adaptive image server for Apache, and what an operator needs beside it.",
 )

@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from imgprocessor.app import make_delivery, make_purger
 from imgprocessor.cli.options import Files, ManyValues, with_files
+from imgprocessor.parts import make_delivery, make_purger
 from imgprocessor.service.purge import PurgeRequest
 
 

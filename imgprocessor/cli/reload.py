@@ -14,9 +14,9 @@ from pathlib import Path
 
 import click
 
-from imgprocessor.app import make_delivery, make_purger, make_signing
 from imgprocessor.cli.options import FILE, Files, with_files
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.parts import make_delivery, make_purger, make_signing
 from imgprocessor.rendering.process import run_folder
 
 DAEMON = "(wsgi:img"

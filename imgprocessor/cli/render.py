@@ -7,10 +7,10 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from imgprocessor.app import make_delivery
 from imgprocessor.cli.options import FILE, Files, with_files, with_headers
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import Overrides, load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.request.parameters import NAMES, PARAMETERS
 from imgprocessor.service.understanding import Incoming
 

@@ -7,13 +7,12 @@ from typing import Any
 import click
 from waitress.server import create_server
 
-from imgprocessor.app import create_app
+from imgprocessor.app import add_page, create_app
 from imgprocessor.cli.options import Files, Reader, with_files
 from imgprocessor.config.types import port_number
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.program import delivered
-from imgprocessor.web.pages import add_page
 
 
 @click.command(help="Serve by Waitress, for machines without Apache.")
@@ -25,7 +24,14 @@ def serve(files: Files, host: str, port: int) -> None:
     web = create_app(files.conf, files.overrides)
     add_page(web, delivered("static"))
     try:
-        server = create_server(web, host=host, port=port, ident="imgprocessor")
+        server = create_server(
+            web,
+            host=host,
+            port=port,
+            ident="imgprocessor",
+            # Nothing believes them, but who comes by way of a proxy may see and do less.
+            clear_untrusted_proxy_headers=False,
+        )
     except OSError as error:
         wrong = f"--host {host} --port {port}: {error.strerror}"
         raise ConfigurationError(wrong) from error

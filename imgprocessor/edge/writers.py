@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imgprocessor.config.settings import Settings
+from imgprocessor.config.upload_settings import SMALL_BODY_BYTES
 from imgprocessor.edge.hint_rules import MAY_BE_SENT, SHOWN, WHOLE_NUMBER
 from imgprocessor.edge.query_rules import (
     AUTHOR,
@@ -114,6 +115,8 @@ def configuration(
         digest=answers_digest,
         steps=steps,
         purgers=_purgers(site),
+        max_body_bytes=settings.uploads.max_body_bytes,
+        small_body_bytes=SMALL_BODY_BYTES,
         signed=settings.signing.keys_file is not None,
         spelled=spelled_pattern(policy),
         authors=named_pattern() + author_pattern(),

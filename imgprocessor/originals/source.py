@@ -30,6 +30,8 @@ class Original:
     size_bytes: int
     modified_ns: int
     on_node: NodeVersion = NodeVersion()
+    sizes: tuple[str, ...] = field(default=(), compare=False)
+    """Sizes of which renditions are kept for good, as `KeptSize` spells them."""
 
     @property
     def group(self) -> str:

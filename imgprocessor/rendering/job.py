@@ -10,6 +10,7 @@ from imgprocessor.images.pipeline import Rendition, render
 from imgprocessor.images.unchanged import OriginalFile
 from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
+from imgprocessor.rendering.check import Check, Checked
 from imgprocessor.rendering.masters import Masters, MasterSource
 from imgprocessor.storage.generation import Generation
 from imgprocessor.timing import Timings
@@ -57,6 +58,13 @@ class Renderer(Protocol):
             ImageError: it cannot be made.
         """
 
+    def check(self, job: Check) -> Checked:
+        """Check a file on its way in.
+
+        Raises:
+            ImageError: it is not taken.
+        """
+
 
 class DirectRenderer:
     """Makes renditions in this process."""
@@ -81,6 +89,14 @@ class DirectRenderer:
             file = OriginalFile(master.original.size_bytes, partial(_bytes_of, master.original))
             rendition = render(master.picture, job.plan, job.timings, file)
             return Rendered(rendition, master.original, master.source, job.timings)
+
+    def check(self, job: Check) -> Checked:
+        """Check a file on its way in.
+
+        Raises:
+            ImageError: as `Masters.checked` does.
+        """
+        return self._masters.checked(job)
 
 
 def _bytes_of(original: Original) -> bytes:

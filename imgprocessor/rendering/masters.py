@@ -32,6 +32,7 @@ from imgprocessor.images.master_pixels import (
 from imgprocessor.images.pyramid import Level
 from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
+from imgprocessor.rendering.check import Check, Checked, check_file
 from imgprocessor.storage.disk_cache import DiskCache, Scratch
 from imgprocessor.storage.generation import Generation
 from imgprocessor.storage.locks import Lock, Locks
@@ -131,6 +132,15 @@ class Masters:
                     )
                 lock.close()  # others need not wait until this one is encoded, too
             yield found
+
+    def checked(self, job: Check) -> Checked:
+        """Check a file on its way in, as this process decodes all else: one at a time.
+
+        Raises:
+            ImageError: as `check_file` does.
+        """
+        with job.timings.held(self._working):
+            return check_file(job, self._limits, lambda size: self._room_for(size, job.timings))
 
     def purge(self, group: str) -> int:
         """Remove all that was made from an original; return how many files."""

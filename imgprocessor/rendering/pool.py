@@ -10,9 +10,11 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgprocessor.errors import Busy, DeadlyOriginal, ImageError
 from imgprocessor.rendering.admission import Admission
+from imgprocessor.rendering.check import Check, Checked
 from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, send
 from imgprocessor.rendering.job import Job, Rendered
 from imgprocessor.rendering.quarantine import Quarantine
@@ -59,13 +61,21 @@ class WorkerPool:
             DeadlyOriginal: workers died over the original.
             ImageError: as `Renderer.render` does.
         """
-        plan = repr(job.plan)
+        rendered: Rendered = self._done(job, repr(job.plan))
+        return rendered
+
+    def check(self, job: Check) -> Checked:
+        """Have a file on its way in checked. Raises as `render` does."""
+        checked: Checked = self._done(job, "check")
+        return checked
+
+    def _done(self, job: Job | Check, plan: str) -> Any:
         self._quarantine.check(job.original, plan)
         with self._admission.taken() if job.takes_place else contextlib.nullcontext():
             deaths = 0
             while True:
-                result = self._render_once(job, plan)
-                if isinstance(result, Rendered):
+                result = self._done_once(job, plan)
+                if not isinstance(result, _Death):
                     if deaths:
                         self._quarantine.forgive(job.original, plan)
                     return result
@@ -104,7 +114,7 @@ class WorkerPool:
         """Return how many more jobs would be taken now."""
         return self._admission.count - self.taken_places()
 
-    def _render_once(self, job: Job, plan: str) -> "Rendered | _Death":
+    def _done_once(self, job: Job | Check, plan: str) -> "Rendered | Checked | _Death":
         """Return what a worker made, or how it died over it."""
         before = job.timings.get("wait", 0.0)
         with job.timings.timed("wait"):
@@ -118,7 +128,7 @@ class WorkerPool:
                     decoded = True
                 if word != DONE:
                     return _Death(decoded)
-                result: Rendered | ImageError = receive(connection)
+                result: Rendered | Checked | ImageError = receive(connection)
             except (OSError, EOFError):
                 return _Death(decoded)
         if isinstance(result, ImageError):
@@ -129,7 +139,7 @@ class WorkerPool:
         job.timings["wait"] = round(result.timings.get("wait", 0.0) + waited, 2)
         return result
 
-    def _hand_over(self, job: Job, plan: str) -> socket.socket:
+    def _hand_over(self, job: Job | Check, plan: str) -> socket.socket:
         """Return a connection to a worker that has begun with the job.
 
         Raises:

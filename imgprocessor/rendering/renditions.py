@@ -22,12 +22,7 @@ class Renditions:
         content = self._disk_cache.get(original.group, _key(original, imagekey))
         if content is None:
             return None
-        whole = bytes(content)
-        described, _, body = whole.partition(b"\n")
-        known: dict[str, Any] = json.loads(described)
-        for name in ("size", "original_size"):
-            known[name] = Size(**known[name])
-        return Rendition(body=body, **known)
+        return rendition_from_bytes(bytes(content))
 
     def put(
         self,
@@ -37,13 +32,9 @@ class Renditions:
         began: Generation | None = None,
     ) -> bool:
         """Keep a rendition, unless something was purged since it `began`; return whether it is."""
-        described = asdict(rendition)
-        del described["body"]
-        head = json.dumps(described).encode() + b"\n"
-        size = len(head) + len(rendition.body)
-        return self._disk_cache.put(
-            original.group, _key(original, imagekey), size, [head, rendition.body], began
-        )
+        parts = _parts(rendition)
+        size = sum(map(len, parts))
+        return self._disk_cache.put(original.group, _key(original, imagekey), size, parts, began)
 
     def purge(self, group: str) -> int:
         """Remove all that was made from an original; return how many files."""
@@ -57,6 +48,26 @@ class Renditions:
     def purge_all(self) -> int:
         """Remove everything; return how many files."""
         return self._disk_cache.purge_all()
+
+
+def rendition_to_bytes(rendition: Rendition) -> bytes:
+    """Return a rendition as bytes, with all that is known of it."""
+    return b"".join(_parts(rendition))
+
+
+def rendition_from_bytes(content: bytes) -> Rendition:
+    """Return the rendition that `rendition_to_bytes` wrote."""
+    described, _, body = content.partition(b"\n")
+    known: dict[str, Any] = json.loads(described)
+    for name in ("size", "original_size"):
+        known[name] = Size(**known[name])
+    return Rendition(body=body, **known)
+
+
+def _parts(rendition: Rendition) -> list[bytes]:
+    described = asdict(rendition)
+    del described["body"]
+    return [json.dumps(described).encode() + b"\n", rendition.body]
 
 
 def _key(original: Original, imagekey: str) -> str:

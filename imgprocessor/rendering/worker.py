@@ -14,6 +14,7 @@ from pathlib import Path
 from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ImageError, Internal, OversizedOriginal
+from imgprocessor.rendering.check import Check, Checked
 from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, send
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
@@ -90,7 +91,7 @@ class _Work:
         """Take a job, and answer with what became of it."""
         connection.settimeout(_HANDED_OVER_SECONDS)
         connection.sendall(READY)
-        job: Job = receive(connection)
+        job: Job | Check = receive(connection)
         connection.sendall(BEGUN)
         # The kernel ends this process when its time is over, whatever a decoder does.
         signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds)
@@ -101,13 +102,16 @@ class _Work:
         connection.sendall(DONE)
         send(connection, result)
 
-    def _result(self, job: Job, connection: socket.socket) -> Rendered | ImageError:
+    def _result(
+        self, job: Job | Check, connection: socket.socket
+    ) -> Rendered | Checked | ImageError:
         def decoded() -> None:
             with contextlib.suppress(OSError):  # the daemon has gone; the master is still kept
                 connection.sendall(DECODED)
 
         try:
-            return DirectRenderer(self._masters, decoded).render(job)
+            renderer = DirectRenderer(self._masters, decoded)
+            return renderer.check(job) if isinstance(job, Check) else renderer.render(job)
         except ImageError as error:
             return error.with_traceback(None)
         except MemoryError:  # past decoding: resizing, encoding

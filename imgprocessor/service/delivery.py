@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from imgprocessor.config.settings import PixelsSettings
-from imgprocessor.errors import Busy, NotFound
+from imgprocessor.errors import BadQuery, Busy, ImageError, NoSuchUpload, NotFound
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.source import Original, Source, group_of
 from imgprocessor.policy.imagekey import etag, name_in
@@ -19,6 +18,7 @@ from imgprocessor.rendering.job import Job, Renderer
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.request.hints import Hints
+from imgprocessor.service.kept_sizes import KeptRendition, KeptSizes
 from imgprocessor.service.understanding import Planned, Reading, Understanding, Understood
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
@@ -37,11 +37,16 @@ class Found:
     """What the time went to so far; whatever is done next is added."""
     began: Generation
     """When it was begun: what was purged since then may be what was found."""
+    kept_name: str | None = None
+    """By which name the rendition is kept for good; None where it is not."""
+    for_good: KeptRendition | None = None
+    """What is kept by it."""
 
     @property
     def etag(self) -> str:
         """The strong validator of the picture."""
-        return etag(self.planned.imagekey, self.original.validator)
+        known = self.planned if self.for_good is None else self.for_good
+        return etag(known.imagekey, self.original.validator)
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,9 @@ class Delivery:
         self,
         *,
         policy: Policy,
-        sources: Mapping[str, Source],
-        hosts: Sequence[str],
-        pixels: PixelsSettings,
+        sources: Mapping[str, Sequence[Source]],
+        understanding: Understanding,
+        kept_sizes: KeptSizes | None,
         masters: Masters,
         renderer: Renderer,
         renditions: Renditions,
@@ -74,8 +79,8 @@ class Delivery:
         cheaper_when_overloaded: bool,
         single_flight_seconds: float,
     ) -> None:
-        """Use sources by the schemes of the names that they know, "" for names without; originals
-        are fetched from `hosts` alone.
+        """Use sources by the schemes of the names that they know, "" for names without: of each
+        several, the first of which counts that has an original.
         """
         self._policy = policy
         self._sources = sources
@@ -86,9 +91,9 @@ class Delivery:
         self._locks = locks
         self._cheaper_when_overloaded = cheaper_when_overloaded
         self._single_flight_seconds = single_flight_seconds
-        self._understanding = Understanding(policy, hosts, pixels)
-        self.understand = self._understanding.understand
-        self.plan = self._understanding.plan
+        self._kept_sizes = kept_sizes
+        self.understand = understanding.understand
+        self.plan = understanding.plan
 
     def find(self, request: Understood) -> Found:
         """Do all that needs no pixels: enough for a HEAD or a 304.
@@ -99,25 +104,102 @@ class Delivery:
         timings, began = Timings(), self.generation()
         with timings.timed("find"):
             planned, original = self._first_there(request.readings)
-        return Found(planned, original, timings, began)
+        return self._with_what_is_kept(Found(planned, original, timings, began))
+
+    def found(self, planned: Planned) -> Found:
+        """Do the same for an answer that is planned already.
+
+        Raises:
+            ImageError: as `Source.find` does.
+        """
+        began = self.generation()
+        original = self._original(planned.query.original)
+        return self._with_what_is_kept(Found(planned, original, Timings(), began))
+
+    def _with_what_is_kept(self, found: Found) -> Found:
+        if self._kept_sizes is None or not found.original.sizes:
+            return found
+        name = self._kept_sizes.name(found.planned, found.original)
+        if name is None:
+            return found
+        with found.timings.timed("store"):
+            for_good = self._kept_sizes.get(name, found.planned)
+        return replace(found, kept_name=name, for_good=for_good)
+
+    def as_kept_size(self, request: Understood) -> Understood | None:
+        """Return a request that asks for a kept size of an upload as nothing else; None where it
+        does not, or that is not known at this moment.
+        """
+        for reading in request.readings:
+            with contextlib.suppress(ImageError):
+                if self._asks_for_kept_size(reading) is not None:
+                    return replace(request, readings=(reading,))
+        return None
 
     def _first_there(self, readings: Sequence[Reading]) -> tuple[Planned, Original]:
-        for reading in readings[:-1]:
-            with contextlib.suppress(NotFound):
-                return self._planned_and_found(reading)
-        return self._planned_and_found(readings[-1])
+        """Return what the first reading counts for whose original is there; behind one that is
+        refused, only a kept size does.
+        """
+        wrong: ImageError = NotFound()
+        for reading in readings:
+            try:
+                if not isinstance(wrong, BadQuery):
+                    return self._planned_and_found(reading)
+                kept = self._asks_for_kept_size(reading)
+                if kept is not None:
+                    return kept
+            except NotFound as error:
+                wrong = wrong if isinstance(wrong, BadQuery) else error
+            except BadQuery as error:
+                wrong = error
+        raise wrong
 
     def _planned_and_found(self, reading: Reading) -> tuple[Planned, Original]:
-        planned, name = reading.require(), reading.parsed.query.original
-        return planned, self._source_of(name).find(name)
+        kept = self._asks_for_kept_size(reading)
+        if kept is not None:
+            return kept
+        return reading.require(), self._original(reading.parsed.query.original)
 
-    def _source_of(self, name: str) -> Source:
-        """Return where an original comes from: no file's name has a scheme, nor any `//`."""
+    def _asks_for_kept_size(self, reading: Reading) -> tuple[Planned, Original] | None:
+        """Return what is planned, and found, where a kept size of an upload is asked for."""
+        planned = reading.if_kept
+        if planned is None or self._kept_sizes is None:
+            return None
+        original = self._original(planned.query.name)
+        is_kept = self._kept_sizes.asked(planned.query, original) is not None
+        return (planned, original) if is_kept else None
+
+    def _original(self, name: str) -> Original:
+        """Find an original in the first source that has it."""
+        wrong: NotFound | None = None
+        for source in self._sources_of(name):
+            try:
+                return source.find(name)
+            except NoSuchUpload:
+                raise
+            except NotFound as error:
+                wrong = wrong or error
+        raise wrong or NotFound(f"{name!r}: there are no such originals here")
+
+    def _sources_of(self, name: str) -> Sequence[Source]:
+        """Return where an original may come from: no file's name has a scheme, nor any `//`."""
         scheme, separator, _ = name.partition("://")
-        source = self._sources.get(scheme if separator else "")
-        if source is None:
-            raise NotFound(f"{name!r}: there are no such originals here")
-        return source
+        return self._sources.get(scheme if separator else "", ())
+
+    def _groups_of(self, name: str) -> Sequence[str]:
+        """Return what all is kept as that was made of an original of this name, whichever source it
+        came from.
+        """
+        groups: dict[str, None] = {}
+        wrong = NotFound(f"{name!r}: there are no such originals here")
+        for source in self._sources_of(name):
+            try:
+                groups[group_of(source.id_of(name))] = None
+            except NotFound as error:
+                wrong = error
+        if not groups:
+            raise wrong
+        return [*groups]
 
     def generation(self) -> Generation:
         """Return this moment, to know later whether something was purged since."""
@@ -125,6 +207,8 @@ class Delivery:
 
     def kept(self, found: Found) -> Answer | None:
         """Return the answer if it was made before."""
+        if found.for_good is not None:
+            return Answer(found, found.for_good.rendition, "store")
         with found.timings.timed("store"):
             rendition = self._renditions.get(found.original, found.planned.imagekey)
         return None if rendition is None else Answer(found, rendition, "store")
@@ -149,9 +233,34 @@ class Delivery:
                 return kept
             answer = self.render(found, takes_place=takes_place)
             with found.timings.timed("store"):
-                key = found.planned.imagekey
-                self._renditions.put(answer.found.original, key, answer.rendition, found.began)
+                self._keep(answer)
         return answer
+
+    def make_anew(self, planned: Planned) -> bool:
+        """Make a rendition that is kept for good, where what is kept was made otherwise, or nothing
+        is; return whether it was made.
+
+        Raises:
+            ImageError: as `Source.find` and `Renderer.render` do.
+        """
+        found = self.found(planned)
+        if found.for_good is not None and found.for_good.imagekey == planned.imagekey:
+            return False
+        self._keep(self.render(found))
+        return True
+
+    def _keep(self, answer: Answer) -> None:
+        """Keep what was made: for good, or in the disk cache."""
+        found = answer.found
+        kept_sizes, name = self._kept_sizes, found.kept_name
+        if kept_sizes is not None and name is not None and found.began.is_current:
+            # Where its upload has been removed meanwhile, there is nothing any more to keep it in.
+            is_kept = kept_sizes.put(name, found.planned, answer.rendition)
+        else:
+            is_kept = False
+        if not is_kept:
+            key = found.planned.imagekey
+            self._renditions.put(found.original, key, answer.rendition, found.began)
 
     def render(self, found: Found, *, takes_place: bool = True) -> Answer:
         """Make the picture, whether it was made before or not; `takes_place` as in `answer`.
@@ -188,12 +297,11 @@ class Delivery:
             NotFound: no original may be called so.
             OSError: something cannot be removed.
         """
-        source = self._source_of(name)
-        group = group_of(source.id_of(name))
+        groups = self._groups_of(name)
         return self._forget(
-            partial(source.forget, name),
-            partial(self._masters.purge, group),
-            partial(self._renditions.purge, group),
+            *(partial(_forgotten, source, name) for source in self._sources_of(name)),
+            *(partial(self._masters.purge, group) for group in groups),
+            *(partial(self._renditions.purge, group) for group in groups),
         )
 
     def purge_imagekey(self, key: str) -> int:
@@ -204,9 +312,9 @@ class Delivery:
             BadQuery: no imagekey is like that.
             NotFound, OSError: as `purge` does.
         """
-        name = name_in(key)
-        group = group_of(self._source_of(name).id_of(name))
-        return self._forget(partial(self._renditions.purge_imagekey, group, key))
+        groups = self._groups_of(name_in(key))
+        purge = self._renditions.purge_imagekey
+        return self._forget(*(partial(purge, group, key) for group in groups))
 
     def purge_all(self) -> int:
         """Forget all that was ever made; return how many files that were.
@@ -214,7 +322,8 @@ class Delivery:
         Raises:
             OSError: something cannot be removed; everything else is.
         """
-        originals = [source.forget_all for source in {*self._sources.values()}]
+        sources = {source for some in self._sources.values() for source in some}
+        originals = [source.forget_all for source in sources]
         return self._forget(*originals, self._masters.purge_all, self._renditions.purge_all)
 
     def _forget(self, *removals: Callable[[], int]) -> int:
@@ -247,3 +356,10 @@ class Delivery:
             if not mine:
                 raise Busy
             yield
+
+
+def _forgotten(source: Source, name: str) -> int:
+    """Have a source forget an original; nothing where none of its originals may be called so."""
+    with contextlib.suppress(NotFound):
+        return source.forget(name)
+    return 0

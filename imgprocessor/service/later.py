@@ -18,6 +18,20 @@ _LOOK_AGAIN_SECONDS = 0.25
 _LOCK = "later"
 
 
+def regularly(seconds: float, work: Callable[[], None]) -> None:
+    """Do some work again and again, so many seconds apart, in a thread of this process."""
+
+    def run() -> None:
+        while True:
+            time.sleep(seconds)
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - the thread must go on
+                report_unexpected(error)
+
+    threading.Thread(target=run, name="regularly", daemon=True).start()
+
+
 class Later(Protocol):
     """Takes work that no answer waits for."""
 

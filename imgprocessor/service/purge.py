@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlencode
 
+from imgprocessor.config.secrets import bearer_token
 from imgprocessor.config.settings import PurgeSettings
 from imgprocessor.errors import BadQuery, NotFound
 from imgprocessor.policy.imagekey import EVERY_TAG, key_tag, name_in, original_tag
@@ -102,10 +103,10 @@ class Purger:
 
     def may(self, authorization: str) -> bool:
         """Whether a header `Authorization` has the token."""
-        scheme, _, given = authorization.strip().partition(" ")
-        if self._token is None or scheme.lower() != "bearer":
+        if self._token is None:
             return False
-        return hmac.compare_digest(given.strip().encode(errors="replace"), self._token.encode())
+        given = bearer_token(authorization)
+        return hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
 
     def purge(self, wanted: PurgeRequest, *, local: bool = False) -> PurgeReport:
         """Forget; with `local` on this node alone.

@@ -1,5 +1,6 @@
 """Understanding a request: what it may mean, and what is planned for each of its readings."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial, reduce
@@ -15,6 +16,8 @@ from imgprocessor.policy.table import Policy
 from imgprocessor.request.hints import HINT_HEADERS, Hints, read_hints, vary
 from imgprocessor.request.parameters import ImageQuery
 from imgprocessor.request.query import ParsedQuery, forbidden, parse, parse_path
+from imgprocessor.request.shorthands import UPLOAD
+from imgprocessor.request.sizes import shape
 
 _MAX_REMEMBERED = 2048
 _MAX_CHARACTERS = 1000
@@ -60,6 +63,8 @@ class Reading:
     permitted: ImageQuery
     """The part of the query that the policy permits."""
     outcome: Planned | Refusal
+    if_kept: Planned | None = None
+    """What is planned if the size is one that an upload keeps, which anybody may ask for."""
 
     def require(self) -> Planned:
         """Return what is planned.
@@ -149,14 +154,24 @@ class Understanding:
             outcome = partial(BadQuery, list(parsed.problems or refused))
         else:
             outcome = forbidden(permitted, self._hosts) or self.plan(permitted, hints)
-        return Reading(parsed, permitted, outcome)
+        # Hardly any name is an upload's.
+        if_kept = None
+        is_upload = re.fullmatch(UPLOAD, parsed.query.name) is not None
+        if is_upload and not parsed.problems and shape(parsed.query) is not None:
+            if_kept = self.plan(parsed.query, hints)
+        return Reading(parsed, permitted, outcome, if_kept)
 
     def _told(self, reading: Reading, varies: str, names: Sequence[str]) -> Reading:
         """Return one of several readings with the headers that hold for all of them."""
-        if not isinstance(reading.outcome, Planned):
-            return reading
-        known = tags(names, reading.outcome.imagekey)
-        return replace(reading, outcome=replace(reading.outcome, vary=varies, tags=known))
+
+        def told(planned: Planned) -> Planned:
+            return replace(planned, vary=varies, tags=tags(names, planned.imagekey))
+
+        if reading.if_kept is not None:
+            reading = replace(reading, if_kept=told(reading.if_kept))
+        if isinstance(reading.outcome, Planned):
+            reading = replace(reading, outcome=told(reading.outcome))
+        return reading
 
     def plan(self, query: ImageQuery, hints: Hints) -> Planned:
         """Decide what this client gets, and what it is called."""

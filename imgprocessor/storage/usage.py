@@ -61,7 +61,7 @@ class Usage:
 
     def write(self, total: int, added: int) -> None:
         """Write both down; only inside `locked`."""
-        _write(self._file, _NUMBERS.pack(total, added, _checksum(total, added)))
+        write_in_place(self._file, _NUMBERS.pack(total, added, numbers_checksum(total, added)))
 
     def correct(self, kept: int, before: Totals) -> None:
         """Write down how many bytes were found by counting anew, which was begun with the totals
@@ -95,7 +95,7 @@ class Usage:
             return (0 if self._is_empty() else None), 0
         except struct.error:
             return None, 0
-        return (total if checksum == _checksum(total, added) else None), added
+        return (total if checksum == numbers_checksum(total, added) else None), added
 
 
 class DurableCounter:
@@ -116,7 +116,7 @@ class DurableCounter:
             if not mine:
                 raise BlockingIOError(errno.EWOULDBLOCK, "the number is locked")
             number = self.read() + 1
-            _write(self._file, _NUMBER.pack(number, _checksum(number)))
+            write_in_place(self._file, _NUMBER.pack(number, numbers_checksum(number)))
 
     def read(self) -> int:
         """Return the number.
@@ -128,11 +128,13 @@ class DurableCounter:
             number, checksum = _NUMBER.unpack(self._file.read_bytes())
         except (FileNotFoundError, struct.error):
             return 0
-        return number if checksum == _checksum(number) else 0
+        return number if checksum == numbers_checksum(number) else 0
 
 
-def _write(file: Path, content: bytes) -> None:
-    # In place: the writer holds the lock, and what is torn will be counted anew.
+def write_in_place(file: Path, content: bytes) -> None:
+    """Write a file of always one length over itself. The writer holds its lock, and what is torn
+    will be counted anew.
+    """
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         os.pwrite(descriptor, content, 0)
@@ -140,5 +142,6 @@ def _write(file: Path, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _checksum(*numbers: int) -> int:
+def numbers_checksum(*numbers: int) -> int:
+    """Return a checksum of numbers, 32 bits."""
     return xxhash.xxh32_intdigest(" ".join(map(str, numbers)).encode())

@@ -6,24 +6,20 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qsl, quote
 
-from flask import Flask, g, request
-from jinja2 import Environment, PackageLoader
+from flask import Flask, request
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response
 
 from imgprocessor.errors import BadQuery, FolderNotFound, ImageError, MethodNotAllowed
 from imgprocessor.geometry import Size
 from imgprocessor.policy.table import Policy
-from imgprocessor.reporting import report_unexpected
 from imgprocessor.request.hints import ACCEPT_CH
 from imgprocessor.request.names import spell
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.request.signing import sign
 from imgprocessor.service.library import GalleryPage, Library, ShownPicture
-from imgprocessor.web.log import MAX_TOLD_CHARACTERS
-from imgprocessor.web.pages import PAGE_SECURITY
-from imgprocessor.web.pictures import known_error
-from imgprocessor.web.responses import failure_headers, problem
+from imgprocessor.web.problems import in_words
+from imgprocessor.web.responses import PAGE_SECURITY, page_text
 
 _ROOT = "/browse"
 
@@ -46,13 +42,6 @@ _PAGE_HEADERS = {
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 """Those of browsers and scripts, so that a refusal is this page's own."""
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("imgprocessor.web"),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
 
 class _Rest(BaseConverter):
     """All that follows, however many slashes: nothing is redirected to where they are fewer."""
@@ -70,9 +59,7 @@ def add_browse(web: Flask, library: Library, links: "Links") -> None:
         try:
             answer = _answered(library, links)
         except Exception as error:  # noqa: BLE001 - a client is told in the form that it can read
-            answer = _failed(known_error(error))
-            if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
-                report_unexpected(error)
+            answer = in_words(error, _failed)
         return answer
 
 
@@ -207,21 +194,10 @@ def _tile(picture: ShownPicture, links: Links) -> _Tile:
 
 
 def _failed(error: ImageError) -> Response:
-    """Say what is wrong: as a page to a browser, otherwise for programs (RFC 9457)."""
-    g.entry.update(error=error.code, detail=str(error)[:MAX_TOLD_CHARACTERS])
-    kinds = ["application/problem+json", "application/json", "text/html"]
-    if request.accept_mimetypes.best_match(kinds) == "text/html":
-        title = HTTPStatus(error.status).phrase
-        answer = _html(error.status, title=title, problem=error.public, root=f"{_ROOT}/")
-    else:
-        answer = Response(problem(error), error.status, _PAGE_HEADERS)
-        answer.headers["Content-Type"] = "application/problem+json"
-    answer.headers.update(failure_headers(error))
-    if isinstance(error, MethodNotAllowed):
-        answer.headers["Allow"] = "GET, HEAD"
-    return answer
+    title = HTTPStatus(error.status).phrase
+    return _html(error.status, title=title, problem=error.public, root=f"{_ROOT}/")
 
 
 def _html(status: int, **shown: object) -> Response:
-    text = _TEMPLATES.get_template("browse.html").render(**shown)
+    text = page_text("browse.html", **shown)
     return Response(text, status, _PAGE_HEADERS, mimetype="text/html")

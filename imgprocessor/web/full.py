@@ -62,7 +62,8 @@ def _left_to_apache(inner: str, whole: FullOriginal, headers: Mapping[str, str])
     said = "&".join(f"{name}={quote(value, safe='/')}" for name, value in headers.items())
     # Where a symbolic link leads, names may be no UTF-8.
     path = quote(whole.path.encode("utf-8", "surrogateescape"))
-    return Response(headers={"Location": f"{inner}/{whole.format}/{path}?{said}"})
+    place = f"{inner}/{whole.place}" if whole.place else inner
+    return Response(headers={"Location": f"{place}/{whole.format}/{path}?{said}"})
 
 
 def _sent(

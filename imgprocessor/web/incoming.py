@@ -23,6 +23,9 @@ _HEADERS = {name: _environ_name(name) for name in HINT_HEADERS}
 
 _ASKED = _environ_name(ASKED)
 
+_BY_PROXY = {"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA"}
+"""What proxies say of their clients: a program on this machine sends none of it."""
+
 _QUEUED, _TAKEN = "mod_wsgi.queue_start", "mod_wsgi.daemon_start"
 """When Apache handed the request on, and when a daemon took it, in seconds."""
 
@@ -50,6 +53,11 @@ def asked_of_cache(environ: Environ) -> Incoming | None:
     if asked is None:
         return None
     return Incoming(str(asked), _hints(environ), named_in_path(environ))
+
+
+def came_by_proxy(environ: Environ) -> bool:
+    """Whether a proxy handed the request on, and its client may be anybody."""
+    return bool(_BY_PROXY & environ.keys())
 
 
 def queue_seconds(environ: Environ) -> float | None:

@@ -8,6 +8,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.policy.table import SIZED, Policy
 from imgprocessor.storage.counters import Counters
 from imgprocessor.storage.disk_cache import DiskCache
@@ -64,7 +66,8 @@ LIMITED = Counted("imgprocessor_limited_total", "Where a budget took something."
 SECONDS = Counted("imgprocessor_request_seconds", "From request to answer.", ("source",), True)
 PARTS = Counted("imgprocessor_part_seconds", "Parts of pictures' answers.", ("part",), True)
 QUEUE = Counted("imgprocessor_queue_seconds", "Waiting for a daemon.", (), True)
-COUNTED = (REQUESTS, BODY_BYTES, REFUSALS, HITS, MISSES, LIMITED, SECONDS, PARTS, QUEUE)
+UPLOADS = Counted("imgprocessor_uploads_total", "Uploads, by what came of them.", ("outcome",))
+COUNTED = (REQUESTS, BODY_BYTES, REFUSALS, HITS, MISSES, LIMITED, SECONDS, PARTS, QUEUE, UPLOADS)
 
 _HITS_AND_MISSES: Mapping[str, tuple[tuple[Counted, str], ...]] = {
     "store": ((HITS, "renditions"),),
@@ -128,7 +131,7 @@ class Metrics(Collector):
             yield self._one(BODY_BYTES, picture_format), body_bytes
         for counted, disk_cache in _HITS_AND_MISSES.get(source, ()):
             yield self._one(counted, disk_cache), 1
-        for counted, name in ((REFUSALS, "error"), (LIMITED, "limited")):
+        for counted, name in ((REFUSALS, "error"), (LIMITED, "limited"), (UPLOADS, "upload")):
             reason = entry.get(name)
             if isinstance(reason, str) and reason:
                 yield self._one(counted, reason), 1
@@ -224,6 +227,23 @@ def watched_disk_caches(
     )
     most: dict[tuple[str, ...], float] = {(name,): cap for name, cap in caps.items()}
     yield Watched("imgprocessor_store_max_bytes", "No more is ever kept.", lambda: most, labels)
+
+
+def watched_uploads(
+    count: Callable[[], int], kept_bytes: Callable[[], int], settings: UploadsSettings
+) -> Iterator[Watched]:
+    """Yield what there is to know of uploads that are kept, and their bounds."""
+    for name, about, number in (
+        ("kept", "Uploads that are kept.", count),
+        ("kept_bytes", "Bytes of uploads and of their kept sizes.", kept_bytes),
+        ("max_kept", "No more uploads are kept.", lambda: settings.max_uploads),
+        ("max_kept_bytes", "No more bytes are kept.", lambda: settings.max_kept_bytes),
+    ):
+        yield Watched(f"imgprocessor_uploads_{name}", about, partial(_alone, number))
+
+
+def _alone(number: Callable[[], int]) -> dict[tuple[str, ...], float]:
+    return {(): number()}
 
 
 def watched_places(free: Callable[[], int], taken: Callable[[], int]) -> Watched:

@@ -11,13 +11,11 @@ from werkzeug.wrappers import Response
 from imgprocessor.errors import BadQuery
 from imgprocessor.service.purge import PURGE_PATH, Purger, PurgeRequest
 from imgprocessor.service.readiness import OK, Readiness
+from imgprocessor.web.incoming import came_by_proxy
 from imgprocessor.web.log import MAX_TOLD_CHARACTERS
 from imgprocessor.web.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 
 _HEALTH, _READY, _METRICS = "health", "ready", "metrics"
-
-_BY_PROXY = {"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA"}
-"""What proxies say of their clients: a program on this machine sends none of it."""
 
 UNLOGGED = {_HEALTH, _READY, _METRICS}
 """Endpoints that machines ask for every other second."""
@@ -59,7 +57,7 @@ def add_metrics(web: Flask, metrics: Metrics) -> None:
         METRICS_PATH, endpoint=_METRICS, methods=["GET", "HEAD"], provide_automatic_options=False
     )
     def show() -> Response:
-        if _BY_PROXY & request.environ.keys():
+        if came_by_proxy(request.environ):
             raise RouteNotFound  # the proxy's client may be anybody
         headers = {"Cache-Control": "no-store"}
         return Response(metrics.text(), headers=headers, content_type=CONTENT_TYPE)

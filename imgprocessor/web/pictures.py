@@ -8,28 +8,17 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from flask import Flask, g, request
-from werkzeug.exceptions import BadHost, HTTPException
-from werkzeug.exceptions import MethodNotAllowed as RouteMethodNotAllowed
-from werkzeug.exceptions import NotFound as RouteNotFound
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
-from imgprocessor.errors import (
-    BadQuery,
-    ImageError,
-    Internal,
-    MethodNotAllowed,
-    NotFound,
-    Overloaded,
-)
+from imgprocessor.errors import ImageError, Internal, NotFound, Overloaded
 from imgprocessor.reporting import report_unexpected
 from imgprocessor.request.query import FULL
 from imgprocessor.request.signing import Signing
 from imgprocessor.service.delivery import Answer, Delivery, Found
 from imgprocessor.service.full import FullOriginals
 from imgprocessor.service.placeholder import Placeholder
-from imgprocessor.service.purge import PURGE_PATH
 from imgprocessor.service.understanding import Planned, Understood
 from imgprocessor.web.caching import is_current, until
 from imgprocessor.web.full import full
@@ -44,6 +33,7 @@ from imgprocessor.web.log import (
 )
 from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.operator import UNLOGGED
+from imgprocessor.web.problems import known_error
 from imgprocessor.web.responses import (
     IMAGE_DECISION,
     IMAGEKEY,
@@ -157,8 +147,8 @@ class _Pictures:
         """Answer with the picture, or with as much as is asked for; what names it in the path is
         read as it came.
         """
-        asked = self._understood()
-        self._check(name)
+        asked = self._permitted()
+        _check_path(name)
         for _ in range(_TRIALS):
             found = self._delivery.find(asked)
             response = self._answered(found)
@@ -171,7 +161,10 @@ class _Pictures:
     def full(self, name: str, originals: FullOriginals, shared: Mapping[str, str]) -> Response:
         """Answer with the original as it is; all of the path is its name."""
         asked = self._understood().first
-        self._check(name)
+        wrong = self._link().wrong
+        if wrong is not None:
+            raise wrong
+        _check_path(name)
         query = asked.require().query
         whole = originals.find(query.name)
         g.entry.update(format=whole.format, original_bytes=whole.original.size_bytes)
@@ -194,10 +187,7 @@ class _Pictures:
         detail = "; ".join(text for text in (str(known), stand_in.trouble) if text)
         g.entry.update(self._entry(stand_in.planned))
         g.entry.update(error=known.code, detail=detail[:MAX_TOLD_CHARACTERS])
-        response = failure(known, stand_in, self._left(), as_json=as_json)
-        if isinstance(known, MethodNotAllowed):
-            response.headers["Allow"] = "POST" if request.path == PURGE_PATH else "GET, HEAD"
-        return response
+        return failure(known, stand_in, self._left(), as_json=as_json)
 
     def restrain_caches(self, response: Response) -> None:
         """Have nothing kept that is only right for this client."""
@@ -206,15 +196,17 @@ class _Pictures:
             # must not be told what was told to one who may not.
             response.headers["Cache-Control"] = "no-store"
 
-    def _check(self, name: str | None) -> None:
-        """Refuse what is no link of ours, and no name in a path."""
-        # First of all: without a right signature a client learns nothing.
-        link = self._link()
-        if link.wrong is not None:
-            raise link.wrong
-        path = named_in_path(request.environ)
-        if name is not None and (path is None or "%2f" in path.lower()):
-            raise NotFound(f"no such path: {request.path!r}")
+    def _permitted(self) -> Understood:
+        """Return the request, as far as its link permits: without a right signature a client gets
+        the kept sizes of uploads, and learns nothing else.
+        """
+        asked, wrong = self._understood(), self._link().wrong
+        if wrong is None:
+            return asked
+        of_kept_size = self._delivery.as_kept_size(asked)
+        if of_kept_size is None:
+            raise wrong
+        return of_kept_size
 
     def _answered(self, found: Found) -> Response:
         g.entry.update(self._entry(found.planned))
@@ -281,6 +273,13 @@ class _Pictures:
         return planned_entry(planned, reasons)
 
 
+def _check_path(name: str | None) -> None:
+    """Refuse what is no name in a path."""
+    path = named_in_path(request.environ)
+    if name is not None and (path is None or "%2f" in path.lower()):
+        raise NotFound(f"no such path: {request.path!r}")
+
+
 def _secure(response: Response, shared: Mapping[str, str]) -> None:
     """Set the headers that every answer has, where they are not set yet; and those for other
     origins, where a picture was asked for, or is shown.
@@ -302,18 +301,3 @@ def _asks_for_json() -> bool:
         ["image/jpeg", "application/problem+json", "application/json"], default="image/jpeg"
     )
     return as_picture != "image/jpeg"
-
-
-def known_error(error: Exception) -> ImageError:
-    """Return the error of ours that stands for whatever was raised."""
-    if isinstance(error, ImageError):
-        return error
-    if isinstance(error, RouteNotFound):
-        return NotFound(f"no such path: {request.path!r}")
-    if isinstance(error, RouteMethodNotAllowed):
-        return MethodNotAllowed()
-    if isinstance(error, BadHost):
-        return BadQuery(["the header Host must be the name of a host"])
-    if isinstance(error, HTTPException):
-        return Internal(f"{error.code} {error.name}")
-    return Internal(f"{type(error).__name__}: {error}")

@@ -9,11 +9,18 @@ from email.utils import formatdate
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from jinja2 import Environment, PackageLoader
 from werkzeug.http import dump_options_header
 from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
-from imgprocessor.errors import ImageError, NotFound
+from imgprocessor.errors import (
+    ImageError,
+    MethodNotAllowed,
+    NoSuchUpload,
+    NotAuthorized,
+    NotFound,
+)
 from imgprocessor.formats import FILE_SUFFIXES, Format
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.request.parameters import YES, ImageQuery
@@ -38,10 +45,25 @@ for, it runs nothing and loads nothing; other sites' pages may show it. The same
 that caches have nothing to tell apart.
 """
 
+PAGE_SECURITY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""`Content-Security-Policy` of pages that have scripts."""
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("imgprocessor.web"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
 _MAX_RETRY_SECONDS = 3
 
 _MAX_DETAIL_CHARACTERS = 3000
-"""More than any message has: what is too long for a header would be a failure of the server's."""
+"""More than any message has: what is too long for a header, or has other than ASCII, would be a
+failure of the server's.
+"""
 
 
 def cross_origin(allow_origin: str | None) -> dict[str, str]:
@@ -80,7 +102,9 @@ def failure(
     """Answer with the right status and the placeholder; with text where there is no picture."""
     headers = {IMAGEKEY: stand.planned.imagekey, **failure_headers(error)}
     keep_seconds = freshness.not_found_max_age_seconds
-    if isinstance(error, NotFound) and keep_seconds and not as_json:
+    # An upload may come at any time, and is there at once then.
+    is_kept = isinstance(error, NotFound) and not isinstance(error, NoSuchUpload)
+    if is_kept and keep_seconds and not as_json:
         headers["Cache-Control"] = f"public, max-age={keep_seconds}"
         headers |= _vary(stand.planned) | _tags(stand.planned)
     if as_json:
@@ -98,12 +122,18 @@ def failure_headers(error: ImageError) -> dict[str, str]:
     """Return what every answer that failed has, whatever stands in it."""
     headers = {
         IMAGE_ERROR: error.code,
-        IMAGE_ERROR_DETAIL: error.public[:_MAX_DETAIL_CHARACTERS],
+        IMAGE_ERROR_DETAIL: re.sub("[^ -~]", "?", error.public[:_MAX_DETAIL_CHARACTERS]),
         # Caches would keep even a 503 that has a max-age; and JSON for one client must not be kept
         # in a cache for another that wants a picture.
         "Cache-Control": "no-store",
     }
-    if error.is_passing:
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    if isinstance(error, NotAuthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="uploads"'
+    if error.retry_seconds is not None:
+        headers["Retry-After"] = str(error.retry_seconds)
+    elif error.is_passing:
         # Not the same for all, or all would be back at the same moment.
         headers["Retry-After"] = str(random.randint(1, _MAX_RETRY_SECONDS))  # noqa: S311
     return headers
@@ -217,3 +247,8 @@ def _decision(planned: Planned, rendition: Rendition | None) -> str:
 def problem(error: ImageError) -> str:
     """Describe a failure for programs (RFC 9457)."""
     return json.dumps({"title": error.public, "status": error.status, "code": error.code})
+
+
+def page_text(template: str, **shown: object) -> str:
+    """Return a page's HTML, in which whatever is shown is escaped."""
+    return _TEMPLATES.get_template(template).render(**shown)

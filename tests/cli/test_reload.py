@@ -24,7 +24,7 @@ def test_nothing_is_lost(tmp_path: Path, pictures: Path) -> None:
             told = [reload(server) for _ in range(ROUNDS)]
 
         assert [done.returncode for done in told] == [0] * ROUNDS, told
-        assert [done.stdout.count("was replaced") for done in told] == [3] * ROUNDS
+        assert [done.stdout.count("was replaced") for done in told] == [4] * ROUNDS
         assert not before & set(server.daemons())
         assert visitors.statuses.keys() == {200}
         assert visitors.statuses[200] > 100

@@ -165,6 +165,20 @@ def test_what_is_posted_and_other_paths_are_passed(edge: Edge) -> None:
         assert all(each.joined().get("image-asked") != "forged" for each in asked)
 
 
+@pytest.mark.parametrize("target", ["/image/once.jpg", "/upload/resumable/once"])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+def test_what_changes_something_is_sent_once(edge: Edge, method: str, target: str) -> None:
+    """Also on a connection that was kept, and has gone."""
+    edge.tell(200, NO_STORE)
+    edge.ask(target, "OPTIONS")
+    edge.there.asked.clear()
+    edge.there.respond = lambda _: b""
+    assert edge.ask(target, method, Content_Length="0", Authorization="Bearer a")[0] == 502
+    (asked,) = edge.there.asked
+    assert (asked.method, asked.target) == (method, target)
+    assert asked.joined()["authorization"] == "Bearer a"
+
+
 def test_long_requests_are_answered(edge: Edge) -> None:
     edge.tell(200, LONG)
     for query in ("a=" + "x" * 6500, "width=" + "0" * 6500, "&" * 6500):

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from imgprocessor.app import make_delivery
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import BadQuery, Busy, NotFound
+from imgprocessor.parts import make_delivery
 from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.understanding import Incoming
 from imgprocessor.storage.locks import Locks
@@ -130,7 +130,7 @@ def test_long_requests_are_understood_and_not_remembered(delivery: Delivery) -> 
         delivery.find(
             delivery.understand(Incoming(f"name=nasa.jpeg&width=300&x={'x' * 2000}{number}", {}))
         )
-    remembered = delivery._understanding._remembered  # noqa: SLF001 - memory is the point
+    remembered = delivery.understand.__self__._remembered  # type: ignore[attr-defined] # noqa: SLF001
     assert remembered.cache_info().currsize == 0
     for _ in range(3):
         delivery.find(

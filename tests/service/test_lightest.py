@@ -10,10 +10,10 @@ import images
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter
 
-from imgprocessor.app import make_delivery
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.understanding import Incoming
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import images
 import pytest
 
-from imgprocessor.app import make_delivery
 from imgprocessor.config.settings import OriginalsSettings, Settings
 from imgprocessor.errors import Busy
+from imgprocessor.parts import make_delivery
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.process import make_masters

@@ -24,7 +24,7 @@ from servers import Answer, ask, free_port
 from werkzeug.serving import make_server
 
 from imgprocessor.__main__ import main
-from imgprocessor.app import edge_configuration, make_delivery, make_web
+from imgprocessor.app import edge_configuration, make_web
 from imgprocessor.config.settings import PurgeSettings, Settings
 from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.edge.writers import Backend, Site
@@ -32,6 +32,7 @@ from imgprocessor.errors import BadQuery, ConfigurationError
 from imgprocessor.load import load_settings
 from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import Original
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.imagekey import key_tag, name_in, original_tag
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions

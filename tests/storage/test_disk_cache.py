@@ -1,6 +1,5 @@
 """What any store must promise: whole entries or none, under a size, shared by processes."""
 
-import contextlib
 import multiprocessing
 import os
 import subprocess
@@ -14,11 +13,10 @@ import pytest
 from disk_caches import Told, bytes_on_disk, entry_files, got, kill_writers, make, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mounts import mounted, needs_root
 
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.generation import Generations
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
 
 @pytest.fixture
@@ -501,16 +499,6 @@ def test_a_file_larger_than_all_may_be_is_a_miss_and_heals(
     assert "damaged" in told[0]
     assert put(disk_cache, "g", "k", b"new")
     assert got(disk_cache, "g", "k") == b"new"
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    folder.mkdir()
-    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["/usr/bin/umount", "-l", folder], check=True)
 
 
 @needs_root

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from servers import Server, serving
 
-from imgprocessor.web.pages import PAGE_SECURITY
+from imgprocessor.web.responses import PAGE_SECURITY
 
 NASA = "/images/?name=nasa.jpeg"
 PURGE = "POST /images/-/purge HTTP/1.1\r\nContent-Length: 1"

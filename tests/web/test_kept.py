@@ -21,8 +21,9 @@ from flask.testing import FlaskClient
 from prometheus_samples import parsed, total
 
 from imgprocessor import app
-from imgprocessor.app import make_delivery, make_web
+from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.service.delivery import Delivery
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.web.metrics import METRICS_PATH

@@ -513,7 +513,36 @@ def test_the_dashboard_asks_only_for_what_there_is(client: FlaskClient) -> None:
             assert set(re.findall(r"(\w+)\s*(?:=|!)", selected)) <= labels, expression
 
 
-def test_every_metric_is_in_its_page(client: FlaskClient) -> None:
+def test_what_is_kept_of_uploads_is_told_with_its_bounds(
+    settings: Settings, tmp_path: Path
+) -> None:
+    client = _with_uploads(settings, tmp_path)
+    client.post("/upload", data={"file": (settings.originals.root / "nasa.jpeg").open("rb")})
+    client.post("/upload", data={"file": (tmp_path / "requests.log").open("rb")})
+    samples = _asked(client)
+
+    assert total(samples, "imgprocessor_uploads_total", outcome="new") == 1
+    assert total(samples, "imgprocessor_uploads_total", outcome="refused") == 1
+    assert total(samples, "imgprocessor_uploads_kept") == 1
+    assert total(samples, "imgprocessor_uploads_kept_bytes") > 4096
+    assert total(samples, "imgprocessor_uploads_max_kept") == 7
+    assert total(samples, "imgprocessor_uploads_max_kept_bytes") == 10**9
+
+
+def _with_uploads(settings: Settings, tmp_path: Path) -> FlaskClient:
+    uploads = replace(
+        settings.uploads,
+        enabled=True,
+        folder=tmp_path / "uploads",
+        max_uploads=7,
+        max_kept_bytes=10**9,
+        min_free_bytes=0,
+    )
+    return make_web(replace(settings, uploads=uploads)).test_client()
+
+
+def test_every_metric_is_in_its_page(settings: Settings, tmp_path: Path) -> None:
+    client = _with_uploads(settings, tmp_path)
     page = (ROOT / "docs/metrics.md").read_text()
     rows = set(re.findall(r"^\| `(imgprocessor_\w+)`", page, re.MULTILINE))
     watched = {

@@ -11,6 +11,7 @@ from wsgiref.validate import validator
 
 import images
 import pytest
+from failures import EVERY_ERROR, OF_PICTURES, an_error
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -18,10 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from werkzeug.test import Client, TestResponse
 
-from imgprocessor import errors
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import PlaceholderSettings, Settings
-from imgprocessor.errors import Busy, ConfigurationError, ImageError, Internal
+from imgprocessor.errors import Busy, ConfigurationError, ImageError, Internal, NotFound
 from imgprocessor.load import answers_digest, load_policy
 from imgprocessor.policy.imagekey import original_tag
 from imgprocessor.policy.imagekey import tags as tags_of
@@ -336,13 +336,6 @@ def test_browsers_get_a_picture_of_a_failure(client: FlaskClient, accept: str) -
     assert answer.headers["Content-Type"] == "image/jpeg"
 
 
-EVERY_ERROR = [
-    value
-    for value in vars(errors).values()
-    if isinstance(value, type) and issubclass(value, ImageError) and value is not ImageError
-]
-
-
 def test_error_codes_are_unique_slugs() -> None:
     codes = [error.code for error in EVERY_ERROR]
 
@@ -350,12 +343,14 @@ def test_error_codes_are_unique_slugs() -> None:
     assert all(code.replace("-", "").isalpha() and code.islower() for code in codes)
 
 
-@pytest.mark.parametrize("kind", EVERY_ERROR)
+@pytest.mark.parametrize("kind", OF_PICTURES)
 def test_every_error_has_the_same_shape(
     kind: type[ImageError], client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Status, code and sentence in headers; a picture as the body; kept by nobody but a 404."""
-    error = errors.BadQuery(["width=x: wrong"]) if kind is errors.BadQuery else kind("secret")
+    """Status, code and sentence in headers; a picture as the body; kept by nobody but a 404, and
+    that only where it is no upload's, which may come at any time.
+    """
+    error = an_error(kind)
 
     def fail(*_: object) -> None:
         raise error
@@ -368,7 +363,7 @@ def test_every_error_has_the_same_shape(
     assert answer.headers["image-error-detail"] == error.public
     # Where there is too much to do, one placeholder must do for all.
     assert images.decoded(answer.data).size == ((320, 240) if kind.is_passing else (64, 48))
-    assert ("no-store" in answer.headers["Cache-Control"]) == (kind is not errors.NotFound)
+    assert ("no-store" in answer.headers["Cache-Control"]) == (kind is not NotFound)
     assert "secret" not in str(answer.headers)
 
 

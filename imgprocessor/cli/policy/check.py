@@ -2,9 +2,9 @@
 
 import click
 
-from imgprocessor.app import make_delivery
 from imgprocessor.cli.options import Files, with_files
 from imgprocessor.load import load_policy
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.lint import lint_policy
 
 

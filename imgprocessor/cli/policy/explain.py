@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from imgprocessor.app import make_delivery
 from imgprocessor.cli.options import Files, with_files, with_headers
 from imgprocessor.errors import ImageError
 from imgprocessor.formats import FORMATS
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.table import SIZED
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.request.query import as_sent, url_parts

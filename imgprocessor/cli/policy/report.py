@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 from rich.progress import track
 
-from imgprocessor.app import make_delivery
 from imgprocessor.cli.options import FILE, Files, with_files
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError, ImageError
@@ -24,6 +23,7 @@ from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.inspection import SUFFIXES
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.load import Overrides, load_policy, load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.link import PICTURES_A_PAGE, Link, link_of
 from imgprocessor.policy.seen import Device, device_of
 from imgprocessor.policy.table import Cell, Policy

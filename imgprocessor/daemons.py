@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 _REMOTE_GROUP = "imgremote"
 """The daemons for `url=`: see apache/imgprocessor.conf."""
+_UPLOADS_GROUP = "imguploads"
+"""The daemon for what has a body: its threads wait for clients, and nobody's picture for them."""
 
 
 class Daemons(NamedTuple):
@@ -36,6 +38,8 @@ def too_few(found: Daemons, *, max_jobs: int, max_fetches: int) -> str | None:
         max_fetches: so many originals are fetched at once, at most. Daemons of a group of their
             own do that, where the next request must find a thread to be refused by.
     """
+    if found.group == _UPLOADS_GROUP:
+        return None
     if found.group == _REMOTE_GROUP:
         most = max_fetches
         why = "originals may be fetched at once ([remote] max_fetches), and whoever is next waits"

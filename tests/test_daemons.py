@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.settings import RemoteSettings
-from imgprocessor.web.daemons import Daemons, daemons, too_few
+from imgprocessor.daemons import Daemons, daemons, too_few
 
 FETCHES = RemoteSettings().max_fetches
 JOBS_A_CORE = 1 + RenderingSettings().max_waiting_per_worker
@@ -30,6 +30,7 @@ JOBS_A_CORE = 1 + RenderingSettings().max_waiting_per_worker
         ("imgremote", 1, 24, 54, None),
         ("imgremote", 1, 17, 54, None),
         ("imgremote", 1, 16, 1, 17),
+        ("imguploads", 1, 64, 90, None),
     ],
 )
 def test_the_arithmetic(

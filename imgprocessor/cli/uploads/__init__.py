@@ -1,0 +1,1 @@
+"""`uploads`: what operators do about uploads."""

@@ -1,0 +1,102 @@
+"""`uploads verify`: whether all that is kept is whole, and what to do where it is not."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import click
+
+from imgprocessor.cli.options import Files, ManyValues, with_files
+from imgprocessor.cli.uploads.place import place_of, tracked, with_idents, with_json
+from imgprocessor.cli.uploads.records import read_upload
+from imgprocessor.config.settings import Settings
+from imgprocessor.service.kept_sizes import is_kept_name
+from imgprocessor.storage.uploads.folder import UploadFolder
+
+_LOST = "restore its folder from a backup, or remove it: imgprocessor uploads remove"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    what: str
+    wrong: str
+    advice: str
+    is_wrong: bool = True
+    """Whether somebody has to do something about it."""
+
+
+@click.command(cls=ManyValues, help="Look whether uploads are whole; say what to do if not.")
+@with_files()
+@with_idents()
+@with_json
+def verify(files: Files, *, idents: tuple[str, ...], in_json: bool) -> int:
+    """Read every file of the uploads that are named, or of all. 1 where something is wrong."""
+    settings, store = place_of(files)
+    status = 0
+    total = len(idents) or store.count()
+    for ident in tracked(idents or store.idents(), "verifying", total):
+        for finding in list(_whole(settings, store, ident, is_named=bool(idents))):
+            status |= _tell(finding, in_json=in_json)
+    if not idents:
+        for finding in _around(store):
+            status |= _tell(finding, in_json=in_json)
+        if not status and not in_json:
+            print(f"all well: {store.count()} uploads, {store.kept_bytes()} bytes")
+    return status
+
+
+def _tell(finding: Finding, *, in_json: bool) -> int:
+    if in_json:
+        print(json.dumps(asdict(finding)))
+    else:
+        print(f"{finding.what}: {finding.wrong}; {finding.advice}")
+    return int(finding.is_wrong)
+
+
+def _whole(
+    settings: Settings, store: UploadFolder, ident: str, *, is_named: bool
+) -> Iterator[Finding]:
+    folder = (settings.uploads.folder / store.relative(ident)).parent
+    found = [*_of_file(store, ident), *_of_sizes(store, ident)]
+    if folder.is_dir():
+        yield from found
+    elif is_named:
+        yield Finding(ident, "there is no such upload", "nothing is to be done")
+    # Otherwise it was removed meanwhile.
+
+
+def _of_file(store: UploadFolder, ident: str) -> Iterator[Finding]:
+    try:
+        read_upload(store, ident)
+    except (OSError, ValueError) as error:
+        yield Finding(ident, str(error), f"{_LOST} {ident}")
+
+
+def _of_sizes(store: UploadFolder, ident: str) -> Iterator[Finding]:
+    for name in store.names(ident):
+        what = f"{ident}/{name}"
+        if not is_kept_name(name):
+            yield Finding(what, "is nothing that is kept of an upload", "take it away")
+        elif store.kept(ident, name) is None:
+            yield Finding(
+                what, "is damaged", f"have it made anew: imgprocessor uploads sizes {ident}"
+            )
+
+
+def _around(store: UploadFolder) -> Iterator[Finding]:
+    """Yield what is wrong beside uploads."""
+    for path in store.strangers():
+        yield Finding(path, "is no upload", "take it away")
+    for ident in store.taken_out():
+        yield Finding(
+            ident, "is being removed", "a server that runs goes on with it", is_wrong=False
+        )
+    before = store.count(), store.kept_bytes()
+    store.count_anew()
+    after = store.count(), store.kept_bytes()
+    if before != after:
+        counted = "{} uploads, {} bytes".format(*before)
+        found = "counted anew: {} uploads, {} bytes".format(*after)
+        yield Finding("totals", f"{counted} were counted", found, is_wrong=False)

@@ -1,0 +1,345 @@
+"""Uploads: taken once and kept for good, with sizes that are asked for; removed everywhere."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgprocessor.config.upload_settings import KeptMetadata, UploadsSettings
+from imgprocessor.errors import (
+    BadQuery,
+    Busy,
+    ImageError,
+    NoSuchUpload,
+    NotAllGone,
+    Overloaded,
+    TooLarge,
+    UnsupportedOriginal,
+    UnsupportedUpload,
+)
+from imgprocessor.originals.source import Original
+from imgprocessor.originals.uploads import UploadedOriginals, upload_name
+from imgprocessor.rendering.check import Check, Checked
+from imgprocessor.rendering.job import Renderer
+from imgprocessor.request.sizes import KeptSize, read_size
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.kept_sizes import KeptSizes, WantedRendition
+from imgprocessor.service.later import Later
+from imgprocessor.service.purge import Purger, PurgeRequest
+from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.uploads.durable import told_in_words
+from imgprocessor.storage.uploads.store import KeptUpload, Record, UploadStore
+
+_IDENT_DIGITS = 32
+_ANY_SIDE = 10**9
+
+_NO_PICTURE = "The file must be a JPEG, PNG, WebP or GIF picture, whatever its name says."
+
+_ALONE_SECONDS = 60.0
+"""Equal uploads wait so long for the one of them that is checked."""
+
+_TURN_SECONDS = 60.0
+"""An upload waits so long for its turn to be checked."""
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What is kept."""
+
+    ident: str
+    sizes: tuple[KeptSize, ...]
+    """All that are kept of it, in the order in which they were asked for."""
+    is_new: bool
+
+
+class Uploads:
+    """Takes uploads, adds sizes to them, removes them."""
+
+    def __init__(
+        self,
+        store: UploadStore,
+        settings: UploadsSettings,
+        *,
+        delivery: Delivery,
+        kept_sizes: KeptSizes,
+        renderer: Renderer,
+        purger: Purger,
+        locks: Locks,
+        max_workers: int,
+    ) -> None:
+        """Keep no more than `max_workers` of the workers busy: the others are for visitors."""
+        self._turns = [f"upload {number}" for number in range(max_workers)]
+        self._store = store
+        self._settings = settings
+        self._delivery = delivery
+        self._kept_sizes = kept_sizes
+        self._renderer = renderer
+        self._purger = purger
+        self._locks = locks
+        self._later: Later | None = None
+        self._source = UploadedOriginals(store)
+
+    def work_later(self, later: Later) -> None:
+        """Have `make_missing` done by `later`, where a request asks for many sizes."""
+        self._later = later
+
+    def new_file(self) -> Path:
+        """Return a path for a file on its way in, as `UploadStore.new_file` does.
+
+        Raises:
+            UploadsUnavailable: the place of uploads cannot be written.
+        """
+        with told_in_words():
+            return self._store.new_file()
+
+    def require_room(self, size_bytes: int) -> None:
+        """Look whether so large a body would be taken, before it is read.
+
+        Raises:
+            TooLarge: it is larger than any may be.
+            NoRoom: there is no room for it.
+            UploadsUnavailable: the place of uploads cannot be read.
+        """
+        if size_bytes > self._settings.max_bytes:
+            raise TooLarge(self._settings.max_bytes)
+        with told_in_words():
+            self._store.require_room(size_bytes)
+
+    def accept(self, file: Path, sha256: str, sizes: Sequence[KeptSize], by: str) -> Accepted:
+        """Check a file, and keep it for good, unless the same bytes are there already. The file is
+        gone afterwards, whatever happens.
+
+        Args:
+            file: where `new_file` said.
+            sha256: of its bytes as they were sent, 64 hexadecimal digits.
+            sizes: what is to be kept of it beside what is kept already.
+            by: who sent it, for the record.
+
+        Raises:
+            UnsupportedUpload: it is no picture.
+            ImageError: as `Renderer.check`, `require_room` and `add_sizes` do.
+        """
+        ident = sha256[:_IDENT_DIGITS]
+        try:
+            with self._alone(ident), told_in_words():
+                found = self._store.find(ident)
+                is_new = found is None and self._added(ident, file, sha256, sizes, by)
+        finally:
+            file.unlink(missing_ok=True)
+        accepted = self._with_sizes(ident, sizes)
+        self._make(ident, sizes)
+        return Accepted(accepted.ident, accepted.sizes, is_new)
+
+    def add_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> Accepted:
+        """Keep further sizes of an upload.
+
+        Raises:
+            NoSuchUpload: there is none.
+            BadQuery: it would have too many.
+            NoRoom, UploadsUnavailable: they cannot be kept.
+        """
+        accepted = self._with_sizes(ident, sizes)
+        self._make(ident, sizes)
+        return accepted
+
+    def found(self, ident: str) -> Accepted:
+        """Return what is kept of an upload.
+
+        Raises:
+            NoSuchUpload: there is none.
+            UploadsUnavailable: nobody knows at this moment.
+        """
+        with told_in_words():
+            return _accepted(ident, self._required(ident).record)
+
+    def remove(self, ident: str) -> None:
+        """Remove an upload, and all that was made of it, here and in all caches.
+
+        Raises:
+            NoSuchUpload: there is none, nor anything left of one.
+            NotAllGone: something is left. A repeat goes on with that, and `sweep` does.
+            UploadsUnavailable: it is still there.
+        """
+        with told_in_words():
+            if not self._store.take_out(ident):
+                raise NoSuchUpload(f"no upload {ident}")
+        self._forget(ident)
+
+    def sweep(self) -> None:
+        """Go on with removals that were not finished; remove what was left half done.
+
+        Raises:
+            OSError: as `UploadStore.sweep` does.
+        """
+        with self._locks.held("sweep of uploads", 0) as mine:
+            if not mine:
+                return
+            for ident in self._store.taken_out():
+                with contextlib.suppress(ImageError):
+                    self._forget(ident)
+            self._store.sweep()
+
+    def make_missing(self, ident: str) -> None:
+        """Make what is to be kept of an upload and is not yet; where that cannot be now, it is made
+        for whoever asks for it first.
+        """
+        with contextlib.suppress(ImageError):
+            self._make_sizes(ident, self.found(ident).sizes)
+
+    def wanted(self, ident: str) -> Iterator[WantedRendition]:
+        """Yield what is to be kept of an upload's sizes, and what is.
+
+        Raises:
+            ImageError: as `found` does.
+        """
+        for size in self.found(ident).sizes:
+            yield from self._kept_sizes.wanted(upload_name(ident), size)
+
+    def remake(self, ident: str, *, only_missing: bool = False) -> int:
+        """Make what is missing, and, unless `only_missing`, anew what was made for another policy
+        or by other encoders; return how many renditions that were.
+
+        Raises:
+            ImageError: as `found` and `Renderer.render` do.
+        """
+        made = 0
+        for wanted in self.wanted(ident):
+            if wanted.kept is None or not only_missing:
+                made += self._delivery.make_anew(wanted.planned)
+        return made
+
+    def restore(self, file: Path, record: Record) -> bool:
+        """Check a file that is kept elsewhere, and keep it for good with its record; return whether
+        it is new. It is cleaned once more, which changes nothing that was cleaned by this program;
+        what the record says of the file is what was found here. The file is gone afterwards.
+
+        Args:
+            file: where `new_file` said; the caller has compared it with its record.
+            record: with all that a record has.
+
+        Raises:
+            ImageError: as `accept` does.
+        """
+        ident = record["ident"]
+        try:
+            with self._alone(ident), told_in_words():
+                if self._store.find(ident) is not None:
+                    return False
+                checked = self._checked(ident, file, record["metadata"])
+                return self._store.add(ident, file, {**record, **_found_in(checked)})
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _added(
+        self, ident: str, file: Path, sha256: str, sizes: Sequence[KeptSize], by: str
+    ) -> bool:
+        sent_bytes = file.stat().st_size
+        checked = self._checked(ident, file, self._settings.metadata)
+        record: Record = {
+            "ident": ident,
+            **_found_in(checked),
+            "sent_bytes": sent_bytes,
+            "sent_sha256": sha256,
+            "metadata": self._settings.metadata,
+            "uploaded_ns": time.time_ns(),
+            "by": by,
+            "sizes": [str(size) for size in sizes],
+        }
+        return self._store.add(ident, file, record)
+
+    def _checked(self, ident: str, file: Path, metadata: KeptMetadata) -> Checked:
+        original = Original(self._source, f"incoming:{ident}", ident, file.stat().st_size, 0)
+        try:
+            with self._turn():
+                return self._renderer.check(Check(original, file, metadata))
+        except UnsupportedOriginal as error:
+            raise UnsupportedUpload(_NO_PICTURE, str(error)) from error
+
+    def _with_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> Accepted:
+        most = self._settings.max_sizes
+        with told_in_words(), self._known(ident), self._store.changing(ident) as record:
+            known = list(dict.fromkeys([*record["sizes"], *map(str, sizes)]))
+            if len(known) > most:
+                wrong = f"sizes: it would have {len(known)}; a picture has no more than {most}"
+                raise BadQuery([wrong])
+            record["sizes"] = known
+            return _accepted(ident, record)
+
+    @contextlib.contextmanager
+    def _known(self, ident: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NoSuchUpload(f"no upload {ident}") from error
+
+    def _make(self, ident: str, sizes: Sequence[KeptSize]) -> None:
+        at_once = self._settings.sizes_at_once
+        try:
+            if sizes[:at_once]:
+                with self._turn():
+                    self._make_sizes(ident, sizes[:at_once])
+        except (Busy, Overloaded):
+            at_once = 0  # others wait for workers, too
+        if len(sizes) > at_once and self._later is not None:
+            self._later.submit(ident)
+
+    def _make_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> None:
+        for size in sizes:
+            for wanted in self._kept_sizes.wanted(upload_name(ident), size):
+                self._delivery.answer(self._delivery.found(wanted.planned))
+
+    def _forget(self, ident: str) -> None:
+        purged = self._purger.purge(PurgeRequest(names=[upload_name(ident)]))
+        if purged.failed:
+            wrong = "; ".join(f"{where}: {why}" for where, why in purged.failed.items())
+            raise NotAllGone(wrong)
+        try:
+            self._store.clear(ident)
+        except OSError as error:
+            raise NotAllGone(str(error)) from error
+
+    def _required(self, ident: str) -> KeptUpload:
+        found = self._store.find(ident)
+        if found is None:
+            raise NoSuchUpload(f"no upload {ident}")
+        return found
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until fewer uploads keep workers busy than may."""
+        with contextlib.ExitStack() as stack:
+            deadline = time.monotonic() + _TURN_SECONDS
+            with contextlib.suppress(OSError):  # where nothing can be locked, nobody waits
+                while (turn := self._locks.acquire_any(self._turns)) is None:
+                    if time.monotonic() > deadline:
+                        raise Busy(f"{len(self._turns)} uploads are being checked all the time")
+                    time.sleep(_LOOK_AGAIN_SECONDS)
+                stack.callback(turn.release)
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self, ident: str) -> Iterator[None]:
+        """Of equal uploads check one: the others find it there then."""
+        name = f"accept {ident}"
+        with self._locks.held_if_possible(name, _ALONE_SECONDS) as mine:
+            if not mine:
+                raise Busy("an equal upload is being checked")
+            yield
+
+
+def _found_in(checked: Checked) -> Record:
+    return {
+        "format": checked.format,
+        "width": checked.size.width,
+        "height": checked.size.height,
+        "is_animated": checked.is_animated,
+        "bytes": checked.size_bytes,
+        "sha256": checked.sha256,
+    }
+
+
+def _accepted(ident: str, record: Record) -> Accepted:
+    sizes = tuple(read_size(text, _ANY_SIDE) for text in record["sizes"])
+    return Accepted(ident, sizes, is_new=False)

@@ -1,0 +1,1 @@
+"""Uploads, kept for good."""

@@ -1,0 +1,59 @@
+"""Files that are on the disk before anybody is told so."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgprocessor.errors import NoRoom, UploadsUnavailable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet; its name is safe once its folder is settled.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def settle(path: Path) -> None:
+    """Have the disk keep what is in a file, or which names are in a folder.
+
+    Raises:
+        OSError: it does not.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def told_of_a_full_disk() -> Iterator[None]:
+    """Raise `NoRoom` where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise NoRoom(f"{error.filename}: {error.strerror}") from error
+        raise
+
+
+@contextlib.contextmanager
+def told_in_words() -> Iterator[None]:
+    """Raise what a client is told of a disk: `NoRoom` where it is full, `UploadsUnavailable` where
+    it fails otherwise.
+    """
+    try:
+        with told_of_a_full_disk():
+            yield
+    except OSError as error:
+        raise UploadsUnavailable(str(error)) from error

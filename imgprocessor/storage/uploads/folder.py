@@ -1,0 +1,359 @@
+"""Uploads on a disk of this node: each a folder that is renamed into place whole, and out again.
+
+`kept/ab/IDENT/` has the file, its record, and what was made of it and stays. A folder is there with
+all of its files or not at all, so that whatever copies files may be used as a backup at any time.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from imgprocessor.errors import NoRoom
+from imgprocessor.storage.entry_format import checked, entry_bytes, write_entry
+from imgprocessor.storage.eviction import cost_of, files_in, folders_in, scanned
+from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.uploads.durable import settle, told_of_a_full_disk, write_new
+from imgprocessor.storage.uploads.store import KeptUpload, Record
+from imgprocessor.storage.usage import Usage
+
+_IDENT = re.compile("[0-9a-f]{32}")
+_FILE, _RECORD = "original", "record.json"
+_PART = 2
+
+_WAIT_SECONDS = 10.0
+"""For the lock of an upload, which its holder has while a file is written."""
+
+_ORPHAN_SECONDS = 3600.0
+"""What nobody has written to for so long was left behind by a process that was killed."""
+
+_COUNT_AGAIN_SECONDS = 86_400.0
+"""What a process that was killed had counted and not kept stays counted until then."""
+
+
+class UploadFolder:
+    """A folder of uploads. Several processes, and several threads of each, may use it at once."""
+
+    def __init__(
+        self, folder: Path, *, max_uploads: int, max_bytes: int, min_free_bytes: int
+    ) -> None:
+        """Use a folder, which is made when first needed. No more uploads are kept than
+        `max_uploads`, they and what was made of them take no more than `max_bytes`, and so many
+        bytes of the disk stay free.
+        """
+        self._folder = folder
+        self._bounds = {
+            "max_uploads": max_uploads,
+            "max_bytes": max_bytes,
+            "min_free_bytes": min_free_bytes,
+        }
+        self._kept = folder / "kept"
+        self._incoming = folder / "incoming"
+        self._removed = folder / "removed"
+        self._locks = Locks(folder / "locks")
+        self._bytes = Usage(folder / "bytes", self._locks, is_empty=self._is_empty)
+        self._uploads = Usage(folder / "uploads", self._locks, is_empty=self._is_empty)
+        self._serial = count()
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        """Another process has a folder of its own, with the same files."""
+        return partial(type(self), self._folder, **self._bounds), ()
+
+    def new_file(self) -> Path:
+        """Return a path for a file on its way in, as `UploadStore.new_file` says."""
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        return self._incoming / f"{os.getpid()}-{threading.get_ident()}-{next(self._serial)}"
+
+    def require_room(self, size_bytes: int) -> None:
+        """Look whether so many bytes more would be kept.
+
+        Raises:
+            NoRoom: they would not.
+            OSError: nobody knows at this moment.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        disk = os.statvfs(self._folder)
+        if disk.f_bavail * disk.f_frsize - size_bytes < self._bounds["min_free_bytes"]:
+            raise NoRoom("[uploads] min_free_bytes is reached")
+        if self.kept_bytes() + cost_of(size_bytes) > self._bounds["max_bytes"]:
+            raise NoRoom("[uploads] max_kept_bytes is reached")
+        if self.count() >= self._bounds["max_uploads"]:
+            raise NoRoom("[uploads] max_uploads is reached")
+
+    def kept_bytes(self) -> int:
+        """Return what is counted as kept.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
+        return self._known(self._bytes)
+
+    def count(self) -> int:
+        """Return how many uploads are counted. Raises as `kept_bytes` does."""
+        return self._known(self._uploads)
+
+    def add(self, ident: str, file: Path, record: Record) -> bool:
+        """Keep a file, as `UploadStore.add` says.
+
+        Raises:
+            NoRoom: there is none for it.
+            OSError: it is not kept.
+        """
+        whole = file.with_name(f"{file.name}.whole")
+        try:
+            with told_of_a_full_disk(), self._alone(ident):
+                if self._path(ident).is_dir():
+                    return False
+                whole.mkdir()
+                file.rename(whole / _FILE)
+                settle(whole / _FILE)
+                write_new(whole / _RECORD, _written(record))
+                settle(whole)
+                with self._counted(self._uploads, 1, "max_uploads"):
+                    cost = _cost_in(whole)
+                    with self._counted(self._bytes, cost, "max_bytes"):
+                        self._publish(whole, self._path(ident))
+                return True
+        finally:
+            file.unlink(missing_ok=True)
+            shutil.rmtree(whole, ignore_errors=True)
+
+    def find(self, ident: str) -> KeptUpload | None:
+        """Return an upload, as `UploadStore.find` says."""
+        try:
+            size = (self._path(ident) / _FILE).stat().st_size
+            return KeptUpload(ident, self._record(ident), size)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open(self, ident: str) -> BinaryIO:
+        """Open an upload's file, as `UploadStore.open` says."""
+        return (self._path(ident) / _FILE).open("rb")
+
+    def relative(self, ident: str) -> str:
+        """Return where an upload's file is, under the folder."""
+        return str((self._path(ident) / _FILE).relative_to(self._folder))
+
+    @contextlib.contextmanager
+    def changing(self, ident: str) -> Iterator[Record]:
+        """Yield a record that is to be changed, as `UploadStore.changing` says."""
+        with told_of_a_full_disk(), self._alone(ident):
+            record = self._record(ident)
+            before = _written(record)
+            yield record
+            if _written(record) != before:
+                fresh = self.new_file()
+                try:
+                    write_new(fresh, _written(record))
+                    fresh.rename(self._path(ident) / _RECORD)
+                    settle(self._path(ident))
+                finally:
+                    fresh.unlink(missing_ok=True)
+
+    def keep(self, ident: str, name: str, body: bytes) -> None:
+        """Keep what was made of an upload, as `UploadStore.keep` says.
+
+        Raises:
+            NoRoom: there is none for it.
+            FileNotFoundError, OSError: as there.
+        """
+        entry, path, fresh = _entry(ident, name), self._path(ident) / name, self.new_file()
+        cost = cost_of(entry_bytes(entry, len(body)))
+        try:
+            with told_of_a_full_disk(), self._counted(self._bytes, cost, "max_bytes"):
+                with fresh.open("xb") as file:
+                    write_entry(file.fileno(), entry, [body])
+                with self._alone(ident):
+                    before = _cost_of(path)
+                    fresh.rename(path)
+            self._bytes.subtract(before)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def kept(self, ident: str, name: str) -> bytes | None:
+        """Return what was made of an upload, as `UploadStore.kept` says."""
+        try:
+            content = (self._path(ident) / name).read_bytes()
+        except OSError:
+            return None
+        body = checked(memoryview(content), _entry(ident, name))
+        return None if body is None else bytes(body)
+
+    def drop(self, ident: str, name: str) -> None:
+        """Remove what was made of an upload; nothing where it is not there.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        path = self._path(ident) / name
+        with self._alone(ident):
+            cost = _cost_of(path)
+            path.unlink(missing_ok=True)
+        self._bytes.subtract(cost)
+
+    def take_out(self, ident: str) -> bool:
+        """Take an upload out, as `UploadStore.take_out` says."""
+        with self._alone(ident):
+            try:
+                path = self._path(ident)
+                self._removed.mkdir(parents=True, exist_ok=True)
+                path.rename(self._removed / f"{ident}.{time.time_ns():x}")
+            except FileNotFoundError:
+                return ident in self.taken_out()
+            settle(self._removed)
+            settle(path.parent)
+        self._uploads.subtract(1)
+        return True
+
+    def taken_out(self) -> Sequence[str]:
+        """Return which uploads are taken out and not cleared, as `UploadStore.taken_out` says."""
+        names = {entry.name.partition(".")[0] for entry in scanned(self._removed)}
+        return sorted(names)
+
+    def clear(self, ident: str) -> None:
+        """Remove the files of what was taken out, as `UploadStore.clear` says."""
+        with self._alone(ident):  # or two would count it less
+            for path in self._removed.glob(f"{ident}.*"):
+                cost = _cost_in(path)
+                shutil.rmtree(path)
+                self._bytes.subtract(cost)
+
+    def idents(self) -> Iterator[str]:
+        """Yield the idents of all uploads, in order."""
+        for folder in sorted(folders_in(self._kept)):
+            for path in sorted(folders_in(folder)):
+                if _IDENT.fullmatch(os.path.basename(path)):  # noqa: PTH119 - a million of them
+                    yield os.path.basename(path)  # noqa: PTH119
+
+    def names(self, ident: str) -> Sequence[str]:
+        """Return what is kept beside an upload's file and record, as `UploadStore.names` says."""
+        names = {entry.name for entry in scanned(self._path(ident))}
+        return sorted(names - {_FILE, _RECORD})
+
+    def strangers(self) -> Iterator[str]:
+        """Yield paths of what lies among the uploads and is none."""
+        for part in scanned(self._kept):
+            if not part.is_dir(follow_symlinks=False):
+                yield part.path
+                continue
+            for entry in scanned(part.path):
+                is_ident = _IDENT.fullmatch(entry.name) and entry.name.startswith(part.name)
+                if not (
+                    is_ident and len(part.name) == _PART and entry.is_dir(follow_symlinks=False)
+                ):
+                    yield entry.path
+
+    def sweep(self) -> None:
+        """Remove what was left half done, as `UploadStore.sweep` says."""
+        with self._locks.held("sweep", 0) as mine:
+            if not mine:
+                return
+            self._clear_incoming()
+            with contextlib.suppress(OSError):
+                if time.time() - (self._folder / "bytes").stat().st_ctime < _COUNT_AGAIN_SECONDS:
+                    return
+            self.count_anew()
+
+    def count_anew(self) -> None:
+        """Count what is kept, by looking at all of it.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        known = (self._uploads, self._bytes)
+        before = [usage.read() for usage in known]
+        uploads = cost = 0
+        for ident in self.idents():
+            uploads += 1
+            cost += _cost_in(self._path(ident))
+        # After those that are kept, which may be taken out meanwhile.
+        cost += sum(map(_cost_in, map(Path, folders_in(self._removed))))
+        for usage, found, was in zip(known, (uploads, cost), before, strict=True):
+            usage.correct(found, was)
+
+    def _record(self, ident: str) -> Record:
+        path = self._path(ident) / _RECORD
+        try:
+            record: Record = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise OSError(errno.EIO, f"is no record: {error}", str(path)) from error
+        return record
+
+    def _path(self, ident: str) -> Path:
+        if not _IDENT.fullmatch(ident):
+            raise FileNotFoundError(errno.ENOENT, "no ident", ident)
+        return self._kept / ident[:_PART] / ident
+
+    @contextlib.contextmanager
+    def _alone(self, ident: str) -> Iterator[None]:
+        with self._locks.held(f"upload {ident}", _WAIT_SECONDS) as mine:
+            if not mine:
+                raise BlockingIOError(errno.EWOULDBLOCK, "another request takes too long", ident)
+            yield
+
+    def _known(self, usage: Usage) -> int:
+        known, _ = usage.read()
+        if known is None:
+            self.count_anew()
+            known, _ = usage.read()
+        return known or 0
+
+    @contextlib.contextmanager
+    def _counted(self, usage: Usage, amount: int, bound: str) -> Iterator[None]:
+        """Count something before it is kept; no more, where it is not."""
+        self._known(usage)
+        with usage.locked() as (total, added):
+            if (total or 0) + amount > self._bounds[bound]:
+                raise NoRoom(f"{bound} of [uploads] is reached")
+            usage.write((total or 0) + amount, added + amount)
+        try:
+            yield
+        except BaseException:
+            usage.subtract(amount)
+            raise
+
+    def _publish(self, whole: Path, path: Path) -> None:
+        """Put a folder in its place, for good."""
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            settle(self._kept)
+            settle(self._folder)
+        whole.rename(path)
+        settle(path.parent)
+
+    def _clear_incoming(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for path in self._incoming.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _ORPHAN_SECONDS:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _is_empty(self) -> bool:
+        return next(self.idents(), None) is None and not self.taken_out()
+
+
+def _entry(ident: str, name: str) -> bytes:
+    return f"{ident}\0{name}".encode()
+
+
+def _written(record: Record) -> bytes:
+    return json.dumps(record, indent=1).encode()
+
+
+def _cost_of(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return cost_of(path.stat().st_size)
+    return 0
+
+
+def _cost_in(folder: Path) -> int:
+    return sum(file.cost_bytes for file in files_in(folder))

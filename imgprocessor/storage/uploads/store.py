@@ -1,0 +1,122 @@
+"""Where uploads are kept for good: for each a file, a record, and what was made of it and stays."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+Record = dict[str, Any]
+"""What is known of an upload, as JSON has it. This floor reads nothing in it."""
+
+
+@dataclass(frozen=True)
+class KeptUpload:
+    """An upload that is there."""
+
+    ident: str
+    record: Record
+    size_bytes: int
+    """Of the file."""
+
+
+class UploadStore(Protocol):
+    """Keeps uploads by their idents. What it said that it keeps is there after any failure."""
+
+    def new_file(self) -> Path:
+        """Return a path for a file on its way in, on the same disk; whoever takes it writes it, and
+        hands it over or removes it. What is left there by a process that was killed is swept.
+        """
+
+    def require_room(self, size_bytes: int) -> None:
+        """Look whether so many bytes more would be kept.
+
+        Raises:
+            NoRoom: they would not.
+            OSError: nobody knows at this moment.
+        """
+
+    def add(self, ident: str, file: Path, record: Record) -> bool:
+        """Keep a file that lies where `new_file` said; return whether it is new. What is there
+        already stays as it is, and the file is removed.
+
+        Raises:
+            OSError: it is not kept.
+        """
+
+    def find(self, ident: str) -> KeptUpload | None:
+        """Return an upload; None where there is none.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
+
+    def open(self, ident: str) -> BinaryIO:
+        """Open an upload's file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: it cannot be read.
+        """
+
+    def changing(self, ident: str) -> AbstractContextManager[Record]:
+        """Yield an upload's record, which nobody else changes meanwhile; what was made of it inside
+        is kept at the end.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: it is not kept.
+        """
+
+    def keep(self, ident: str, name: str, body: bytes) -> None:
+        """Keep something that was made of an upload, instead of what had the name before.
+
+        Raises:
+            FileNotFoundError: there is no such upload any more.
+            OSError: it is not kept.
+        """
+
+    def kept(self, ident: str, name: str) -> bytes | None:
+        """Return what was made of an upload, whole; None where it is not there, or is damaged."""
+
+    def take_out(self, ident: str) -> bool:
+        """Have an upload found by nobody any more, with all that was made of it; return whether
+        there was one, or there are files of one that was taken out before. `clear` removes them.
+
+        Raises:
+            OSError: it is still there.
+        """
+
+    def taken_out(self) -> Sequence[str]:
+        """Return the idents of uploads that were taken out and not cleared yet.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
+
+    def clear(self, ident: str) -> None:
+        """Remove the files of what was taken out by this ident.
+
+        Raises:
+            OSError: something is left.
+        """
+
+    def idents(self) -> Iterator[str]:
+        """Yield the idents of all uploads, in order; what comes or goes meanwhile is among them or
+        not.
+        """
+
+    def names(self, ident: str) -> Sequence[str]:
+        """Return the names of all that is kept of an upload beside its file and its record, in
+        order; none where there is no such upload.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
+
+    def sweep(self) -> None:
+        """Remove what was left half done by processes that were killed; count anew.
+
+        Raises:
+            OSError: something cannot be removed.
+        """

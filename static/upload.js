@@ -1,0 +1,370 @@
+// The upload page: several pictures, two at a time, which go on after a lost connection and, once
+// the file was chosen again, after a reload. Names are only ever text: no markup is made of them.
+import { Problem, checked, discard, send } from "/tus.js";
+
+const AT_ONCE = 2;
+/** Answers that the same file will get again. */
+const FINAL = [413, 415, 422];
+const TOKEN_KEY = "upload-token";
+/** What stands before what was chosen, in the key of an upload that is not finished. */
+const KEY_START = "upload:";
+
+const form = document.getElementById("upload");
+const sizes = document.getElementById("sizes");
+const token = document.getElementById("token");
+const list = document.querySelector("#uploads ul");
+const maxBytes = Number(form.dataset.maxBytes);
+
+const uploads = new Set();
+const running = new Set();
+const waiting = [];
+
+// --- Files in ------------------------------------------------------------------------------------
+
+for (const input of [document.getElementById("image"), document.getElementById("camera")]) {
+  input.multiple = !input.hasAttribute("capture");
+  input.addEventListener("change", () => {
+    add(input.files);
+    input.value = ""; // the same file once more is a change, too
+  });
+}
+form.noValidate = true;
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  document.getElementById("image").click();
+});
+
+document.addEventListener("paste", ({ clipboardData }) => add(clipboardData.files));
+for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    const isOver = kind === "dragenter" || kind === "dragover" || event.relatedTarget !== null;
+    document.body.classList.toggle("dropping", kind !== "drop" && isOver);
+    if (kind === "drop") add(event.dataTransfer.files);
+  });
+}
+
+if (token) {
+  token.value = attempt(() => sessionStorage.getItem(TOKEN_KEY)) || "";
+  token.addEventListener("change", () => {
+    attempt(() => sessionStorage.setItem(TOKEN_KEY, token.value.trim()));
+    for (const upload of uploads) if (upload.problem?.status === 401) goOn(upload);
+  });
+}
+
+window.addEventListener("beforeunload", (event) => {
+  if (running.size) event.preventDefault();
+});
+
+function add(files) {
+  for (const file of files) {
+    const upload = { file, sizes: sizes.value.trim(), url: null, stop: null, problem: null };
+    if ([...uploads].some((other) => keyOf(other) === keyOf(upload))) continue;
+    uploads.add(upload);
+    addRow(upload);
+    goOn(upload);
+  }
+  showEarlier();
+}
+
+// --- In turn -------------------------------------------------------------------------------------
+
+function goOn(upload) {
+  if (!upload.url) upload.sizes = sizes.value.trim();
+  upload.problem = null;
+  upload.stop = new AbortController();
+  show(upload, "waiting", "Waiting");
+  waiting.push(upload);
+  schedule();
+}
+
+function schedule() {
+  while (running.size < AT_ONCE && waiting.length) {
+    const upload = waiting.shift();
+    running.add(upload);
+    run(upload).finally(() => {
+      running.delete(upload);
+      schedule();
+    });
+  }
+}
+
+async function run(upload) {
+  const { signal } = upload.stop;
+  try {
+    const content = await sent(upload, signal);
+    forget(upload);
+    uploads.delete(upload);
+    showPicture(upload, content);
+  } catch (error) {
+    if (signal.aborted) return;
+    upload.problem = error;
+    if (!error.isKept) forget(upload);
+    show(upload, "failed", error.message);
+    if (error.status === 401) token?.focus();
+  }
+}
+
+function sent(upload, signal) {
+  const { file } = upload;
+  if (!file.size) throw new Problem("The file is empty.", 422);
+  if (file.size > maxBytes) {
+    const most = `The server takes no more than ${bytes(maxBytes)}.`;
+    throw new Problem(`It has ${bytes(file.size)}. ${most}`, 413);
+  }
+  if (token && !bearer()) throw new Problem("Enter the token first.", 401);
+  upload.url ||= recall(keyOf(upload));
+  return send(file, {
+    url: upload.url,
+    metadata: { filename: file.name, sizes: upload.sizes },
+    token: bearer(),
+    signal,
+    onCreated: (url, expires) => remember(upload, url, expires),
+    onSent: (sentBytes) => showSent(upload, sentBytes),
+    onTrouble: ({ message }, seconds) =>
+      show(upload, "waiting", `${message} Going on in ${seconds} s`),
+  });
+}
+
+/** Return the token, if one was given that a header can carry. */
+function bearer() {
+  const given = token?.value.trim() || "";
+  return /^[!-~]+$/.test(given) ? given : "";
+}
+
+/** Stop what is sent, or waits. */
+function halt(upload) {
+  upload.stop.abort();
+  if (waiting.includes(upload)) waiting.splice(waiting.indexOf(upload), 1);
+}
+
+function pause(upload) {
+  halt(upload);
+  show(upload, "paused", "Paused");
+}
+
+function end(upload) {
+  halt(upload);
+  uploads.delete(upload);
+  upload.row.remove();
+  if (upload.url) discard(upload.url, bearer());
+  forget(upload);
+  document.getElementById("image").focus();
+}
+
+// --- What is not finished ------------------------------------------------------------------------
+
+function keyOf({ file, sizes }) {
+  return KEY_START + JSON.stringify([file.name, file.size, file.lastModified, sizes]);
+}
+
+function remember(upload, url, expires) {
+  upload.url = url;
+  attempt(() => localStorage.setItem(keyOf(upload), JSON.stringify({ url, expires })));
+}
+
+/** Return where an unfinished upload goes on, if it can. */
+function recall(key) {
+  return attempt(() => {
+    const { url, expires } = JSON.parse(localStorage.getItem(key));
+    return Date.parse(expires) < Date.now() ? null : checked(url);
+  });
+}
+
+function forget(upload) {
+  upload.url = null;
+  drop(keyOf(upload));
+}
+
+function drop(key) {
+  attempt(() => localStorage.removeItem(key));
+  showEarlier();
+}
+
+/** Show what earlier pages did not finish. */
+function showEarlier() {
+  const section = document.getElementById("earlier");
+  const known = [...uploads].map(keyOf);
+  const rows = [];
+  for (const key of storedKeys()) {
+    const url = recall(key);
+    if (!url || known.includes(key)) continue;
+    const [name, , , asked] = JSON.parse(key.slice(KEY_START.length));
+    const row = made("earlier-row");
+    row.querySelector("bdi").textContent = asked ? `${name} (${asked})` : name;
+    row.querySelector("span").textContent = ` ${name}`;
+    row.querySelector("button").addEventListener("click", () => {
+      discard(url, bearer());
+      drop(key);
+      document.getElementById("image").focus();
+    });
+    rows.push(row);
+  }
+  section.querySelector("ul").replaceChildren(...rows);
+  section.hidden = !rows.length;
+}
+
+function storedKeys() {
+  const keys = attempt(() => Object.keys(localStorage)) || [];
+  return keys.filter((key) => key.startsWith(KEY_START));
+}
+
+/** Return what an action does, or null: browsers may keep nothing, and then nothing goes on. */
+function attempt(action) {
+  try {
+    return action();
+  } catch {
+    return null;
+  }
+}
+
+// --- What is shown -------------------------------------------------------------------------------
+
+function made(template) {
+  return document.getElementById(template).content.firstElementChild.cloneNode(true);
+}
+
+function addRow(upload) {
+  const row = made("row");
+  upload.row = row;
+  row.querySelector("bdi").textContent = upload.file.name;
+  row.querySelector("progress").setAttribute("aria-label", upload.file.name);
+  row.querySelector(".turn").addEventListener("click", () => {
+    const isStopped = upload.problem || upload.stop.signal.aborted;
+    (isStopped ? goOn : pause)(upload);
+  });
+  row.querySelector(".end").addEventListener("click", () => end(upload));
+  for (const span of row.querySelectorAll("button span")) span.textContent = ` ${upload.file.name}`;
+  list.append(row);
+  document.getElementById("uploads").hidden = false;
+}
+
+/** Show how an upload is, and say it to those who do not see it. */
+function show(upload, state, sentence) {
+  const { row, file } = upload;
+  if (row.dataset.state !== state || state === "failed") say(`${file.name}: ${sentence}`);
+  row.dataset.state = state;
+  row.querySelector(".state").textContent = sentence;
+  const progress = row.querySelector("progress");
+  progress.hidden = state === "failed";
+  if (state === "checking") progress.removeAttribute("value");
+  const turn = row.querySelector(".turn");
+  turn.firstChild.data = { paused: "Go on", failed: "Try again" }[state] || "Pause";
+  turn.hidden = FINAL.includes(upload.problem?.status);
+  row.querySelector(".end").firstChild.data = state === "failed" ? "Remove" : "Cancel";
+  if (turn.hidden && turn === document.activeElement) row.querySelector("h3").focus();
+}
+
+function showSent(upload, sentBytes) {
+  const { row, file } = upload;
+  if (sentBytes >= file.size) {
+    show(upload, "checking", "Checking");
+    return;
+  }
+  const share = sentBytes / file.size;
+  const percent = Math.floor(share * 100);
+  show(upload, "sending", `${percent} % of ${bytes(file.size)}`);
+  row.querySelector("progress").value = share;
+  // Every quarter is enough to listen to.
+  const quarter = Math.floor(share * 4) * 25;
+  if (quarter > (upload.quarter || 0)) say(`${file.name}: ${quarter} %`);
+  upload.quarter = quarter;
+}
+
+function say(sentence) {
+  const log = document.getElementById("said");
+  const line = document.createElement("p");
+  line.textContent = sentence;
+  log.append(line);
+  if (log.children.length > 20) log.firstChild.remove();
+}
+
+/** Show a picture that was taken at its sizes, with all there is to copy. */
+function showPicture(upload, { ident, sizes: pairs }) {
+  const { row } = upload;
+  const kept = pairs.map((pair) => pair.join("x"));
+  const hadFocus = row.contains(document.activeElement);
+  show(upload, "done", "Uploaded");
+  row.querySelector("progress").remove();
+  row.querySelector(".buttons").remove();
+  if (hadFocus) row.querySelector("h3").focus();
+
+  const picture = new URL(`/image/${encodeURIComponent(ident)}.jpg`, location).href;
+  const address = (size) => `${picture}?size=${encodeURIComponent(size)}`;
+  const whole = sized("", picture);
+  if (kept.length) whole.querySelector("img").remove(); // in full it is heavy
+  row.querySelector(".sizes").append(...kept.map((size) => sized(size, address(size))), whole);
+  row.querySelector(".sizes").hidden = false;
+  // One for each shape: a browser may take any of a srcset's pictures.
+  const shapes = new Map();
+  for (const size of kept) shapes.set(shape(size), [...(shapes.get(shape(size)) || []), size]);
+  const details = row.querySelector("details");
+  for (const group of shapes.values()) {
+    const srcset = group.map((size) => `${address(size)}&dpr=1 ${parseInt(size, 10)}w`);
+    const part = made("copyable");
+    part.querySelector("label span").textContent = group.join(", ");
+    part.querySelector("textarea").value = srcset.join(", ");
+    details.append(part);
+  }
+  details.hidden = !kept.length;
+  haveCopied(row);
+}
+
+/** Return what sizes have in common that show the same part of a picture. */
+function shape(size) {
+  const [width, height] = size.replace("<", "").split("x").map(Number);
+  return `${size.includes("<")} ${height && (width / height).toFixed(2)}`;
+}
+
+function sized(size, url) {
+  const tile = made("sized");
+  tile.querySelector("a").href = url;
+  tile.querySelector("img").src = url;
+  if (size) tile.querySelector("a span").textContent = size;
+  return tile;
+}
+
+/** Have the buttons of a result copy addresses and srcsets. */
+function haveCopied(result) {
+  for (const tile of result.querySelectorAll(".sizes li"))
+    copyBy(tile, tile.querySelector("a span"), () => tile.querySelector("a").href);
+  for (const part of result.querySelectorAll(".copyable"))
+    copyBy(part, part.querySelector("label span"), () => part.querySelector("textarea").value);
+}
+
+function copyBy(part, label, text) {
+  const button = part.querySelector("button");
+  const [words] = button.childNodes;
+  const asked = words.data;
+  button.querySelector("span").textContent = ` ${label.textContent}`;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+    } catch {
+      copySelected(text()); // without HTTPS there is no clipboard to write to
+      button.focus();
+    }
+    words.data = "Copied";
+    say("Copied");
+    setTimeout(() => (words.data = asked), 2000);
+  });
+}
+
+function copySelected(text) {
+  const area = Object.assign(document.createElement("textarea"), { value: text });
+  area.className = "unseen";
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+function bytes(count) {
+  if (count < 1024 * 1024) return `${Math.ceil(count / 1024)} KiB`;
+  return `${(count / 1024 / 1024).toFixed(1)} MiB`;
+}
+
+haveCopied(document);
+showEarlier();
+document.documentElement.classList.add("scripts");
