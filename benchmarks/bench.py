@@ -1,10 +1,11 @@
 """Compare imgprocessor with other image servers, on the same cores, in the same run.
 
-    ./run bench [--rounds 3] [--quick] [--only NAME ...] [-o benchmarks/results]
+    ./run bench [--rounds 3] [--quick] [--only NAME ...] [-o benchmarks/results] [--uploads]
 
 Installs the others into ~/.cache/imgprocessor-bench, once. Then each round starts every system in
 turn, in a fresh state, and measures what `results.MEASURES` lists. Writes a table and a plot. The
-originals are the photographs of Debian's lomiri-wallpapers-16.04 and -20.04.
+originals are the photographs of Debian's lomiri-wallpapers-16.04 and -20.04. With `--uploads` it
+does what `bench_uploads` says instead.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench_uploads import measure_uploads, takers_of
 from load import Answer, Load, LoadError, ask_each, jpeg_size, repeat, touch_memory, watching
 from peers import QUALITIES, STATIC, SYSTEMS
 from PIL import Image
@@ -259,6 +261,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a few requests: does everything run?")
     parser.add_argument("--only", nargs="+", choices=known, default=known, help="these systems")
+    parser.add_argument("--uploads", action="store_true", help="measure uploads instead")
     output = Path(__file__).with_name("results")
     parser.add_argument("-o", "--output", type=Path, default=output, help="folder of results")
     options = parser.parse_args()
@@ -287,6 +290,8 @@ def main() -> int:
     console = Console(stderr=True)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     notes: list[str] = []
+    if options.uploads:
+        return _measure_uploads(home / "imgprocessor-bench", options, console)
     wanted = [system(home / "imgprocessor-bench") for system in SYSTEMS]
     chosen = [system for system in wanted if system.name in options.only]
     systems = _install(chosen, console, notes)
@@ -321,6 +326,26 @@ def main() -> int:
         asked=_asked(counts, seconds),
     )
     console.print(f"{len(MEASURES)} measures in {options.output}", markup=False)
+    return 0
+
+
+def _measure_uploads(cache: Path, options: argparse.Namespace, console: Console) -> int:
+    """Print what came of uploads; return the exit status."""
+    takers = {one.system: one for one in takers_of(cache) if one.system.name in options.only}
+    found = [takers[system] for system in _install(list(takers), console, [])]
+    with tempfile.TemporaryDirectory(prefix="imgprocessor-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        print(
+            measure_uploads(
+                found,
+                _photographs(),
+                folder,
+                rounds=options.rounds,
+                quick=options.quick,
+                step=console.print,
+            )
+        )
     return 0
 
 

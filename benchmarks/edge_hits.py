@@ -32,10 +32,11 @@ from edge_visitors import ORIGINALS, Ask, Visitors
 from rich.console import Console
 from rich.progress import Progress, track
 
-from imgprocessor.app import edge_configuration, make_delivery
+from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import Settings
 from imgprocessor.edge.writers import Backend, Site
 from imgprocessor.load import load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.request.hints import HINT_HEADERS
 from imgprocessor.service.understanding import Incoming, Planned
 

@@ -20,11 +20,11 @@ from urllib.parse import urlencode
 from PIL import Image, ImageCms, ImageOps
 from quality_scale import SMALLEST_SIDE_PIXELS, ssimulacra2
 
-from imgprocessor.app import make_delivery
 from imgprocessor.cli.policy.report import CHROMIUM_ACCEPT
 from imgprocessor.images.decode import Picture
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_policy, load_settings
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.plan import Plan
 from imgprocessor.rendering.process import make_masters
 from imgprocessor.service.delivery import Delivery, Found

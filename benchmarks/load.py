@@ -334,6 +334,18 @@ def processes_of(sessions: Collection[int]) -> list[int]:
     return found
 
 
+def processor_seconds(sessions: Collection[int]) -> float:
+    """Return how much of processors all processes of some sessions have taken so far, and those
+    that they waited for.
+    """
+    ticks = 0
+    for pid in processes_of(sessions):
+        ticks += sum(
+            int(part) for part in _of_process(pid, "stat").rpartition(b") ")[2].split()[11:15]
+        )
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def repeat(
     port: int, paths: Sequence[str], seconds: int, folder: Path, cache_control: str = ""
 ) -> float:

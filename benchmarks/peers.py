@@ -197,7 +197,8 @@ STORAGE = "thumbor.storages.no_storage"
     def commands(self, place: Place) -> list[Command]:
         """Write its configuration and nginx's."""
         conf = place.state / "thumbor.conf"
-        conf.write_text(self.CONF.format(key=_KEY, originals=str(place.originals)))
+        places = {"originals": str(place.originals), "state": str(place.state)}
+        conf.write_text(self.CONF.format(key=_KEY, **places))
         program = self._python.parent / "thumbor"
         backends = [
             Command((program, "--ip", "127.0.0.1", "--port", str(port), "--conf", conf), port)
@@ -212,6 +213,7 @@ location / {
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_buffers 16 64k;
+    client_max_body_size 50m;
 }
 """
         return [*backends, nginx(place, location, upstream)]

@@ -1,14 +1,20 @@
 """The client and the table of `./run bench`: what would make a broken server look fast."""
 
+import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import images
 import pytest
+from bench_uploads import Refused, form, takers_of
 from load import LoadError, ask_each, jpeg_size, unchunked
 from results import MEASURES, OURS, STATIC_NAME, Outcome, ratio_to_best
+
+from imgprocessor.web.uploads.form import read_form
 
 
 @contextmanager
@@ -72,6 +78,59 @@ def test_the_end_of_chunks_is_not_taken_for_granted() -> None:
 
     assert unchunked(whole) == b"abcde"
     assert [unchunked(whole[:end]) for end in range(len(whole))] == [None] * len(whole)
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "sizes", "error"),
+    [
+        (201, b'"sizes": [["320", "0"]]', [320], None),
+        (201, b'"sizes": []', [], None),
+        (201, b'"sizes": []', [320], LoadError),
+        (200, b"known already", [], LoadError),
+        (503, b"too much to do", [], Refused),
+    ],
+)
+def test_an_upload_counts_only_where_it_was_taken(
+    tmp_path: Path, status: int, told: bytes, sizes: list[int], error: type[Exception] | None
+) -> None:
+    forms: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            forms.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.send_header("Location", "/image/a.jpg")
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    ours, _ = takers_of(tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        connection = HTTPConnection("127.0.0.1", server.server_address[1])
+        with pytest.raises(error) if error else nullcontext():
+            ours.upload(connection, b"\xff\xd8", sizes)
+        server.shutdown()
+
+    texts = {"sizes": "320x0"} if sizes else {}
+    assert forms == [form(texts, "image", b"\xff\xd8")]
+
+
+def test_a_form_has_the_file_as_it_is(tmp_path: Path) -> None:
+    body = bytes(range(256)) * 40
+    sent = form({"sizes": "320x0"}, "image", body)
+    environ = {
+        "CONTENT_TYPE": "multipart/form-data; boundary=a-boundary-of-this-benchmark",
+        "CONTENT_LENGTH": str(len(sent)),
+        "wsgi.input": io.BytesIO(sent),
+    }
+
+    read = read_form(environ, new_file=lambda: tmp_path / "file", max_bytes=len(body))
+
+    assert read.sizes == "320x0"
+    assert (tmp_path / "file").read_bytes() == body
 
 
 @pytest.mark.parametrize("progressive", [False, True])
