@@ -18,7 +18,7 @@ from imgprocessor.request.names import spell
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.request.signing import sign
 from imgprocessor.service.library import GalleryPage, Library, ShownPicture
-from imgprocessor.web.problems import in_words
+from imgprocessor.web.problems import METHODS, in_words
 from imgprocessor.web.responses import PAGE_SECURITY, page_text
 
 _ROOT = "/browse"
@@ -39,9 +39,6 @@ _PAGE_HEADERS = {
     "Vary": "Accept",
 }
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-"""Those of browsers and scripts, so that a refusal is this page's own."""
-
 
 class _Rest(BaseConverter):
     """All that follows, however many slashes: nothing is redirected to where they are fewer."""
@@ -54,7 +51,7 @@ def add_browse(web: Flask, library: Library, links: "Links") -> None:
     """Answer `/browse/`."""
     web.url_map.converters["rest"] = _Rest
 
-    @web.route(f"{_ROOT}<rest:rest>", methods=_METHODS, provide_automatic_options=False)
+    @web.route(f"{_ROOT}<rest:rest>", methods=METHODS, provide_automatic_options=False)
     def browse(rest: str) -> Response:  # noqa: ARG001 - read from the environment, undecoded
         try:
             answer = _answered(library, links)

@@ -13,6 +13,9 @@ from imgprocessor.reporting import report_unexpected
 from imgprocessor.web.log import MAX_TOLD_CHARACTERS
 from imgprocessor.web.responses import failure_headers, problem
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+"""Those of browsers and scripts: who answers all of them refuses in words."""
+
 
 def in_words(error: Exception, page: Callable[[ImageError], Response]) -> Response:
     """Answer with what is wrong, whatever was raised: with the page of it where the client prefers

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import mounts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -475,3 +476,27 @@ def test_what_killed_processes_left_half_done_is_swept(
     assert sorted(path.name for path in folder.iterdir()) == ["locks", "over"]
     assert [path.name for path in closed.parent.iterdir()] == [upload]
     assert unfinished.find(upload).outcome == KEPT
+
+
+@mounts.needs_root
+def test_what_must_stay_free_stays_free_though_others_write_meanwhile(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with mounts.mounted(disk, "size=12m"):
+        settings = replace(SETTINGS, min_free_bytes=4_000_000)
+        unfinished = Unfinished(disk / "unfinished", settings)
+        upload = unfinished.begin(5_000_000, "", "somebody")
+
+        def parts() -> Iterator[bytes]:
+            for number, part in enumerate(_parts(_noise(5_000_000))):
+                if number == 500:
+                    mounts.fill(disk, 3_500_000)
+                yield part
+
+        with pytest.raises(NoRoom):
+            unfinished.write(upload, 0, 5_000_000, parts())
+
+        arrived = unfinished.find(upload).offset_bytes
+        assert 500 * 4096 <= arrived < 3_500_000
+        (disk / "ballast").unlink()
+        left = _noise(5_000_000)[arrived:]
+        assert unfinished.write(upload, arrived, len(left), _parts(left)) == 5_000_000

@@ -210,8 +210,6 @@ def test_what_is_counted_is_what_is_there(tmp_path: Path) -> None:
         add(store, ident, b"x" * 1000 * number)
         store.keep(ident, "1x0.best", b"y" * 3000)
         store.keep(ident, "1x0.best", b"y" * 9000)
-        store.drop(ident, "1x0.best")
-        store.drop(ident, "1x0.best")
         if number % 2:
             store.take_out(ident)
             store.clear(ident)

@@ -10,7 +10,14 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from imgprocessor.errors import BadQuery, ImageError, LengthRequired, TooLarge, UnsupportedUpload
+from imgprocessor.errors import (
+    BadQuery,
+    ImageError,
+    LengthRequired,
+    NoRoom,
+    TooLarge,
+    UnsupportedUpload,
+)
 from imgprocessor.web.uploads.form import Form, read_form
 
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
@@ -300,3 +307,30 @@ def test_a_form_without_a_file_in_many_parts() -> None:
 def test_forms_without_a_file_that_nobody_should_send(body: bytes, kind: type[ImageError]) -> None:
     with pytest.raises(kind):
         _without_file(body, "application/x-www-form-urlencoded")
+
+
+def test_room_is_looked_for_while_a_file_is_written(tmp_path: Path) -> None:
+    """Others write at the same time, who all looked when they began."""
+    looked: list[int] = []
+
+    def require_room(size_bytes: int) -> None:
+        looked.append(size_bytes)
+        if len(looked) > 2:
+            raise NoRoom
+
+    body = _body(_field(IMAGE, b"x" * 5_000_000))
+    told = {
+        "CONTENT_TYPE": f"multipart/form-data; boundary={BOUNDARY}",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": _Line(body),
+    }
+    with pytest.raises(NoRoom):
+        read_form(
+            told,
+            new_file=lambda: tmp_path / "arriving",
+            max_bytes=9_000_000,
+            require_room=require_room,
+        )
+
+    assert told["wsgi.input"].taken < 4_000_000  # type: ignore[attr-defined]
+    assert [*tmp_path.iterdir()] == []

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from imgprocessor.errors import NoRoom, UploadsUnavailable
 
+LOOK_EVERY_BYTES = 1_048_576
+"""Whoever writes a body as it arrives looks this often whether the disk has room left: others
+write, too, who looked when they began.
+"""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -34,6 +39,18 @@ def settle(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_free(folder: Path, size_bytes: int, min_free_bytes: int) -> None:
+    """Look whether so many bytes of a disk stay free where so many more are written.
+
+    Raises:
+        NoRoom: they do not.
+        OSError: nobody knows at this moment.
+    """
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize - size_bytes < min_free_bytes:
+        raise NoRoom("[uploads] min_free_bytes is reached")
 
 
 @contextlib.contextmanager

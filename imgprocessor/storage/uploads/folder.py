@@ -22,7 +22,12 @@ from imgprocessor.errors import NoRoom
 from imgprocessor.storage.entry_format import checked, entry_bytes, write_entry
 from imgprocessor.storage.eviction import cost_of, files_in, folders_in, scanned
 from imgprocessor.storage.locks import Locks
-from imgprocessor.storage.uploads.durable import settle, told_of_a_full_disk, write_new
+from imgprocessor.storage.uploads.durable import (
+    require_free,
+    settle,
+    told_of_a_full_disk,
+    write_new,
+)
 from imgprocessor.storage.uploads.store import KeptUpload, Record
 from imgprocessor.storage.usage import Usage
 
@@ -81,9 +86,7 @@ class UploadFolder:
             OSError: nobody knows at this moment.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize - size_bytes < self._bounds["min_free_bytes"]:
-            raise NoRoom("[uploads] min_free_bytes is reached")
+        require_free(self._folder, size_bytes, self._bounds["min_free_bytes"])
         if self.kept_bytes() + cost_of(size_bytes) > self._bounds["max_bytes"]:
             raise NoRoom("[uploads] max_kept_bytes is reached")
         if self.count() >= self._bounds["max_uploads"]:
@@ -187,18 +190,6 @@ class UploadFolder:
             return None
         body = checked(memoryview(content), _entry(ident, name))
         return None if body is None else bytes(body)
-
-    def drop(self, ident: str, name: str) -> None:
-        """Remove what was made of an upload; nothing where it is not there.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
-        path = self._path(ident) / name
-        with self._alone(ident):
-            cost = _cost_of(path)
-            path.unlink(missing_ok=True)
-        self._bytes.subtract(cost)
 
     def take_out(self, ident: str) -> bool:
         """Take an upload out, as `UploadStore.take_out` says."""

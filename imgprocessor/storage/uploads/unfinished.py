@@ -23,7 +23,13 @@ from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import BadQuery, Busy, NoRoom, NoSuchUpload, UploadOver, WrongOffset
 from imgprocessor.storage.eviction import files_in, folders_in
 from imgprocessor.storage.locks import Locks
-from imgprocessor.storage.uploads.durable import settle, told_of_a_full_disk, write_new
+from imgprocessor.storage.uploads.durable import (
+    LOOK_EVERY_BYTES,
+    require_free,
+    settle,
+    told_of_a_full_disk,
+    write_new,
+)
 
 _ID = re.compile("[0-9a-f]{32}")
 _INFO, _DATA, _CLAIM = "info", "data", "claim"
@@ -157,6 +163,9 @@ class Unfinished:
                 os.pwrite(claims, claim, 0)
             try:
                 for part in parts:
+                    # Others write, too, who looked when they began.
+                    if offset % LOOK_EVERY_BYTES < len(part):
+                        self._require_free(0)
                     with self._alone(upload):
                         if os.pread(claims, _CLAIM_BYTES, 0) != claim:
                             raise WrongOffset("a newer request goes on with it")
@@ -327,9 +336,7 @@ class Unfinished:
         self._require_free(declared - sum(size for _, size in lengths) + length_bytes)
 
     def _require_free(self, size_bytes: int) -> None:
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize - size_bytes < self._settings.min_free_bytes:
-            raise NoRoom("[uploads] min_free_bytes is reached")
+        require_free(self._folder, size_bytes, self._settings.min_free_bytes)
 
     def _lengths(self) -> Iterator[tuple[int, int]]:
         """Yield of each unfinished upload how long it will be, and how long it is."""

@@ -18,6 +18,7 @@ from multipart import (
 
 from imgprocessor.config.upload_settings import SMALL_BODY_BYTES
 from imgprocessor.errors import BadQuery, LengthRequired, TooLarge, UnsupportedUpload
+from imgprocessor.storage.uploads.durable import LOOK_EVERY_BYTES
 from imgprocessor.web.incoming import Environ
 
 _FILE_FIELDS = ("image", "file")
@@ -61,10 +62,15 @@ class Form:
 
 
 def read_form(
-    environ: Environ, *, new_file: Callable[[], Path] | None = None, max_bytes: int = 0
+    environ: Environ,
+    *,
+    new_file: Callable[[], Path] | None = None,
+    max_bytes: int = 0,
+    require_room: Callable[[int], None] = lambda _: None,
 ) -> Form:
     """Read a form with one file of up to `max_bytes`, written where `new_file` says; or, without
-    `new_file`, a form that has no file. Other fields and all names of files are ignored.
+    `new_file`, a form that has no file. Other fields and all names of files are ignored. While it
+    is written, `require_room` looks again and again whether that may go on.
 
     Raises:
         BadQuery: it is not well formed, ends early, or has other than one file.
@@ -78,7 +84,8 @@ def read_form(
     length = body_length(environ)
     kind, options = parse_options_header(str(environ.get("CONTENT_TYPE", "")))
     if kind == "multipart/form-data":
-        return _read_multipart(environ, length, options.get("boundary", ""), new_file, max_bytes)
+        form = _Multipart(new_file, max_bytes, require_room)
+        return _read_multipart(environ, length, options.get("boundary", ""), form)
     if kind == "application/x-www-form-urlencoded" and new_file is None:
         return Form(None, _read_urlencoded(environ, length))
     raise UnsupportedUpload("The body must be a form: Content-Type: multipart/form-data.")
@@ -118,17 +125,11 @@ def body_parts(environ: Environ, length: int, part_bytes: int) -> Iterator[bytes
         yield part
 
 
-def _read_multipart(
-    environ: Environ,
-    length: int,
-    boundary: str,
-    new_file: Callable[[], Path] | None,
-    max_bytes: int,
-) -> Form:
+def _read_multipart(environ: Environ, length: int, boundary: str, form: "_Multipart") -> Form:
     if not _BOUNDARY.fullmatch(boundary):
         raise BadQuery(["the header Content-Type must have the form's boundary"])
-    if length > max_bytes + SMALL_BODY_BYTES:
-        raise TooLarge(max_bytes or SMALL_BODY_BYTES)
+    if length > form.max_bytes + SMALL_BODY_BYTES:
+        raise TooLarge(form.max_bytes or SMALL_BODY_BYTES)
     # Not `strict`: that would refuse a form whose last two dashes end a read.
     parser = PushMultipartParser(
         boundary,
@@ -137,7 +138,6 @@ def _read_multipart(
         max_segment_count=_MAX_FIELDS,
         header_charset="latin-1",  # any bytes at all: only ASCII counts
     )
-    form = _Multipart(new_file, max_bytes)
     try:
         for part in body_parts(environ, length, _READ_BYTES):
             for event in parser.parse(part):
@@ -159,9 +159,15 @@ def _read_multipart(
 class _Multipart:
     """What is taken of a form's fields, one event of the parser after another."""
 
-    def __init__(self, new_file: Callable[[], Path] | None, max_bytes: int) -> None:
+    def __init__(
+        self,
+        new_file: Callable[[], Path] | None,
+        max_bytes: int,
+        require_room: Callable[[int], None],
+    ) -> None:
         self._new_file = new_file
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        self._require_room = require_room
         self._path: Path | None = None
         self._descriptor: int | None = None
         self._digest = hashlib.sha256()
@@ -221,8 +227,10 @@ class _Multipart:
 
     def _write(self, descriptor: int, part: bytes) -> None:
         self._size_bytes += len(part)
-        if self._size_bytes > self._max_bytes:
-            raise TooLarge(self._max_bytes)
+        if self._size_bytes > self.max_bytes:
+            raise TooLarge(self.max_bytes)
+        if self._size_bytes % LOOK_EVERY_BYTES < len(part):
+            self._require_room(0)
         self._digest.update(part)
         left = memoryview(part)
         while left:

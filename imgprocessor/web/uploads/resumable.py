@@ -24,6 +24,7 @@ from imgprocessor.request.sizes import KeptSize
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.storage.uploads.unfinished import Outcome, PieceByPiece, Unfinished
+from imgprocessor.web.problems import METHODS
 from imgprocessor.web.uploads.form import body_length, body_parts
 from imgprocessor.web.uploads.permission import Permission
 from imgprocessor.web.uploads.routes import (
@@ -38,8 +39,6 @@ RESUMABLE_PATH = "/upload/resumable/"
 _VERSION = "1.0.0"
 _ALWAYS = {"Tus-Resumable": _VERSION, "Cache-Control": "no-store"}
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-"""Those of browsers and scripts, so that a refusal is in words."""
 _OF_ONE = ("HEAD", "PATCH", "DELETE", "GET")
 
 _READ_BYTES = 4096
@@ -89,7 +88,7 @@ def add_resumable(
             rule,
             endpoint,
             partial(answered, view, methods),
-            methods=_METHODS,
+            methods=METHODS,
             provide_automatic_options=False,
             strict_slashes=False,
         )

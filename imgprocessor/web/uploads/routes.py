@@ -16,15 +16,12 @@ from imgprocessor.originals.uploads import ident_of, upload_name
 from imgprocessor.request.sizes import KeptSize, read_sizes
 from imgprocessor.service.uploads import Accepted, Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
-from imgprocessor.web.problems import in_words, prefers_html
+from imgprocessor.web.problems import METHODS, in_words, prefers_html
 from imgprocessor.web.responses import PAGE_SECURITY, page_text
 from imgprocessor.web.uploads.form import body_length, read_form
 from imgprocessor.web.uploads.permission import Permission
 
 UPLOAD_PATH = "/upload"
-
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-"""Those of browsers and scripts, so that a refusal is in words."""
 
 OUTCOME = "upload"
 """Of the log's line: `new`, `known` or `refused`."""
@@ -112,7 +109,7 @@ def add_uploads(
         answer = partial(_answered, view, pages)
         web.add_url_rule(rule, endpoint, answer, methods=methods, provide_automatic_options=False)
 
-    add(UPLOAD_PATH, "upload", views.upload, _METHODS)
+    add(UPLOAD_PATH, "upload", views.upload, METHODS)
     add("/image/<name:name>", "change", views.change, ["POST", "DELETE"])
 
 
@@ -146,7 +143,12 @@ class _Views:
         by = g.entry["by"] = self._permission.require(request, "upload", length)
         max_bytes = self._bounds.settings.max_bytes
         self._uploads.require_room(min(length, max_bytes))
-        form = read_form(request.environ, new_file=self._uploads.new_file, max_bytes=max_bytes)
+        form = read_form(
+            request.environ,
+            new_file=self._uploads.new_file,
+            max_bytes=max_bytes,
+            require_room=self._uploads.require_room,
+        )
         file = form.file
         if file is None:
             raise BadQuery(["the form must have a file as image"])
