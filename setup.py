@@ -78,7 +78,7 @@ setup(
             "mypy==2.4.1",
             "packaging==26.3",
             "pytest==9.2.0",
-            # Two files of tests at a time.
+            # Several files of tests at a time.
             "pytest-xdist==3.8.0",
             "ruff==0.17.5",
             # Requests from docs/openapi.yaml, and answers checked against it.

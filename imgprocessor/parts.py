@@ -111,7 +111,7 @@ def make_delivery(
         renderer=renderer or DirectRenderer(masters),
         renditions=Renditions(renditions),
         generations=generations,
-        locks=make_locks(disk_cache),
+        locks=make_locks(disk_cache, keeps=keeps),
         cheaper_when_overloaded=settings.rendering.cheaper_when_overloaded,
         single_flight_seconds=settings.rendering.single_flight_seconds,
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 from pathlib import Path
 
 from imgprocessor.config.rendering_settings import RenderingSettings
@@ -68,16 +69,18 @@ def make_masters(settings: Settings, *, keeps: bool) -> Masters:
     disk_cache = settings.disk_cache
     return Masters(
         make_disk_cache(disk_cache, "masters", disk_cache.max_masters_bytes if keeps else 0),
-        make_locks(disk_cache),
+        make_locks(disk_cache, keeps=keeps),
         settings.originals,
         wait_seconds=settings.rendering.decode_wait_seconds,
         report=report_unexpected,
     )
 
 
-def make_locks(settings: DiskCacheSettings) -> Locks:
-    """Make the locks of what is kept."""
-    return Locks(settings.folder / "locks")
+def make_locks(settings: DiskCacheSettings, *, keeps: bool = True) -> Locks:
+    """Make the locks of what is kept. A program that keeps nothing leaves no file there, which
+    might be closed to the daemons' user: it locks what every program may open.
+    """
+    return Locks(settings.folder / "locks" if keeps else Path(os.devnull))
 
 
 def make_disk_cache(settings: DiskCacheSettings, name: str, max_bytes: int) -> DiskCache:

@@ -133,6 +133,20 @@ def test_render_says_what_the_budget_took_and_where_it_cannot_write(
     )
 
 
+def test_render_leaves_nothing_where_the_daemons_keep_what_they_make(
+    conf: Path, tmp_path: Path
+) -> None:
+    """Root's files would be closed to them."""
+    cache = tmp_path / "kept"
+    conf.write_text(f"{conf.read_text()}\n[disk_cache]\nfolder = {cache}\n")
+    picture = tmp_path / "large.png"
+    images.save(picture, images.texture((4000, 3000)), "PNG", compress_level=1)
+
+    assert main(["render", str(picture), "--conf", str(conf), "-o", str(tmp_path / "a")]) == 0
+
+    assert not cache.exists()
+
+
 def test_check_names_line_and_word(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (conf.parent / "policy.ini").write_text(TABLE.replace("120px q45 2kB", "120px q45 2KB"))
 
