@@ -69,6 +69,9 @@ setup(
             f"{PILLOW}; platform_machine != 'x86_64'",
             AVIF,
         ],
+        # Jobs: records in Redis, messages to workers by Celery; what shows its queues. kombu needs
+        # packaging for Redis, and does not say so.
+        "jobs": ["celery>=5.7,<6", "redis>=8.1,<9", "packaging>=26", "flower>=2.2,<3"],
         # With ssimulacra2, which ./run installs without the pillow that it asks for.
         "report": ["numpy==2.4.6", "scipy==1.17.1"],
         "test": [

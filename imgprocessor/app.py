@@ -15,31 +15,34 @@ from imgprocessor.config.upload_tokens import upload_tokens
 from imgprocessor.daemons import daemons, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
+from imgprocessor.jobs.by_celery import CeleryJobs
+from imgprocessor.jobs.in_process import InProcessJobs
+from imgprocessor.jobs.redis_records import RedisRecords
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.parts import (
     direct_renderer,
+    make_conversions,
     make_delivery,
     make_folder,
     make_full,
     make_plain_files,
+    make_pool,
     make_purger,
     make_signing,
     make_uploads,
+    max_jobs,
     processes,
     upload_store,
 )
 from imgprocessor.policy.table import Policy
-from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.process import (
     give_memory_back,
     make_disk_cache,
     make_locks,
-    max_job_seconds,
     run_folder,
 )
-from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.request.hints import ACCEPT_CH
@@ -50,14 +53,15 @@ from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.readiness import Readiness
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.allowance import Allowance
-from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.unfinished import Unfinished
 from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
+from imgprocessor.web.convert import add_convert
 from imgprocessor.web.log import RequestLog, utc_now
 from imgprocessor.web.metrics import (
     Metrics,
     watched_build,
     watched_disk_caches,
+    watched_jobs,
     watched_places,
     watched_uploads,
 )
@@ -69,6 +73,10 @@ from imgprocessor.web.uploads.resumable import add_resumable
 from imgprocessor.web.uploads.routes import UploadBounds, UploadPages, add_uploads
 
 _SWEEP_SECONDS = 60.0
+_SWEEP_JOBS_SECONDS = 2.0
+
+_MAX_WAITERS = 32
+"""Requests that wait for a job to change: half of the threads that are for uploads."""
 
 
 def create_app(conf: Path | None = None, overrides: Overrides = Overrides()) -> Flask:
@@ -80,7 +88,7 @@ def create_app(conf: Path | None = None, overrides: Overrides = Overrides()) -> 
     give_memory_back()
     settings = load_settings(conf or default_conf(), overrides)
     folder = run_folder(settings)
-    web = make_web(settings, _pool(settings, folder))
+    web = make_web(settings, make_pool(settings, folder))
     _warn_of_too_few_threads(settings)
     Supervisor(folder, processes(settings), settings, complain).start()
     return web
@@ -156,10 +164,41 @@ def _add_uploads(web: Flask, settings: Settings, uploads: Uploads, pool: WorkerP
     add_uploads(web, uploads, permission, bounds, pages)
     unfinished = Unfinished(settings.uploads.folder / "unfinished", settings.uploads)
     add_resumable(web, uploads, unfinished, permission=permission, bounds=bounds, pages=pages)
+    if settings.jobs.enabled:
+        _add_convert(web, settings, pool, uploads=uploads, permission=permission, pages=pages)
     uploads.work_later(_later(settings, pool, uploads.make_missing))
     if pool is not None:
         regularly(_SWEEP_SECONDS, uploads.sweep)
         regularly(_SWEEP_SECONDS, unfinished.sweep)
+
+
+def _add_convert(
+    web: Flask,
+    settings: Settings,
+    pool: WorkerPool | None,
+    *,
+    uploads: Uploads,
+    permission: Permission,
+    pages: UploadPages,
+) -> None:
+    renderer = pool or direct_renderer(settings)
+    delivery = make_delivery(settings, keeps=True, renderer=renderer)
+    here = InProcessJobs(max(1, processes(settings) // 2))
+    dispatch = CeleryJobs(settings.jobs).dispatch if settings.jobs.redis else here.dispatch
+    conversions = make_conversions(settings, delivery, renderer, dispatch)
+    if settings.jobs.redis is None:
+        here.start(conversions.do)
+        regularly(_SWEEP_JOBS_SECONDS, conversions.sweep)
+    add_convert(
+        web,
+        conversions,
+        uploads,
+        permission,
+        pages,
+        max_bytes=settings.uploads.max_bytes,
+        freshness=settings.freshness,
+        max_waiters=_MAX_WAITERS,
+    )
 
 
 def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = None) -> Metrics:
@@ -181,6 +220,9 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
     store = upload_store(settings)
     if store is not None:
         for watched in watched_uploads(store.count, store.kept_bytes, settings.uploads):
+            metrics.watch(watched)
+    if settings.jobs.enabled and settings.jobs.redis is not None:
+        for watched in watched_jobs(RedisRecords(settings.jobs).counts):
             metrics.watch(watched)
     if pool is not None:
         metrics.watch(watched_places(pool.free_places, pool.taken_places))
@@ -223,24 +265,10 @@ def _links(settings: Settings, policy: Policy) -> Links:
     return Links(widths, keys[0] if keys else None)
 
 
-def _max_jobs(settings: Settings) -> int:
-    return processes(settings) * (1 + settings.rendering.max_waiting_per_worker)
-
-
 def _warn_of_too_few_threads(settings: Settings) -> None:
     found = daemons()
     if found is not None:
-        jobs, fetches = _max_jobs(settings), settings.remote.max_fetches
+        jobs, fetches = max_jobs(settings), settings.remote.max_fetches
         wrong = too_few(found, max_jobs=jobs, max_fetches=fetches)
         if wrong is not None:
             complain(wrong)
-
-
-def _pool(settings: Settings, folder: Path) -> WorkerPool:
-    return WorkerPool(
-        folder,
-        Admission(Locks(folder / "locks"), _max_jobs(settings)),
-        Quarantine(folder / "quarantine", settings.rendering.quarantine_seconds),
-        wait_seconds=settings.rendering.worker_wait_seconds,
-        answer_seconds=max_job_seconds(settings.rendering),
-    )

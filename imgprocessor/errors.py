@@ -290,6 +290,42 @@ class UploadsUnavailable(ImageError):
     is_passing = True
 
 
+class NoSuchJob(ImageError):
+    """No job was ever given that id."""
+
+    code = "no-such-job"
+    status = 404
+    public = "There is no such job."
+
+
+class JobOver(ImageError):
+    """A job that was forgotten, or that has no thumbnail and never will."""
+
+    code = "job-over"
+    status = 410
+    public = "This job is over."
+
+
+class JobFailed(ImageError):
+    """A job that could not be done has no thumbnail."""
+
+    code = "job-failed"
+    status = 422
+
+    def __init__(self, public: str) -> None:
+        self.public = public
+        super().__init__()
+
+
+class JobsUnavailable(ImageError):
+    """Jobs cannot be kept, or as many wait as may."""
+
+    code = "jobs-unavailable"
+    status = 503
+    public = "No job can be taken at the moment. Try again in a moment."
+    is_passing = True
+
+
 class NotAllGone(ImageError):
     """An upload was removed, and something of it is still there."""
 

@@ -2,10 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from imgprocessor.config.secrets import purge_token, signing_keys
 from imgprocessor.config.settings import OriginalsSettings, Settings
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.jobs.conversions import ConversionParts, Conversions, Dispatch
+from imgprocessor.jobs.files import JobFiles
+from imgprocessor.jobs.memory import MemoryRecords
+from imgprocessor.jobs.records import Records
+from imgprocessor.jobs.redis_records import RedisRecords
 from imgprocessor.load import load_policy
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Folder
@@ -14,12 +20,16 @@ from imgprocessor.originals.remote import Remote
 from imgprocessor.originals.source import Source
 from imgprocessor.originals.uploads import UploadedOriginals
 from imgprocessor.policy.table import Policy
+from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.job import DirectRenderer, Renderer
+from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.process import (
     make_disk_cache,
     make_locks,
     make_masters,
+    max_job_seconds,
 )
+from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.reporting import complain
 from imgprocessor.request.signing import Signing
@@ -28,9 +38,11 @@ from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.full import FullOriginals
 from imgprocessor.service.kept_sizes import KeptSizes
 from imgprocessor.service.purge import Purger
+from imgprocessor.service.turns import Turns
 from imgprocessor.service.understanding import Understanding
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.generation import Generations
+from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.storage.uploads.folder import UploadFolder
 
@@ -166,9 +178,33 @@ def make_uploads(
         renderer=renderer,
         purger=make_purger(settings, delivery),
         locks=make_locks(settings.disk_cache),
-        # Half of the workers stay free for visitors who come meanwhile.
-        max_workers=max(1, processes(settings) // 2),
+        turns=make_turns(settings),
     )
+
+
+def make_conversions(
+    settings: Settings, delivery: Delivery, renderer: Renderer, dispatch: Dispatch
+) -> Conversions:
+    """Make the part that takes jobs and does them."""
+    jobs = settings.jobs
+    records: Records = MemoryRecords(jobs) if jobs.redis is None else RedisRecords(jobs)
+    parts = ConversionParts(
+        records=records,
+        files=JobFiles(settings.uploads.folder / "jobs"),
+        delivery=delivery,
+        renderer=renderer,
+        turns=make_turns(settings),
+        settings=jobs,
+        metadata=settings.uploads.metadata,
+        max_side_pixels=settings.pixels.max_output_side_pixels,
+    )
+    return Conversions(parts, dispatch)
+
+
+def make_turns(settings: Settings) -> Turns:
+    """Make what keeps half of the workers free for visitors who come meanwhile."""
+    progress = settings.disk_cache.folder / "turns"
+    return Turns(make_locks(settings.disk_cache), max(1, processes(settings) // 2), progress)
 
 
 def processes(settings: Settings) -> int:
@@ -215,3 +251,19 @@ def make_plain_files(settings: Settings, *, keeps: bool = True) -> PlainFiles:
         min_free_percent=settings.disk_cache.min_free_percent,
         complain=complain,
     )
+
+
+def make_pool(settings: Settings, folder: Path) -> WorkerPool:
+    """Make the way to the workers."""
+    return WorkerPool(
+        folder,
+        Admission(Locks(folder / "locks"), max_jobs(settings)),
+        Quarantine(folder / "quarantine", settings.rendering.quarantine_seconds),
+        wait_seconds=settings.rendering.worker_wait_seconds,
+        answer_seconds=max_job_seconds(settings.rendering),
+    )
+
+
+def max_jobs(settings: Settings) -> int:
+    """Return how many jobs may be rendered or wait for that."""
+    return processes(settings) * (1 + settings.rendering.max_waiting_per_worker)

@@ -17,6 +17,7 @@ HTTPD = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
 VARNISHD = Path("/usr/sbin/varnishd")
 NGINX = Path("/usr/sbin/nginx")
+REDIS = Path("/usr/bin/redis-server")
 DAEMON_USER = "www-data"
 """Whom Apache and nginx run as when root starts them: Debian's own choice."""
 

@@ -12,13 +12,25 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
-from processes import DAEMON_USER, HTTPD, STOP_SECONDS, CannotServe, free_port, httpd_conf, start
+from processes import (
+    DAEMON_USER,
+    HTTPD,
+    REDIS,
+    STOP_SECONDS,
+    CannotServe,
+    Command,
+    free_port,
+    httpd_conf,
+    start,
+)
 from samples import SAMPLES
 
 from imgprocessor.app import edge_configuration
@@ -71,6 +83,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--conf", type=Path, default=DEFAULT_CONF, help="the settings file")
     parser.add_argument("--policy", type=Path, help="the policy, instead of the settings'")
     parser.add_argument(
+        "--jobs",
+        action="store_true",
+        help="jobs in a Redis of its own, done by a worker of its own",
+    )
+    parser.add_argument(
         "--spelling", action="store_true", help="Apache's cache keeps pictures by the one spelling"
     )
     parser.add_argument("--include", type=Path, help="Apache directives beside the virtual host")
@@ -78,12 +95,13 @@ def _options() -> argparse.Namespace:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Read the settings that a command line names. There are always a gallery and uploads: this
-    listens on loopback alone.
+    """Read the settings that a command line names. There are always a gallery, uploads and jobs:
+    this listens on loopback alone.
     """
     settings = load_settings(options.conf, Overrides(options.originals, options.policy))
     uploads = replace(settings.uploads, enabled=True)
-    return replace(settings, browse=BrowseSettings(enabled=True), uploads=uploads)
+    jobs = replace(settings.jobs, enabled=True)
+    return replace(settings, browse=BrowseSettings(enabled=True), uploads=uploads, jobs=jobs)
 
 
 def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
@@ -226,6 +244,9 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
         _give(state / "cache")
         _give(Path(locks))
         settings = _with_cache(settings, state / "cache")
+        if options.jobs:
+            redis = f"unix://{state}/redis/redis.sock"
+            settings = replace(settings, jobs=replace(settings.jobs, redis=redis))
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
         if options.spelling:
             text = edge_configuration("apache", settings, Site())
@@ -235,7 +256,10 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
             text += f'Include "{options.include.resolve()}"\n'
         conf = state / "httpd.conf"
         conf.write_text(text, encoding="utf-8")
-        with start([HTTPD, "-f", conf, "-DFOREGROUND"]) as apache:
+        with (
+            _jobs(state, logs) if options.jobs else contextlib.nullcontext(),
+            start([HTTPD, "-f", conf, "-DFOREGROUND"]) as apache,
+        ):
             try:
                 if _answered(apache, port, settings, stopped):
                     _print_addresses(port, settings.originals.root)
@@ -244,6 +268,43 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
             finally:
                 _stop(apache, at_once=stopped.at_once)
     return 0 if stopped else 1
+
+
+@contextlib.contextmanager
+def _jobs(state: Path, logs: Path) -> Iterator[None]:
+    """Run a Redis, and a worker, both as the daemons' user."""
+    if not REDIS.exists():
+        raise CannotServe(f"{REDIS} is not there: apt-get install redis-server")
+    folder = state / "redis"
+    folder.mkdir(mode=0o750)
+    _give(folder)
+    for log in ("redis.log", "worker.log"):
+        _prepare_log(logs / log)
+    as_daemons: dict[str, Any] = {"user": DAEMON_USER, "group": DAEMON_USER, "extra_groups": []}
+    options = as_daemons if os.geteuid() == 0 else {}
+    redis: Command = [
+        *(REDIS, "--port", "0", "--unixsocket", folder / "redis.sock", "--dir", folder),
+        *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+        *("--maxmemory-policy", "noeviction", "--logfile", logs / "redis.log"),
+    ]
+    worker: Command = [
+        *(ROOT / ".venv" / "bin" / "python", "-m", "imgprocessor", "worker"),
+        *("--conf", state / "imgprocessor.ini"),
+    ]
+    with (
+        start(redis, **options) as redis_process,
+        (logs / "worker.log").open("ab") as told,
+        start(worker, cwd=ROOT, stdout=told, stderr=told, **options) as worker_process,
+    ):
+        try:
+            yield
+        finally:
+            for process in (worker_process, redis_process):
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_SECONDS)
+                if process.poll() is None:
+                    process.kill()
 
 
 def _with_cache(settings: Settings, cache: Path) -> Settings:

@@ -22,8 +22,12 @@ _OF_CHANGES_ALONE = {
     errors.UploadsUnavailable,
     errors.NotAllGone,
     errors.NoRoom,
+    errors.NoSuchJob,
+    errors.JobOver,
+    errors.JobFailed,
+    errors.JobsUnavailable,
 }
-"""What only a request can meet that changes uploads."""
+"""What only a request can meet that changes uploads, or is about jobs."""
 
 OF_PICTURES = [error for error in EVERY_ERROR if error not in _OF_CHANGES_ALONE]
 
@@ -36,6 +40,8 @@ def an_error(kind: type[ImageError]) -> ImageError:
         return errors.TooLarge(5)
     if kind is errors.TooManyRequests:
         return errors.TooManyRequests(70, "secret")
+    if kind is errors.JobFailed:
+        return errors.JobFailed("It failed.")
     if kind is errors.Forbidden or kind is errors.UnsupportedUpload:
         return kind("You may not.", "secret")
     return kind("secret")

@@ -42,6 +42,9 @@ THIRD_PARTY = {
     "prometheus_client": {"storage.counters", "web.metrics"},
     "xxhash": {"storage"},
     "httpcore": {"originals"},
+    "redis": {"jobs"},
+    "celery": {"jobs.by_celery"},
+    "kombu": {"jobs.by_celery"},
     "click": {"cli", "__main__"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"cli"},

@@ -122,7 +122,7 @@ def test_every_parameter_is_in_the_table() -> None:
 
 
 def test_every_error_is_in_the_table_with_its_status() -> None:
-    pages = ("docs/requests.md", "docs/uploads.md")
+    pages = ("docs/requests.md", "docs/uploads.md", "docs/jobs.md")
     section = "\n".join(_section(page, "Failures") for page in pages)
     rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", section, re.MULTILINE)
     known = {
@@ -440,7 +440,7 @@ UNITS = (
     "_per_worker",
 )  # fmt: skip
 COUNTS = (
-    "_redirects", "_fetches", "workers", "_uploads", "_sizes", "_at_once", "_unfinished"
+    "_redirects", "_fetches", "workers", "_uploads", "_sizes", "_at_once", "_unfinished", "_pending"
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ file of its own.
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.types import (
     SwitchOrAuto,
@@ -352,5 +353,6 @@ class Settings:
     signing: SigningSettings = SigningSettings()
     browse: BrowseSettings = BrowseSettings()
     uploads: UploadsSettings = UploadsSettings()
+    jobs: JobsSettings = JobsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

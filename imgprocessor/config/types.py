@@ -175,6 +175,23 @@ def origin_or_none(value: str) -> str | None:
     return value
 
 
+def redis_url_or_none(value: str) -> str | None:
+    """Read where a Redis is, or none; without a password, which others may read here."""
+    if value == "none":
+        return None
+    host = rf"(?:{LABEL}(?:[.]{LABEL})*|\[[0-9A-Fa-f:.]+\])"
+    if not re.fullmatch(rf"redis://{host}(:[0-9]{{1,5}})?(/[0-9]{{1,3}})?|unix:///[!-~]+", value):
+        raise ValueError("must be none, redis://HOST:PORT/NUMBER, or unix:///PATH")
+    return value
+
+
+def instance_name(value: str) -> str:
+    """Read the name of an installation."""
+    if not re.fullmatch("[a-z0-9-]{1,40}", value):
+        raise ValueError("must have 1 to 40 of a-z, 0-9 and -")
+    return value
+
+
 def setting(default: object, read: Callable[[str], Any], help_text: str) -> Any:
     """Declare a setting: its default, how its text is read, and what it is for."""
     return field(default=default, metadata={"read": read, "help": help_text})

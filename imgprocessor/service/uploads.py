@@ -27,6 +27,7 @@ from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.kept_sizes import KeptSizes, WantedRendition
 from imgprocessor.service.later import Later
 from imgprocessor.service.purge import Purger, PurgeRequest
+from imgprocessor.service.turns import Turns
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.storage.uploads.store import KeptUpload, Record, UploadStore
@@ -38,10 +39,6 @@ _NO_PICTURE = "The file must be a JPEG, PNG, WebP or GIF picture, whatever its n
 
 _ALONE_SECONDS = 60.0
 """Equal uploads wait so long for the one of them that is checked."""
-
-_TURN_SECONDS = 60.0
-"""An upload waits so long for its turn to be checked."""
-_LOOK_AGAIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,10 @@ class Uploads:
         renderer: Renderer,
         purger: Purger,
         locks: Locks,
-        max_workers: int,
+        turns: Turns,
     ) -> None:
-        """Keep no more than `max_workers` of the workers busy: the others are for visitors."""
-        self._turns = [f"upload {number}" for number in range(max_workers)]
+        """Have workers busy by `turns` alone: the others are for visitors."""
+        self._turns = turns
         self._store = store
         self._settings = settings
         self._delivery = delivery
@@ -252,7 +249,7 @@ class Uploads:
     def _checked(self, ident: str, file: Path, metadata: KeptMetadata) -> Checked:
         original = Original(self._source, f"incoming:{ident}", ident, file.stat().st_size, 0)
         try:
-            with self._turn():
+            with self._turns.taken():
                 return self._renderer.check(Check(original, file, metadata))
         except UnsupportedOriginal as error:
             raise UnsupportedUpload(_NO_PICTURE, str(error)) from error
@@ -278,7 +275,7 @@ class Uploads:
         at_once = self._settings.sizes_at_once
         try:
             if sizes[:at_once]:
-                with self._turn():
+                with self._turns.taken():
                     self._make_sizes(ident, sizes[:at_once])
         except (Busy, Overloaded):
             at_once = 0  # others wait for workers, too
@@ -305,19 +302,6 @@ class Uploads:
         if found is None:
             raise NoSuchUpload(f"no upload {ident}")
         return found
-
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait until fewer uploads keep workers busy than may."""
-        with contextlib.ExitStack() as stack:
-            deadline = time.monotonic() + _TURN_SECONDS
-            with contextlib.suppress(OSError):  # where nothing can be locked, nobody waits
-                while (turn := self._locks.acquire_any(self._turns)) is None:
-                    if time.monotonic() > deadline:
-                        raise Busy(f"{len(self._turns)} uploads are being checked all the time")
-                    time.sleep(_LOOK_AGAIN_SECONDS)
-                stack.callback(turn.release)
-            yield
 
     @contextlib.contextmanager
     def _alone(self, ident: str) -> Iterator[None]:

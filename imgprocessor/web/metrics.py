@@ -19,6 +19,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.errors import JobsUnavailable
+from imgprocessor.jobs.records import QUEUES
 from imgprocessor.policy.table import SIZED, Policy
 from imgprocessor.storage.counters import Counters
 from imgprocessor.storage.disk_cache import DiskCache
@@ -242,8 +244,42 @@ def watched_uploads(
         yield Watched(f"imgprocessor_uploads_{name}", about, partial(_alone, number))
 
 
-def _alone(number: Callable[[], int]) -> dict[tuple[str, ...], float]:
+def _alone(number: Callable[[], float]) -> dict[tuple[str, ...], float]:
     return {(): number()}
+
+
+def watched_jobs(counts: Callable[[], Mapping[str, float]]) -> Iterator[Watched]:
+    """Yield what there is to know of jobs that Redis keeps, by `Records.counts`."""
+
+    def asked() -> Mapping[str, float]:
+        try:
+            return counts()
+        except JobsUnavailable as error:
+            raise OSError(str(error)) from error
+
+    def of_queues(ending: str) -> dict[tuple[str, ...], float]:
+        known = asked()
+        return {(queue,): known[queue + ending] for queue in QUEUES}
+
+    labels = ("queue",)
+    waiting, age = partial(of_queues, ""), partial(of_queues, "_age")
+    yield Watched("imgprocessor_jobs_waiting", "Jobs that wait.", waiting, labels)
+    yield Watched("imgprocessor_jobs_oldest_seconds", "How long the oldest waits.", age, labels)
+    for name, about, key in (
+        ("imgprocessor_jobs_held", "Jobs that workers have.", "held"),
+        ("imgprocessor_jobs_waiting_bytes", "Bytes of files of jobs that are not over.", "bytes"),
+    ):
+        yield Watched(name, about, partial(_alone, partial(_one_of, asked, key)))
+    yield Watched(
+        "imgprocessor_job_leases_lost_total",
+        "Jobs whose worker was not heard of any more.",
+        partial(_alone, partial(_one_of, asked, "lost")),
+        grows=True,
+    )
+
+
+def _one_of(counts: Callable[[], Mapping[str, float]], key: str) -> float:
+    return counts()[key]
 
 
 def watched_places(free: Callable[[], int], taken: Callable[[], int]) -> Watched:

@@ -21,6 +21,8 @@ OTHER_VALUES: dict[type, Any] = {
     type(None): Path("token"),
 }
 OTHER_WORDS = {
+    "redis": "redis://127.0.0.1:6379/1",
+    "instance": "other",
     "metadata": "all",
     "full": "yes",
     "allow_origin": "https://www.example.org",

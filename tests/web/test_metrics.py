@@ -27,7 +27,14 @@ from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.storage import counters
 from imgprocessor.storage.counters import Counters
-from imgprocessor.web.metrics import COUNTED, METRICS_PATH, Metrics, Watched, watched_places
+from imgprocessor.web.metrics import (
+    COUNTED,
+    METRICS_PATH,
+    Metrics,
+    Watched,
+    watched_jobs,
+    watched_places,
+)
 
 COUNT = mmap_key("x", "x_total", ["a"], ["b"], "Help.")
 
@@ -550,4 +557,5 @@ def test_every_metric_is_in_its_page(settings: Settings, tmp_path: Path) -> None
     }
 
     # Here renditions are made in this process, and nobody waits for a place.
-    assert rows == {one.name for one in COUNTED} | watched | {"imgprocessor_places"}
+    jobs = {one.name for one in watched_jobs(dict)}
+    assert rows == {one.name for one in COUNTED} | watched | jobs | {"imgprocessor_places"}

@@ -30,6 +30,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from imgprocessor.app import make_web
+from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import LogSettings, Settings, SigningSettings
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.config.upload_tokens import UPLOAD_RIGHTS, UploadToken, describe_token, token_hash
@@ -40,6 +41,7 @@ from imgprocessor.errors import (
     DeadlyOriginal,
     ImageError,
     Internal,
+    JobsUnavailable,
     MethodNotAllowed,
     NoRoom,
     NoSuchUpload,
@@ -51,6 +53,7 @@ from imgprocessor.errors import (
     UnsupportedUpload,
     UploadsUnavailable,
 )
+from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.request import names, parameters
@@ -168,6 +171,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             max_unfinished=10**6,
             min_free_bytes=0,
         ),
+        jobs=JobsSettings(enabled=True, max_pending=10**6),
     )
 
 
@@ -331,6 +335,12 @@ def _begun(arrived: bytes = b"", length: int = WHOLE) -> str:
     return upload
 
 
+def _job() -> str:
+    """Begin a job; return its id."""
+    _, known = _checked(_change("/convert", "POST"), CONFORMANCE)
+    return known["location"].rpartition("/")[2]
+
+
 def _change(path: str, method: str, upload: str = "", body: bytes = PICTURE) -> Case:
     """Return a right request; for an upload in pieces, if there is one, else for a new one."""
     known: dict[str, Any] = {"headers": {}}
@@ -338,6 +348,8 @@ def _change(path: str, method: str, upload: str = "", body: bytes = PICTURE) -> 
         known["path_parameters"] = {"ident": IDENT}
     if "{id}" in path:
         known["path_parameters"] = {"id": upload or _begun()}
+    if "{job}" in path:
+        known["path_parameters"] = {"job": _job()}
     if "/resumable/" in path:
         known["headers"] = dict(TUS)
     if method == "PATCH":
@@ -345,6 +357,8 @@ def _change(path: str, method: str, upload: str = "", body: bytes = PICTURE) -> 
         known |= {"body": body, "media_type": "application/offset+octet-stream"}
     elif path == "/upload/resumable/":
         known["headers"]["Upload-Length"] = str(WHOLE)
+    elif path == "/convert":
+        known |= {"body": {"file": body}, "media_type": "multipart/form-data"}
     elif path == "/upload":
         known |= {"body": {"image": body, "sizes": "8x8"}, "media_type": "multipart/form-data"}
     elif method == "POST":
@@ -423,6 +437,10 @@ def _of_an_ended_one(case: Case) -> None:
     case.path_parameters = {"id": upload}
 
 
+def _of_a_cancelled_one(case: Case) -> None:
+    case.call()  # be it over or not
+
+
 def _of_a_piece_later(case: Case) -> None:
     case.body, case.headers["Upload-Offset"] = PICTURE[1:], "1"
 
@@ -436,7 +454,8 @@ def _of_a_broken_one(case: Case) -> None:
 
 FORM, SIZES, BEGIN = "/upload", "/image/{ident}.jpg", "/upload/resumable/"
 ONE = "/upload/resumable/{id}"
-WITH_BODIES = [(FORM, "POST"), (SIZES, "POST"), (BEGIN, "POST"), (ONE, "PATCH")]
+CONVERT, JOB = "/convert", "/convert/{job}"
+WITH_BODIES = [(CONVERT, "POST"), (FORM, "POST"), (SIZES, "POST"), (BEGIN, "POST"), (ONE, "PATCH")]
 OF_TUS = [(path, method) for path, method in CHANGES if path in {BEGIN, ONE} and method != "GET"]
 OF_ONE = [(path, method) for path, method in CHANGES if path == ONE]
 ENDS = [(FORM, "POST"), (ONE, "PATCH"), (ONE, "HEAD"), (ONE, "GET")]
@@ -459,6 +478,11 @@ WRONG: list[tuple[Operations, str, Change]] = [
     ([(SIZES, "POST")], "too-large", _sending({"sizes": "1" * 70_000})),
     ([(SIZES, "POST")], "unsupported-upload", _sending("8x8", "text/plain")),
     ([(SIZES, "POST"), (SIZES, "DELETE")], "no-such-upload", _of_another),
+    ([(CONVERT, "POST")], "bad-query", _sending({"file": PICTURE, "width": "x"})),
+    ([(CONVERT, "POST")], "too-large", _sending({"file": b"x" * (MAX_BYTES + 1)})),
+    ([(CONVERT, "POST")], "unsupported-upload", _sending("8x8", "text/plain")),
+    ([(JOB, "DELETE")], "no-such-job", _of_another),
+    ([(JOB, "DELETE")], "job-over", _of_a_cancelled_one),
     ([(BEGIN, "POST")], "bad-query", _saying(Upload_Length="x")),
     ([(BEGIN, "POST")], "too-large", _saying(Upload_Length=str(MAX_BYTES + 1))),
     ([(BEGIN, "POST")], "unsupported-upload", _saying(Upload_Length="0")),
@@ -478,6 +502,8 @@ CIRCUMSTANCES: list[tuple[Operations, type, str, Sequence[type[Exception]]]] = [
     (ENDS, Uploads, "accept", [*UNCHECKED, *NOT_KEPT]),
     ([(SIZES, "POST")], Uploads, "add_sizes", [*UNMADE, *NOT_KEPT]),
     ([(SIZES, "DELETE")], Uploads, "remove", [NotAllGone, UploadsUnavailable]),
+    ([(CONVERT, "POST")], Conversions, "begin", [JobsUnavailable, *NOT_KEPT]),
+    ([(JOB, "DELETE")], Conversions, "cancel", [JobsUnavailable, UploadsUnavailable]),
     ([(BEGIN, "POST")], Unfinished, "begin", [UploadsUnavailable, NoRoom]),
     ([(ONE, "DELETE")], Unfinished, "end", [UploadsUnavailable, Busy]),
 ]

@@ -455,3 +455,28 @@ def test_the_page_of_this_host_may_send_through_caches(ways: dict[str, Way], way
     answer, _, body = there.send("DELETE", f"/image/{IDENT}.jpg", None, **own)
 
     assert (answer, json.loads(body)["code"]) == (404, "no-such-upload")
+
+
+@pytest.mark.apache
+@pytest.mark.caches
+@WAYS
+def test_a_job_is_taken_and_fetched_through_caches(
+    ways: dict[str, Way], photograph: bytes, way: str
+) -> None:
+    there, sent = ways[way], form(photograph + way.encode())
+    kind = {"Content_Type": sent["content_type"]}
+    status, headers, body = there.send("POST", "/convert", sent["data"], **kind)
+    job = json.loads(body)["submission_task_id"]
+    told: dict[str, Any] = {}
+    while told.get("status") not in {"SUCCESS", "FAILURE"}:
+        asked, of_job, body = there.send("GET", f"/convert/{job}?wait=5")
+        assert (asked, of_job["cache-control"]) == (200, "no-store")
+        told = json.loads(body)
+    answer, of_picture, picture = there.send("GET", told["result_url"])
+    again, _, _ = there.send("DELETE", headers["location"])
+    unknown, _, _ = there.send("GET", f"/convert/{'a' * 32}")
+
+    assert (status, headers["location"]) == (202, f"/convert/{job}")
+    assert (answer, of_picture["content-type"]) == (200, "image/jpeg")
+    assert images.decoded(picture).size == (100, 67)
+    assert (again, unknown) == (410, 404)

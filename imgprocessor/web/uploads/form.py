@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -22,7 +22,7 @@ from imgprocessor.storage.uploads.durable import LOOK_EVERY_BYTES
 from imgprocessor.web.incoming import Environ
 
 _FILE_FIELDS = ("image", "file")
-_SIZES_FIELD = "sizes"
+SIZES_FIELD = "sizes"
 
 _READ_BYTES = 65_536
 """What a read of a body that breaks off loses does not matter here: it is refused anyway."""
@@ -57,8 +57,13 @@ class Form:
     """What counts of a form."""
 
     file: ReceivedFile | None
-    sizes: str | None
-    """The text as sent; None where there is no such field."""
+    texts: Mapping[str, str]
+    """The fields with text that were asked for, as sent."""
+
+    @property
+    def sizes(self) -> str | None:
+        """The sizes as sent; None where there is no such field."""
+        return self.texts.get(SIZES_FIELD)
 
 
 def read_form(
@@ -67,10 +72,13 @@ def read_form(
     new_file: Callable[[], Path] | None = None,
     max_bytes: int = 0,
     require_room: Callable[[int], None] = lambda _: None,
+    texts: Collection[str] = (SIZES_FIELD,),
+    needs_file: bool = True,
 ) -> Form:
-    """Read a form with one file of up to `max_bytes`, written where `new_file` says; or, without
-    `new_file`, a form that has no file. Other fields and all names of files are ignored. While it
-    is written, `require_room` looks again and again whether that may go on.
+    """Read a form with one file of up to `max_bytes`, written where `new_file` says, which may be
+    left out unless it `needs_file`; or, without `new_file`, a form that has no file. Of all other
+    fields `texts` count; all names of files are ignored. While the file is written, `require_room`
+    looks again and again whether that may go on.
 
     Raises:
         BadQuery: it is not well formed, ends early, or has other than one file.
@@ -84,10 +92,10 @@ def read_form(
     length = body_length(environ)
     kind, options = parse_options_header(str(environ.get("CONTENT_TYPE", "")))
     if kind == "multipart/form-data":
-        form = _Multipart(new_file, max_bytes, require_room)
+        form = _Multipart(new_file, max_bytes, require_room, texts, needs_file=needs_file)
         return _read_multipart(environ, length, options.get("boundary", ""), form)
-    if kind == "application/x-www-form-urlencoded" and new_file is None:
-        return Form(None, _read_urlencoded(environ, length))
+    if kind == "application/x-www-form-urlencoded" and (new_file is None or not needs_file):
+        return Form(None, _read_urlencoded(environ, length, texts))
     raise UnsupportedUpload("The body must be a form: Content-Type: multipart/form-data.")
 
 
@@ -164,15 +172,20 @@ class _Multipart:
         new_file: Callable[[], Path] | None,
         max_bytes: int,
         require_room: Callable[[int], None],
+        texts: Collection[str],
+        *,
+        needs_file: bool,
     ) -> None:
         self._new_file = new_file
+        self._needs_file = needs_file
+        self._wanted = texts
+        self._texts: dict[str, bytes] = {}
         self.max_bytes = max_bytes
         self._require_room = require_room
         self._path: Path | None = None
         self._descriptor: int | None = None
         self._digest = hashlib.sha256()
         self._size_bytes = 0
-        self._sizes: bytes | None = None
         self._name = ""
         self._has_no_filename = False
 
@@ -184,19 +197,20 @@ class _Multipart:
             self._end()
         elif self._descriptor is not None:
             self._write(self._descriptor, event)
-        elif self._name == _SIZES_FIELD:
-            self._sizes = (self._sizes or b"") + event
-            if len(self._sizes) > _MAX_TEXT_BYTES:
-                raise BadQuery([f"{_SIZES_FIELD}: must have no more than {_MAX_TEXT_BYTES} bytes"])
+        elif self._name in self._texts:
+            self._texts[self._name] += event
+            if len(self._texts[self._name]) > _MAX_TEXT_BYTES:
+                raise BadQuery([f"{self._name}: must have no more than {_MAX_TEXT_BYTES} bytes"])
 
     def whole(self) -> Form:
         """Return the form, after its last field."""
-        sizes = None if self._sizes is None else _text(self._sizes)
-        if self._new_file is None:
-            return Form(None, sizes)
-        if self._path is None:
+        texts = {name: _text(value) for name, value in self._texts.items()}
+        if self._path is not None:
+            file = ReceivedFile(self._path, self._digest.hexdigest(), self._size_bytes)
+            return Form(file, texts)
+        if self._new_file is not None and self._needs_file:
             raise BadQuery([_NO_FILE])
-        return Form(ReceivedFile(self._path, self._digest.hexdigest(), self._size_bytes), sizes)
+        return Form(None, texts)
 
     def drop(self) -> None:
         """Leave nothing of the file."""
@@ -209,10 +223,10 @@ class _Multipart:
 
     def _begin(self, field: MultipartSegment) -> None:
         self._name, self._has_no_filename = field.name, not field.filename
-        if self._name == _SIZES_FIELD:
-            if self._sizes is not None:
-                raise BadQuery([f"{_SIZES_FIELD}: given twice"])
-            self._sizes = b""
+        if self._name in self._wanted:
+            if self._name in self._texts:
+                raise BadQuery([f"{self._name}: given twice"])
+            self._texts[self._name] = b""
         elif self._name in _FILE_FIELDS:
             if self._new_file is None:
                 raise BadQuery(["the form must have no file: it adds sizes to a picture"])
@@ -251,7 +265,7 @@ def _is_file(field: MultipartSegment) -> bool:
     return bool(named) or not (field.content_type or "text/plain").startswith("text/")
 
 
-def _read_urlencoded(environ: Environ, length: int) -> str | None:
+def _read_urlencoded(environ: Environ, length: int, texts: Collection[str]) -> dict[str, str]:
     if length > _MAX_URLENCODED_BYTES:
         raise TooLarge(_MAX_URLENCODED_BYTES)
     body = _text(b"".join(body_parts(environ, length, _READ_BYTES)))
@@ -261,10 +275,13 @@ def _read_urlencoded(environ: Environ, length: int) -> str | None:
         raise BadQuery([_NOT_UTF_8]) from error
     except ValueError as error:
         raise BadQuery([f"the form must have no more than {_MAX_FIELDS} fields"]) from error
-    given = [value for name, value in pairs if name == _SIZES_FIELD]
-    if len(given) > 1:
-        raise BadQuery([f"{_SIZES_FIELD}: given twice"])
-    return given[0] if given else None
+    read: dict[str, str] = {}
+    for name, value in pairs:
+        if name in read:
+            raise BadQuery([f"{name}: given twice"])
+        if name in texts:
+            read[name] = value
+    return read
 
 
 _NOT_UTF_8 = "the form's text must be UTF-8"

@@ -1,0 +1,1 @@
+"""Jobs: renditions that are asked for now, and fetched later."""

@@ -1,0 +1,275 @@
+"""Conversions: a picture handed in, or one that is there, becomes a thumbnail later."""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from imgprocessor.config.jobs_settings import JobsSettings
+from imgprocessor.config.upload_settings import KeptMetadata
+from imgprocessor.errors import (
+    Busy,
+    ImageError,
+    Internal,
+    JobOver,
+    JobsUnavailable,
+    NoSuchJob,
+    Overloaded,
+)
+from imgprocessor.images.pipeline import Rendition
+from imgprocessor.jobs.files import JobFiles
+from imgprocessor.jobs.ids import JobIds
+from imgprocessor.jobs.records import (
+    CANCELLED,
+    LEASE_SECONDS,
+    Failure,
+    JobRecord,
+    Queue,
+    Records,
+    Wanted,
+)
+from imgprocessor.originals.source import Original
+from imgprocessor.rendering.check import Check
+from imgprocessor.rendering.job import Job, Renderer
+from imgprocessor.rendering.renditions import rendition_from_bytes, rendition_to_bytes
+from imgprocessor.reporting import report_unexpected
+from imgprocessor.request.hints import Hints
+from imgprocessor.request.query import parse
+from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.turns import Turns
+from imgprocessor.service.understanding import Planned
+from imgprocessor.timing import Timings
+
+
+class Dispatch(Protocol):
+    """Has a worker do a job, at some time; what is lost on the way is sent again."""
+
+    def __call__(self, queue: Queue, job: str, *, first: bool = False) -> None:
+        """Have a job done; `first`, before all that waits."""
+
+
+_RENEW_SECONDS = LEASE_SECONDS / 3
+_SENT_AGAIN = 20
+"""So many jobs that wait are sent again in one go: their messages may have been lost."""
+
+
+@dataclass(frozen=True)
+class ConversionParts:
+    """What conversions are made of."""
+
+    records: Records
+    files: JobFiles
+    delivery: Delivery
+    renderer: Renderer
+    turns: Turns
+    settings: JobsSettings
+    metadata: KeptMetadata
+    max_side_pixels: int
+
+
+class Conversions:
+    """Takes jobs, says how they stand, and does them."""
+
+    def __init__(self, parts: ConversionParts, dispatch: Dispatch) -> None:
+        self._records = parts.records
+        self._files = parts.files
+        self._parts = parts
+        self._dispatch = dispatch
+        self._known_ids: JobIds | None = None
+
+    def begin(self, wanted: Wanted, file: Path | None) -> JobRecord:
+        """Take a job; it is kept by the time this returns. The file is gone afterwards.
+
+        Raises:
+            BadQuery: what is asked of the picture makes no sense, or is not allowed.
+            JobsUnavailable: it cannot be kept, or as many wait as may.
+            NoRoom, OSError: the file cannot be kept.
+        """
+        try:
+            self._planned(wanted)
+            job = self._ids().new()
+            try:
+                if file is not None:
+                    self._files.take(job, file)
+                self._records.create(job, wanted)
+            except BaseException:
+                self._files.remove(job)
+                raise
+        finally:
+            if file is not None:
+                file.unlink(missing_ok=True)
+        self._dispatch(wanted.queue, job)
+        return self.find(job)
+
+    def find(self, job: str) -> JobRecord:
+        """Return how a job stands.
+
+        Raises:
+            NoSuchJob: no such id was ever given.
+            JobOver: it was forgotten.
+            JobsUnavailable: nobody knows at this moment.
+        """
+        if not self._ids().is_ours(job):
+            raise NoSuchJob(f"{job!r:.60} is no id of a job")
+        found = self._records.find(job)
+        if found is None:
+            raise JobOver(f"{job} was forgotten")
+        return found
+
+    def cancel(self, job: str) -> None:
+        """End a job, and have nothing left of it but that.
+
+        Raises:
+            NoSuchJob, JobOver, JobsUnavailable: as `find` does; it may be over already.
+            OSError: its files cannot be removed.
+        """
+        self.find(job)
+        if not self._records.cancel(job):
+            raise JobOver(f"{job} is over")
+        self._files.remove(job)
+
+    def thumbnail(self, record: JobRecord) -> Rendition:
+        """Return what was made.
+
+        Raises:
+            JobOver: nothing was, or it has gone.
+            OSError: it cannot be read.
+        """
+        content = self._files.thumbnail(record.job) if record.state == "SUCCESS" else None
+        if content is None:
+            raise JobOver(f"{record.job} has no thumbnail")
+        return rendition_from_bytes(content)
+
+    def do(self, job: str) -> Queue | None:
+        """Do a job, if it waits; return its queue if it should be tried again in a moment.
+
+        Doing it twice does no harm: only what whoever holds it has made counts.
+        """
+        holder = secrets.token_hex(8)
+        try:
+            record = self._records.claim(job, holder)
+            if record is None:
+                return None
+            with self._held(job, holder) as is_held:
+                try:
+                    rendition = self._made(record)
+                except (Busy, Overloaded) as error:
+                    return self._later(record, holder, error)
+                except ImageError as error:
+                    self._records.fail(job, holder, Failure(error.code, error.public))
+                    return None
+                if is_held.is_set():
+                    self._keep(job, holder, rendition)
+        except JobsUnavailable:
+            return None  # its lease ends, and it is handed out again
+        except Exception as error:  # noqa: BLE001 - the next job is another one
+            report_unexpected(error)
+            with contextlib.suppress(JobsUnavailable):
+                self._records.fail(job, holder, Failure(Internal.code, Internal.public))
+        return None
+
+    def sweep(self) -> None:
+        """Hand out again what was lost; forget what is over, with its files.
+
+        Raises:
+            JobsUnavailable: nothing is known at this moment.
+            OSError: files cannot be removed.
+        """
+        for queue, job in self._records.hand_out():
+            self._dispatch(queue, job, first=True)
+        for job in self._records.expired():
+            self._files.remove(job)
+            self._records.forget(job)
+        for job in self._files.unknown():
+            if self._records.find(job) is None:
+                self._files.remove(job)
+
+    def send_again(self, queue: Queue) -> None:
+        """Send messages again for jobs that wait, the longest known.
+
+        Raises:
+            JobsUnavailable: nothing is known at this moment.
+        """
+        for job in self._records.waiting(queue)[:_SENT_AGAIN]:
+            self._dispatch(queue, job)
+
+    def _ids(self) -> JobIds:
+        if self._known_ids is None:
+            self._known_ids = JobIds(self._records.key())
+        return self._known_ids
+
+    def _planned(self, wanted: Wanted) -> Planned:
+        asked = parse(wanted.query, self._parts.max_side_pixels).require()
+        return self._parts.delivery.plan(asked, Hints())
+
+    def _made(self, record: JobRecord) -> Rendition:
+        planned, delivery = self._planned(record.wanted), self._parts.delivery
+        if not record.wanted.has_file:
+            found = delivery.found(planned)
+            kept = delivery.kept(found)
+            if kept is not None:
+                return kept.rendition
+            with self._parts.turns.taken():
+                return delivery.answer(found).rendition
+        file = self._files.file(record.job)
+        # As quarantine knows the bytes, whoever hands them in.
+        known_as = Original(
+            self._files.original(record.job, "").source,
+            f"incoming:{record.wanted.sha256[:32]}",
+            record.wanted.sha256[:32],
+            record.wanted.size_bytes,
+            0,
+        )
+        with self._parts.turns.taken():
+            checked = self._parts.renderer.check(Check(known_as, file, self._parts.metadata))
+            original = self._files.original(record.job, checked.sha256[:16])
+            job = Job(original, planned.plan, Timings(), delivery.generation())
+            return self._parts.renderer.render(job).rendition
+
+    def _keep(self, job: str, holder: str, rendition: Rendition) -> None:
+        """Keep what was made, unless the job was cancelled meanwhile."""
+        self._files.keep_thumbnail(job, rendition_to_bytes(rendition))
+        told = {
+            "format": rendition.format,
+            "width": rendition.size.width,
+            "height": rendition.size.height,
+            "bytes": len(rendition.body),
+        }
+        if not self._records.succeed(job, holder, told):
+            record = self._records.find(job)
+            failure = None if record is None else record.failure
+            if record is None or (failure is not None and failure.code == CANCELLED):
+                self._files.remove(job)
+
+    def _later(self, record: JobRecord, holder: str, error: ImageError) -> Queue | None:
+        """Have a job wait again for which there was no worker; not for ever."""
+        if time.time() - record.created_seconds > self._parts.settings.job_seconds * 10:
+            self._records.fail(record.job, holder, Failure(error.code, error.public))
+            return None
+        self._records.give_back(record.job, holder)
+        return record.wanted.queue
+
+    @contextlib.contextmanager
+    def _held(self, job: str, holder: str) -> Iterator[threading.Event]:
+        """Say again and again that a job is held; the event is cleared where it is not any more."""
+        is_held, is_over = threading.Event(), threading.Event()
+        is_held.set()
+
+        def renew() -> None:
+            while not is_over.wait(_RENEW_SECONDS):
+                with contextlib.suppress(JobsUnavailable):
+                    if not self._records.renew(job, holder):
+                        is_held.clear()
+                        return
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield is_held
+        finally:
+            is_over.set()
+            thread.join()

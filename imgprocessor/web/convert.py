@@ -1,0 +1,226 @@
+"""Jobs over HTTP: a picture handed in, a task to ask for, and its thumbnail."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from urllib.parse import quote
+
+from flask import Flask, g, request
+from werkzeug.wrappers import Response
+
+from imgprocessor.config.settings import FreshnessSettings
+from imgprocessor.errors import BadQuery, JobFailed, MethodNotAllowed
+from imgprocessor.images.pipeline import Rendition
+from imgprocessor.jobs.conversions import Conversions
+from imgprocessor.jobs.records import CANCELLED, JobRecord, Wanted
+from imgprocessor.originals.uploads import upload_name
+from imgprocessor.request.parameters import PARAMETERS
+from imgprocessor.service.uploads import Uploads
+from imgprocessor.storage.uploads.durable import told_in_words
+from imgprocessor.web.caching import is_current
+from imgprocessor.web.problems import METHODS
+from imgprocessor.web.uploads.form import Form, body_length, read_form
+from imgprocessor.web.uploads.permission import Permission
+from imgprocessor.web.uploads.routes import UploadPages
+
+CONVERT_PATH = "/convert"
+
+_MAX_WAIT_SECONDS = 20
+_LOOK_AGAIN_SECONDS = 0.25
+_RETRY_SECONDS = 1
+_DEFAULT_SIDE = "100"
+"""Of a thumbnail, where nothing is said: as the service had it that this one grew from."""
+
+_OF_THE_PICTURE = tuple(row.name for row in PARAMETERS.values() if row.name not in {"name", "url"})
+_TEXTS = (*_OF_THE_PICTURE, "name", "ident")
+_FILE = "file"
+"""What the picture is called that was handed in: no source is asked for it."""
+
+
+def add_convert(
+    web: Flask,
+    conversions: Conversions,
+    uploads: Uploads,
+    permission: Permission,
+    pages: UploadPages,
+    *,
+    max_bytes: int,
+    freshness: FreshnessSettings,
+    max_waiters: int,
+) -> None:
+    """Answer `/convert`; so many requests may wait at once for a job to change."""
+    views = _Views(
+        conversions,
+        uploads,
+        permission,
+        max_bytes=max_bytes,
+        freshness=freshness,
+        max_waiters=max_waiters,
+    )
+
+    def add(rule: str, endpoint: str, view: Callable[..., Response], *methods: str) -> None:
+        answer = partial(_answered, view, methods, pages)
+        web.add_url_rule(rule, endpoint, answer, methods=METHODS, provide_automatic_options=False)
+
+    add(CONVERT_PATH, "convert", views.begin, "POST")
+    add(f"{CONVERT_PATH}/<job>", "job", views.one, "GET", "HEAD", "DELETE")
+    add(f"{CONVERT_PATH}/<job>/thumbnail", "thumbnail", views.thumbnail, "GET", "HEAD")
+
+
+def _answered(
+    view: Callable[..., Response], methods: tuple[str, ...], pages: UploadPages, **named: str
+) -> Response:
+    try:
+        _require_method(methods)
+        with told_in_words():
+            return view(**named)
+    except Exception as error:  # noqa: BLE001 - a client is told in the form that it can read
+        return pages.failed(error)
+
+
+def _require_method(methods: tuple[str, ...]) -> None:
+    if request.method not in methods:
+        raise MethodNotAllowed(allowed=methods)
+
+
+class _Views:
+    """Answers one request each."""
+
+    def __init__(
+        self,
+        conversions: Conversions,
+        uploads: Uploads,
+        permission: Permission,
+        *,
+        max_bytes: int,
+        freshness: FreshnessSettings,
+        max_waiters: int,
+    ) -> None:
+        self._conversions = conversions
+        self._uploads = uploads
+        self._permission = permission
+        self._max_bytes = max_bytes
+        self._freshness = freshness
+        self._waiters = threading.BoundedSemaphore(max_waiters)
+
+    def begin(self) -> Response:
+        """Take a job."""
+        length = body_length(request.environ)
+        by = self._permission.require(request, "upload", length)
+        self._uploads.require_room(min(length, self._max_bytes))
+        form = read_form(
+            request.environ,
+            new_file=self._uploads.new_file,
+            max_bytes=self._max_bytes,
+            require_room=self._uploads.require_room,
+            texts=_TEXTS,
+            needs_file=False,
+        )
+        try:
+            wanted = _wanted(form, by)
+        except BaseException:
+            if form.file is not None:
+                form.file.path.unlink(missing_ok=True)
+            raise
+        record = self._conversions.begin(wanted, form.file.path if form.file else None)
+        g.entry["job"] = record.job
+        answer = _told(record, 202)
+        answer.headers["Location"] = f"{CONVERT_PATH}/{record.job}"
+        answer.autocorrect_location_header = False
+        return answer
+
+    def one(self, job: str) -> Response:
+        """Say how a job stands, at once or when that changes; or cancel it."""
+        if request.method == "DELETE":
+            self._permission.require(request, "upload", 0)
+            self._conversions.cancel(job)
+            answer = Response(status=204, headers={"Cache-Control": "no-store"})
+            del answer.headers["Content-Type"]
+            return answer
+        record = self._conversions.find(job)
+        wait_seconds = _wait_seconds()
+        if record.is_over or not wait_seconds:
+            return _told(record, 200)
+        if not self._waiters.acquire(blocking=False):
+            return _told(record, 200, retry=True)
+        try:
+            return _told(self._changed(record, wait_seconds), 200)
+        finally:
+            self._waiters.release()
+
+    def thumbnail(self, job: str) -> Response:
+        """Answer with what was made."""
+        record = self._conversions.find(job)
+        if not record.is_over:
+            return _told(record, 202, retry=True)
+        if record.failure is not None and record.failure.code != CANCELLED:
+            raise JobFailed(record.failure.public)
+        rendition = self._conversions.thumbnail(record)
+        left = max(0, int(record.expires_seconds - time.time()))
+        return _picture(
+            rendition, int(record.created_seconds), min(left, self._freshness.max_age_seconds)
+        )
+
+    def _changed(self, record: JobRecord, wait_seconds: float) -> JobRecord:
+        deadline, known = time.monotonic() + wait_seconds, record
+        while known.state == record.state and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN_SECONDS)
+            known = self._conversions.find(record.job)
+        return known
+
+
+def _wanted(form: Form, by: str) -> Wanted:
+    given = {name: text for name, text in form.texts.items() if text}
+    named = [name for name in ("name", "ident") if name in given]
+    if len(named) + (form.file is not None) != 1:
+        raise BadQuery(["the form must have one of: file, ident, name"])
+    if "ident" in given:
+        given["name"] = upload_name(given.pop("ident"))
+    name = given.pop("name", _FILE)
+    if not given.keys() & {"width", "height", "screen"}:
+        given |= {"width": _DEFAULT_SIDE, "height": _DEFAULT_SIDE}
+    words = [f"name={quote(name)}"]
+    # In the table's order, as they are spelled in a URL.
+    words += [f"{word}={quote(given[word], safe='')}" for word in _OF_THE_PICTURE if word in given]
+    query = "&".join(words)
+    if form.file is None:
+        return Wanted(query, "quick", by)
+    return Wanted(query, "quick", by, form.file.size_bytes, form.file.sha256)
+
+
+def _wait_seconds() -> int:
+    text = request.args.get("wait", "0")
+    if not re.fullmatch("[0-9]{1,3}", text):
+        raise BadQuery([f"wait: must be a number of seconds, at most {_MAX_WAIT_SECONDS}"])
+    return min(int(text), _MAX_WAIT_SECONDS)
+
+
+def _told(record: JobRecord, status: int, *, retry: bool = False) -> Response:
+    """Say how a job stands, in the words of the service that this one grew from."""
+    result: object = record.result or None
+    if record.failure is not None:
+        result = record.failure.public
+    told = {
+        "submission_task_id": record.job,
+        "status": record.state,
+        "submission_status": record.state,
+        "submission_result": result,
+    }
+    if record.state == "SUCCESS":
+        told["result_url"] = f"{CONVERT_PATH}/{record.job}/thumbnail"
+    headers = {"Cache-Control": "no-store"}
+    if retry:
+        headers["Retry-After"] = str(_RETRY_SECONDS)
+    return Response(json.dumps(told) + "\n", status, headers, mimetype="application/json")
+
+
+def _picture(rendition: Rendition, made_seconds: int, max_age: int) -> Response:
+    digest = sha256(rendition.body).hexdigest()[:32]
+    headers = {"ETag": f'"{digest}"', "Cache-Control": f"private, max-age={max_age}"}
+    if is_current(request, digest, made_seconds):
+        return Response(status=304, headers=headers)
+    return Response(rendition.body, headers=headers, mimetype=rendition.mime)

@@ -1,0 +1,197 @@
+"""Real workers, processes of their own, with a real Redis: nothing is lost, and nothing is told."""
+
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import images
+import pytest
+import redis
+import redises
+from conftest import ROOT
+from flask.testing import FlaskClient
+from servers import await_true
+
+from imgprocessor.app import make_web
+from imgprocessor.config.upload_tokens import UploadToken, describe_token, token_hash
+from imgprocessor.load import load_settings
+
+pytestmark = pytest.mark.slow
+
+TOKEN = secrets.token_urlsafe(32)
+SECRET_NAME = "holiday-with-somebody"  # noqa: S105 - what a client calls its file
+OVER = {"SUCCESS", "FAILURE"}
+
+
+@dataclass
+class Workers:
+    """A client, a Redis, and the workers that do what it keeps."""
+
+    client: FlaskClient
+    folder: Path
+    url: str
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start another worker."""
+        conf = self.folder / "imgprocessor.ini"
+        with (self.folder / "worker.log").open("ab") as log:
+            command = [sys.executable, "-m", "imgprocessor", "worker", "--conf", str(conf)]
+            worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        self.running.append(worker)
+        return worker
+
+    def begin(self, body: bytes) -> str:
+        """Hand in a picture; return its job."""
+        boundary = "------------------------d74496d66958873e"
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="'
+        sent = f'{head}{SECRET_NAME}.jpg"\r\n\r\n'.encode() + body
+        answer = self.client.post(
+            "/convert",
+            data=sent + f"\r\n--{boundary}--\r\n".encode(),
+            content_type=f"multipart/form-data; boundary={boundary}",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        assert answer.status_code == 202, answer.text
+        assert isinstance(answer.json, dict)
+        return str(answer.json["submission_task_id"])
+
+    def told(self, job: str) -> dict[str, Any]:
+        """Return how a job stands; while Redis is away, how nobody knows."""
+        told = self.client.get(f"/convert/{job}").json
+        assert isinstance(told, dict)
+        return told
+
+    def await_over(self, jobs: list[str], seconds: float = 60) -> list[dict[str, Any]]:
+        """Wait until all jobs are over; return what is told of them."""
+        await_true(lambda: all(self.told(job)["status"] in OVER for job in jobs), seconds)
+        return [self.told(job) for job in jobs]
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    """One worker runs."""
+    with contextlib.ExitStack() as stack:
+        # Paths of sockets must be short.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
+        url = stack.enter_context(redises.redis_server(folder))
+        (folder / "originals").mkdir()
+        token = UploadToken("somebody", token_hash(TOKEN), frozenset(("upload",)))
+        (folder / "tokens").write_text(describe_token(token))
+        (folder / "tokens").chmod(0o600)
+        (folder / "imgprocessor.ini").write_text(
+            f"[originals]\nroot = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
+            f"[placeholder]\nfile = {ROOT}/static/404image.png\n[disk_cache]\nfolder = cache\n"
+            "[log]\nfile = requests.log\n[uploads]\nenabled = yes\nfolder = uploads\n"
+            f"tokens_file = tokens\nmin_free_bytes = 0\n[jobs]\nenabled = yes\nredis = {url}\n"
+        )
+        settings = load_settings(folder / "imgprocessor.ini")
+        there = Workers(make_web(settings).test_client(), folder, url)
+        there.start()
+        yield there
+        for worker in there.running:
+            worker.terminate()
+        for worker in there.running:
+            assert worker.wait(30) in {0, -signal.SIGKILL}
+
+
+def pictures(count: int) -> list[bytes]:
+    """Return pictures that take a moment each, none like another."""
+    body = images.encoded(images.texture((1600, 1200)), "PNG")
+    return [body + bytes([number]) for number in range(count)]
+
+
+def test_nothing_is_lost_while_workers_are_killed(workers: Workers) -> None:
+    workers.start()
+    jobs = [workers.begin(body) for body in pictures(30)]
+    await_true(lambda: any(workers.told(job)["status"] == "SUCCESS" for job in jobs), 60)
+    for _ in range(2):
+        oldest = workers.running.pop(0)
+        oldest.kill()
+        oldest.wait()
+        workers.start()
+
+    told = workers.await_over(jobs)
+
+    assert {one["status"] for one in told} == {"SUCCESS"}
+    bodies = {workers.client.get(one["result_url"]).data for one in told}
+    assert len(bodies) == 1  # the same picture
+    assert images.decoded(bodies.pop()).size == (100, 75)
+
+
+def test_a_worker_that_sleeps_loses_its_job_and_harms_nothing(workers: Workers) -> None:
+    (sleeper,) = workers.running
+    jobs = [workers.begin(body) for body in pictures(6)]
+    await_true(lambda: any(workers.told(job)["status"] == "SUCCESS" for job in jobs), 60)
+    sleeper.send_signal(signal.SIGSTOP)
+    workers.start()
+    try:
+        told = workers.await_over(jobs)
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+
+    assert {one["status"] for one in told} == {"SUCCESS"}
+    assert [workers.told(job) for job in jobs] == told
+
+
+def test_what_redis_said_it_keeps_it_keeps(workers: Workers) -> None:
+    """It is killed and started anew; meanwhile all says so, and goes on by itself."""
+    (worker,) = workers.running
+    worker.send_signal(signal.SIGSTOP)
+    jobs = [workers.begin(body) for body in pictures(3)]
+    client = redis.Redis.from_url(workers.url)
+    pid = client.info("server")["process_id"]
+    subprocess.run(["/bin/kill", "-9", str(pid)], check=True)
+    answer = workers.client.get(f"/convert/{jobs[0]}")
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    (workers.folder / "redis.sock").unlink()
+    worker.send_signal(signal.SIGCONT)
+
+    with redises.redis_server(workers.folder):
+        told = workers.await_over(jobs)
+        assert {one["status"] for one in told} == {"SUCCESS"}
+
+
+def test_what_waits_is_counted(workers: Workers) -> None:
+    (worker,) = workers.running
+    worker.send_signal(signal.SIGSTOP)
+    jobs = [workers.begin(body) for body in pictures(3)]
+    text = workers.client.get("/images/-/metrics").text
+    worker.send_signal(signal.SIGCONT)
+    workers.await_over(jobs)
+
+    assert 'imgprocessor_jobs_waiting{queue="bulk"} 0.0' in text
+    told = re.search(r'imgprocessor_jobs_waiting\{queue="quick"\} ([0-9.]+)', text)
+    assert told is not None
+    assert float(told[1]) >= 1
+    after = workers.client.get("/images/-/metrics").text
+    assert "imgprocessor_jobs_held 0.0" in after
+    assert "imgprocessor_jobs_waiting_bytes 0.0" in after
+
+
+def test_nothing_secret_is_told(workers: Workers) -> None:
+    body = pictures(1)[0]
+    job = workers.begin(body)
+    (told,) = workers.await_over([job])
+    assert told["status"] == "SUCCESS"
+    client = redis.Redis.from_url(workers.url)
+    client.bgrewriteaof()
+    kept = b"".join(path.read_bytes() for path in workers.folder.rglob("*.aof"))
+    logs = (workers.folder / "worker.log").read_bytes()
+    logs += (workers.folder / "requests.log").read_bytes()
+
+    for secret in (TOKEN, token_hash(TOKEN), SECRET_NAME):
+        assert secret.encode() not in kept
+        assert secret.encode() not in logs
+        assert secret not in json.dumps(told)
+    assert hashlib.sha256(body).hexdigest().encode() in kept  # so it is what was searched

@@ -1,0 +1,238 @@
+"""Jobs over HTTP: the contract, in one process without Redis."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import images
+import pytest
+from flask.testing import FlaskClient
+
+from imgprocessor.app import make_web
+from imgprocessor.config.jobs_settings import JobsSettings
+from imgprocessor.config.settings import Settings
+from imgprocessor.config.upload_settings import UploadsSettings
+
+BOUNDARY = "------------------------d74496d66958873e"
+
+
+def form(*named: tuple[str, bytes]) -> dict[str, Any]:
+    """Return a form as curl sends it."""
+    begin = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="'.encode()
+    parts = [begin + name.encode() + b'"\r\n\r\n' + value + b"\r\n" for name, value in named]
+    body = b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
+    return {"data": body, "content_type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+def file(body: bytes, *more: tuple[str, bytes]) -> dict[str, Any]:
+    """Return a form with a file."""
+    return form(('file"; filename="a.jpg', body), *more)
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A JPEG of 600 x 400 pixels."""
+    path = tmp_path_factory.mktemp("photograph") / "a.jpg"
+    images.save(path, images.texture((600, 400)), "JPEG", quality=90)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def jobs() -> JobsSettings:
+    return JobsSettings(enabled=True)
+
+
+@pytest.fixture
+def taking(settings: Settings, jobs: JobsSettings, tmp_path: Path) -> FlaskClient:
+    """A client of an application that takes jobs."""
+    uploads = UploadsSettings(enabled=True, folder=tmp_path / "uploads", min_free_bytes=0)
+    return make_web(replace(settings, uploads=uploads, jobs=jobs)).test_client()
+
+
+def over(client: FlaskClient, job: str) -> dict[str, Any]:
+    """Wait until a job is over; return what is told of it."""
+    deadline = time.monotonic() + 30
+    while True:
+        told = client.get(f"/convert/{job}?wait=5").json
+        assert isinstance(told, dict)
+        if told["status"] in {"SUCCESS", "FAILURE"}:
+            return told
+        assert time.monotonic() < deadline
+
+
+def test_the_contract(taking: FlaskClient, photograph: bytes) -> None:
+    taken = taking.post("/convert", **file(photograph))
+    assert isinstance(taken.json, dict)
+    job = taken.json["submission_task_id"]
+    told = over(taking, job)
+    thumbnail = taking.get(told["result_url"])
+
+    assert taken.status_code == 202
+    assert taken.headers["Location"] == f"/convert/{job}"
+    assert taken.headers["Cache-Control"] == "no-store"
+    assert taken.json["status"] == taken.json["submission_status"]
+    assert told == {
+        "submission_task_id": job,
+        "status": "SUCCESS",
+        "submission_status": "SUCCESS",
+        "submission_result": {
+            "format": "jpeg", "width": 100, "height": 67, "bytes": len(thumbnail.data),
+        },
+        "result_url": f"/convert/{job}/thumbnail",
+    }  # fmt: skip
+    assert thumbnail.content_type == "image/jpeg"
+    assert images.decoded(thumbnail.data).size == (100, 67)
+    assert 0 < int(thumbnail.headers["Cache-Control"].rpartition("=")[2]) <= 86_400
+    again = taking.get(told["result_url"], headers={"If-None-Match": thumbnail.headers["ETag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("more", "size", "kind"),
+    [
+        ([("width", b"60"), ("height", b"60"), ("fit", b"cover")], (60, 60), "jpeg"),
+        ([("width", b"60")], (60, 40), "jpeg"),
+        ([("width", b"60"), ("format", b"png")], (60, 40), "png"),
+        ([("width", b"60"), ("formats", b"webp")], (60, 40), "webp"),
+        ([("w", b"60"), ("callback", b"http://a/")], (100, 67), "jpeg"),
+    ],
+)
+def test_parameters_of_a_picture_hold(
+    taking: FlaskClient,
+    photograph: bytes,
+    more: list[tuple[str, bytes]],
+    size: tuple[int, int],
+    kind: str,
+) -> None:
+    taken = taking.post("/convert", **file(photograph, *more)).json
+    assert isinstance(taken, dict)
+    told = over(taking, taken["submission_task_id"])
+    thumbnail = taking.get(told["result_url"])
+
+    assert thumbnail.content_type == f"image/{kind}"
+    assert images.decoded(thumbnail.data).size == size
+
+
+def test_of_what_is_there(taking: FlaskClient, photograph: bytes) -> None:
+    taking.post("/upload", **file(photograph))
+    ident = hashlib.sha256(photograph).hexdigest()[:32]
+    for named in (form(("ident", ident.encode())), form(("name", b"nasa.jpeg"))):
+        taken = taking.post("/convert", **named).json
+        assert isinstance(taken, dict)
+        assert over(taking, taken["submission_task_id"])["status"] == "SUCCESS"
+    plain = {"data": {"name": "nasa.jpeg", "width": "50"}}
+    assert taking.post("/convert", **plain).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (form(), 400),
+        (form(("width", b"5"), ("name", b"")), 400),
+        (form(("name", b"a.jpg"), ("ident", b"0" * 32)), 400),
+        (form(("name", b"../a.jpg")), 400),
+        (form(("name", b"a.jpg"), ("width", b"9999")), 400),
+        (form(("name", b"a.jpg"), ("width", b"x\r\ny: z")), 400),
+        (file(b"x", ("name", b"a.jpg")), 400),
+        (file(b"x", ("fit", b"x")), 400),
+        (form(("file", b"text")), 415),
+        ({"data": b"{}"}, 415),
+    ],
+)
+def test_what_makes_no_sense_is_no_job(
+    taking: FlaskClient, tmp_path: Path, sent: dict[str, Any], status: int
+) -> None:
+    answer = taking.post("/convert", **sent)
+
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    left = [path for path in (tmp_path / "uploads").rglob("*") if path.name in {"file", "original"}]
+    assert left == []
+    assert not [*(tmp_path / "uploads").glob("incoming/*")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (file(b""), "The original is not a JPEG"),
+        (file(b"text"), "The original is not a JPEG"),
+        (file(b"\xff\xd8\xff\xe0"), "The original is damaged"),
+        (form(("name", b"none.jpg")), "There is no such picture"),
+        (form(("ident", b"0" * 32)), "There is no such upload"),
+    ],
+)
+def test_what_cannot_be_done_says_why(taking: FlaskClient, sent: dict[str, Any], code: str) -> None:
+    taken = taking.post("/convert", **sent).json
+    assert isinstance(taken, dict)
+    told = over(taking, taken["submission_task_id"])
+    thumbnail = taking.get(f"/convert/{told['submission_task_id']}/thumbnail")
+
+    assert told["status"] == "FAILURE"
+    assert told["submission_result"].startswith(code)
+    assert thumbnail.status_code == 422
+    assert "result_url" not in told
+
+
+def test_what_is_cancelled_is_gone(taking: FlaskClient, photograph: bytes, tmp_path: Path) -> None:
+    taken = taking.post("/convert", **file(photograph)).json
+    assert isinstance(taken, dict)
+    job = taken["submission_task_id"]
+    cancelled = taking.delete(f"/convert/{job}")
+    told = over(taking, job)
+
+    if cancelled.status_code == 204:
+        assert told["status"] == "FAILURE"
+        assert told["submission_result"] == "The job was cancelled."
+        await_true(lambda: not [*(tmp_path / "uploads" / "jobs").glob("*/*")])
+        assert taking.get(f"/convert/{job}/thumbnail").status_code == 410
+    else:  # it was quicker
+        assert cancelled.status_code == 410
+    assert taking.delete(f"/convert/{job}").status_code == 410
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    """Look again and again, until something is so."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("job", ["x", "a" * 32, "a" * 5000, "%00", "..%2f", "\u0661" * 32])
+def test_ids_that_never_were(taking: FlaskClient, job: str) -> None:
+    for path in (f"/convert/{job}", f"/convert/{job}/thumbnail"):
+        answer = taking.get(path)
+        assert answer.status_code == 404, path
+    assert taking.delete(f"/convert/{job}").status_code == 404
+
+
+def test_what_is_over_is_forgotten_with_its_files(
+    settings: Settings, photograph: bytes, tmp_path: Path
+) -> None:
+    uploads = UploadsSettings(enabled=True, folder=tmp_path / "uploads", min_free_bytes=0)
+    short = JobsSettings(enabled=True, result_seconds=1)
+    client = make_web(replace(settings, uploads=uploads, jobs=short)).test_client()
+    taken = client.post("/convert", **file(photograph)).json
+    assert isinstance(taken, dict)
+    job = taken["submission_task_id"]
+
+    await_true(lambda: client.get(f"/convert/{job}").status_code == 410)
+    await_true(lambda: not [*(tmp_path / "uploads" / "jobs").iterdir()])
+
+
+def test_methods(taking: FlaskClient) -> None:
+    for path, method in (
+        ("/convert", "GET"),
+        ("/convert/x", "POST"),
+        ("/convert/x/thumbnail", "PUT"),
+    ):
+        answer = taking.open(path, method=method)
+        assert answer.status_code == 405
+        assert "Allow" in answer.headers
+
+
+def test_without_jobs_there_is_no_such_path(client: FlaskClient) -> None:
+    assert client.post("/convert").status_code == 404
