@@ -15,7 +15,7 @@ from imgprocessor.config.upload_tokens import upload_tokens
 from imgprocessor.daemons import daemons, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
-from imgprocessor.jobs.by_celery import CeleryJobs
+from imgprocessor.jobs.by_celery import STRAYS_SECONDS, CeleryJobs
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.jobs.redis_records import RedisRecords
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
@@ -189,6 +189,7 @@ def _add_convert(
     if settings.jobs.redis is None:
         here.start(conversions.do)
         regularly(_SWEEP_JOBS_SECONDS, conversions.sweep)
+        regularly(STRAYS_SECONDS, conversions.remove_strays)
     add_convert(
         web,
         conversions,

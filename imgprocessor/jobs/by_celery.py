@@ -31,6 +31,9 @@ _PAUSE_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
 _SEND_AGAIN_SECONDS = 5.0
 
+STRAYS_SECONDS = 600.0
+"""Between two looks for files of jobs that nobody knows."""
+
 
 def make_celery(settings: JobsSettings) -> Celery:
     """Make Celery's application, whose names all begin with the instance's."""
@@ -122,6 +125,7 @@ def do_jobs(
                 conversions.send_again(queue)
 
     regularly(_SWEEP_SECONDS, conversions.sweep)
+    regularly(STRAYS_SECONDS, conversions.remove_strays)
     regularly(_SEND_AGAIN_SECONDS, send_again)
     worker = app.Worker(
         hostname=f"{settings.instance}-{os.getpid()}@{socket.gethostname()}",

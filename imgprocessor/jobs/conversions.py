@@ -184,6 +184,14 @@ class Conversions:
         for job in self._records.expired():
             self._files.remove(job)
             self._records.forget(job)
+
+    def remove_strays(self) -> None:
+        """Remove files of jobs that nobody knows: left by a process that was killed, or of records
+        that were lost. It looks at all jobs: seldom, then.
+
+        Raises:
+            JobsUnavailable, OSError: as `sweep` does.
+        """
         for job in self._files.unknown():
             if self._records.find(job) is None:
                 self._files.remove(job)

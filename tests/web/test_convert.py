@@ -1,6 +1,7 @@
 """Jobs over HTTP: the contract, in one process without Redis."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,8 @@ from imgprocessor.app import make_web
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.jobs.in_process import InProcessJobs
+from imgprocessor.parts import direct_renderer, make_conversions, make_delivery
 
 BOUNDARY = "------------------------d74496d66958873e"
 
@@ -236,3 +239,21 @@ def test_methods(taking: FlaskClient) -> None:
 
 def test_without_jobs_there_is_no_such_path(client: FlaskClient) -> None:
     assert client.post("/convert").status_code == 404
+
+
+def test_files_that_nobody_knows_are_removed(settings: Settings, tmp_path: Path) -> None:
+    """But for those that are new: their records come a moment later."""
+    uploads = UploadsSettings(enabled=True, folder=tmp_path / "uploads", min_free_bytes=0)
+    there = replace(settings, uploads=uploads, jobs=JobsSettings(enabled=True))
+    renderer = direct_renderer(there)
+    delivery = make_delivery(there, renderer=renderer)
+    conversions = make_conversions(there, delivery, renderer, InProcessJobs(1).dispatch)
+    folders = [tmp_path / "uploads" / "jobs" / (letter * 32) for letter in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    long_ago = time.time() - 1000
+    os.utime(folders[0], (long_ago, long_ago))
+
+    conversions.remove_strays()
+
+    assert [folder.exists() for folder in folders] == [False, True]
