@@ -16,6 +16,7 @@ from imgprocessor.daemons import daemons, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
 from imgprocessor.jobs.by_celery import STRAYS_SECONDS, CeleryJobs
+from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.jobs.redis_records import RedisRecords
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
@@ -36,6 +37,7 @@ from imgprocessor.parts import (
     upload_store,
 )
 from imgprocessor.policy.table import Policy
+from imgprocessor.rendering.job import Renderer
 from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.process import (
     give_memory_back,
@@ -144,7 +146,7 @@ def make_web(
         add_browse(web, _library(settings, delivery, pool), _links(settings, policy))
     uploads = make_uploads(settings, delivery, pool or direct_renderer(settings), policy)
     if uploads is not None:
-        _add_uploads(web, settings, uploads, pool)
+        _add_uploads(web, settings, uploads, delivery, pool)
     ready = Readiness(settings.originals.root, settings.disk_cache.folder, remote, pool)
     add_health(web, ready, answers_digest(settings, policy))
     if metrics is not None:
@@ -155,7 +157,9 @@ def make_web(
     return web
 
 
-def _add_uploads(web: Flask, settings: Settings, uploads: Uploads, pool: WorkerPool | None) -> None:
+def _add_uploads(
+    web: Flask, settings: Settings, uploads: Uploads, delivery: Delivery, pool: WorkerPool | None
+) -> None:
     tokens = upload_tokens(settings.uploads)
     locks = make_locks(settings.disk_cache)
     permission = Permission(tokens, Allowance(settings.uploads.folder / "allowances", locks))
@@ -165,41 +169,35 @@ def _add_uploads(web: Flask, settings: Settings, uploads: Uploads, pool: WorkerP
     unfinished = Unfinished(settings.uploads.folder / "unfinished", settings.uploads)
     add_resumable(web, uploads, unfinished, permission=permission, bounds=bounds, pages=pages)
     if settings.jobs.enabled:
-        _add_convert(web, settings, pool, uploads=uploads, permission=permission, pages=pages)
+        renderer = pool or direct_renderer(settings)
+        conversions = _conversions(settings, delivery, renderer)
+        add_convert(
+            web,
+            conversions,
+            uploads,
+            permission,
+            pages,
+            max_bytes=settings.uploads.max_bytes,
+            freshness=settings.freshness,
+            max_waiters=_MAX_WAITERS,
+        )
     uploads.work_later(_later(settings, pool, uploads.make_missing))
     if pool is not None:
         regularly(_SWEEP_SECONDS, uploads.sweep)
         regularly(_SWEEP_SECONDS, unfinished.sweep)
 
 
-def _add_convert(
-    web: Flask,
-    settings: Settings,
-    pool: WorkerPool | None,
-    *,
-    uploads: Uploads,
-    permission: Permission,
-    pages: UploadPages,
-) -> None:
-    renderer = pool or direct_renderer(settings)
-    delivery = make_delivery(settings, keeps=True, renderer=renderer)
+def _conversions(settings: Settings, delivery: Delivery, renderer: Renderer) -> Conversions:
+    """Make what takes jobs: for Celery's workers, or, without Redis, for threads of this process."""
+    if settings.jobs.redis is not None:
+        dispatch = CeleryJobs(settings.jobs).dispatch
+        return make_conversions(settings, delivery, renderer, dispatch)
     here = InProcessJobs(max(1, processes(settings) // 2))
-    dispatch = CeleryJobs(settings.jobs).dispatch if settings.jobs.redis else here.dispatch
-    conversions = make_conversions(settings, delivery, renderer, dispatch)
-    if settings.jobs.redis is None:
-        here.start(conversions.do)
-        regularly(_SWEEP_JOBS_SECONDS, conversions.sweep)
-        regularly(STRAYS_SECONDS, conversions.remove_strays)
-    add_convert(
-        web,
-        conversions,
-        uploads,
-        permission,
-        pages,
-        max_bytes=settings.uploads.max_bytes,
-        freshness=settings.freshness,
-        max_waiters=_MAX_WAITERS,
-    )
+    conversions = make_conversions(settings, delivery, renderer, here.dispatch)
+    here.start(conversions.do)
+    regularly(_SWEEP_JOBS_SECONDS, conversions.sweep)
+    regularly(STRAYS_SECONDS, conversions.remove_strays)
+    return conversions
 
 
 def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = None) -> Metrics:
