@@ -188,7 +188,7 @@ def _add_uploads(
 
 
 def _conversions(settings: Settings, delivery: Delivery, renderer: Renderer) -> Conversions:
-    """Make what takes jobs: for Celery's workers, or, without Redis, for threads of this process."""
+    """Make what takes jobs: for Celery's workers, or, without Redis, for threads of its own."""
     if settings.jobs.redis is not None:
         dispatch = CeleryJobs(settings.jobs).dispatch
         return make_conversions(settings, delivery, renderer, dispatch)

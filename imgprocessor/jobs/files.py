@@ -16,6 +16,8 @@ from imgprocessor.storage.uploads.durable import settle, told_of_a_full_disk, wr
 _JOB = re.compile("[A-Za-z0-9_-]{32}")
 _FILE, _THUMBNAIL = "file", "thumbnail"
 _PREFIX = "job:"
+_GONE = ".gone-"
+"""In the name of a folder that is being removed."""
 
 _NEW_SECONDS = 600.0
 """A folder without a record is there for a moment, before the record is; not for so long."""
@@ -78,16 +80,23 @@ class JobFiles:
         Raises:
             OSError: something is left.
         """
+        # Out of the way first: a worker may be about to write there.
+        gone = self._folder / f"{job}{_GONE}{time.monotonic_ns():x}"
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._path(job))
+            self._path(job).rename(gone)
+            shutil.rmtree(gone)
 
     def unknown(self) -> Iterator[str]:
-        """Yield jobs that have had files for so long that there must be a record of them."""
+        """Yield jobs that have had files for so long that there must be a record of them; what was
+        removed by processes that were killed over it goes.
+        """
         with contextlib.suppress(FileNotFoundError):
             for path in self._folder.iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     is_old = time.time() - path.stat().st_mtime > _NEW_SECONDS
-                    if is_old and _JOB.fullmatch(path.name):
+                    if is_old and _GONE in path.name:
+                        shutil.rmtree(path, ignore_errors=True)
+                    elif is_old and _JOB.fullmatch(path.name):
                         yield path.name
 
     def original(self, job: str, version: str) -> Original:

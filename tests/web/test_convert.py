@@ -248,12 +248,14 @@ def test_files_that_nobody_knows_are_removed(settings: Settings, tmp_path: Path)
     renderer = direct_renderer(there)
     delivery = make_delivery(there, renderer=renderer)
     conversions = make_conversions(there, delivery, renderer, InProcessJobs(1).dispatch)
-    folders = [tmp_path / "uploads" / "jobs" / (letter * 32) for letter in "ab"]
+    names = ["a" * 32, "b" * 32, f"{'c' * 32}.gone-1"]
+    folders = [tmp_path / "uploads" / "jobs" / name for name in names]
     for folder in folders:
         folder.mkdir(parents=True)
     long_ago = time.time() - 1000
-    os.utime(folders[0], (long_ago, long_ago))
+    for folder in (folders[0], folders[2]):
+        os.utime(folder, (long_ago, long_ago))
 
     conversions.remove_strays()
 
-    assert [folder.exists() for folder in folders] == [False, True]
+    assert [folder.exists() for folder in folders] == [False, True, False]
