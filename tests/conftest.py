@@ -70,12 +70,14 @@ def originals(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(originals: Path, tmp_path: Path) -> Settings:
-    """The settings that are delivered, but for the folder of originals and the log."""
+    """The settings that are delivered, but for the folder of originals and the log; what is kept
+    does not depend on how full the disk of this machine is.
+    """
     delivered = load_settings(DEFAULT_CONF, Overrides(originals=originals))
     return replace(
         delivered,
         log=LogSettings(tmp_path / "requests.log"),
-        disk_cache=replace(delivered.disk_cache, folder=tmp_path / "cache"),
+        disk_cache=replace(delivered.disk_cache, folder=tmp_path / "cache", min_free_percent=0),
     )
 
 

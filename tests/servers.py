@@ -103,7 +103,7 @@ def configuration(folder: Path, text: str = "") -> Path:
     uploads = "" if "[uploads]" in text else "[uploads]\nfolder = uploads\n"
     file.write_text(
         f"[policy]\nfile = {ROOT}/conf/policy.ini\n[log]\nfile = logs/requests.log\n"
-        "[disk_cache]\nfolder = cache\n"
+        "[disk_cache]\nfolder = cache\nmin_free_percent = 0\n"
         f"[placeholder]\nfile = {ROOT}/static/404image.png\n{uploads}{text}"
     )
     return file

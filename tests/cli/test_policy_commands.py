@@ -138,7 +138,7 @@ def test_render_leaves_nothing_where_the_daemons_keep_what_they_make(
 ) -> None:
     """Root's files would be closed to them."""
     cache = tmp_path / "kept"
-    conf.write_text(f"{conf.read_text()}\n[disk_cache]\nfolder = {cache}\n")
+    conf.write_text(f"{conf.read_text()}\n[disk_cache]\nfolder = {cache}\nmin_free_percent = 0\n")
     picture = tmp_path / "large.png"
     images.save(picture, images.texture((4000, 3000)), "PNG", compress_level=1)
 
@@ -415,7 +415,7 @@ def test_the_digest_changes_with_the_policy_and_only_then(
 
 
 def test_purge_says_how_much_it_removed(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    conf.write_text(conf.read_text() + "[disk_cache]\nfolder = cache\n")
+    conf.write_text(conf.read_text() + "[disk_cache]\nfolder = cache\nmin_free_percent = 0\n")
 
     assert main(["purge", "one.jpg", "none.jpg", "--conf", str(conf)]) == 0
     assert capsys.readouterr().out.splitlines() == [

@@ -92,6 +92,7 @@ def workers() -> Iterator[Workers]:
         (folder / "imgprocessor.ini").write_text(
             f"[originals]\nroot = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
             f"[placeholder]\nfile = {ROOT}/static/404image.png\n[disk_cache]\nfolder = cache\n"
+            "min_free_percent = 0\n"
             "[log]\nfile = requests.log\n[uploads]\nenabled = yes\nfolder = uploads\n"
             f"tokens_file = tokens\nmin_free_bytes = 0\n[jobs]\nenabled = yes\nredis = {url}\n"
         )
