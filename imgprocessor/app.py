@@ -15,7 +15,7 @@ from imgprocessor.config.upload_tokens import upload_tokens
 from imgprocessor.daemons import daemons, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
-from imgprocessor.jobs.by_celery import STRAYS_SECONDS, CeleryJobs
+from imgprocessor.jobs.by_celery import STRAYS_SECONDS, CeleryJobs, LaterByJobs
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.jobs.redis_records import RedisRecords
@@ -168,9 +168,12 @@ def _add_uploads(
     add_uploads(web, uploads, permission, bounds, pages)
     unfinished = Unfinished(settings.uploads.folder / "unfinished", settings.uploads)
     add_resumable(web, uploads, unfinished, permission=permission, bounds=bounds, pages=pages)
+    later: Later = _later(settings, pool, uploads.make_missing)
     if settings.jobs.enabled:
         renderer = pool or direct_renderer(settings)
-        conversions = _conversions(settings, delivery, renderer)
+        conversions = _conversions(settings, delivery, renderer, uploads)
+        if settings.jobs.redis is not None:
+            later = LaterByJobs(conversions)
         add_convert(
             web,
             conversions,
@@ -181,19 +184,21 @@ def _add_uploads(
             freshness=settings.freshness,
             max_waiters=_MAX_WAITERS,
         )
-    uploads.work_later(_later(settings, pool, uploads.make_missing))
+    uploads.work_later(later)
     if pool is not None:
         regularly(_SWEEP_SECONDS, uploads.sweep)
         regularly(_SWEEP_SECONDS, unfinished.sweep)
 
 
-def _conversions(settings: Settings, delivery: Delivery, renderer: Renderer) -> Conversions:
+def _conversions(
+    settings: Settings, delivery: Delivery, renderer: Renderer, uploads: Uploads
+) -> Conversions:
     """Make what takes jobs: for Celery's workers, or, without Redis, for threads of its own."""
     if settings.jobs.redis is not None:
         dispatch = CeleryJobs(settings.jobs).dispatch
-        return make_conversions(settings, delivery, renderer, dispatch)
+        return make_conversions(settings, delivery, renderer, dispatch, uploads.make_sizes)
     here = InProcessJobs(max(1, processes(settings) // 2))
-    conversions = make_conversions(settings, delivery, renderer, here.dispatch)
+    conversions = make_conversions(settings, delivery, renderer, here.dispatch, uploads.make_sizes)
     here.start(conversions.do)
     regularly(_SWEEP_JOBS_SECONDS, conversions.sweep)
     regularly(STRAYS_SECONDS, conversions.remove_strays)

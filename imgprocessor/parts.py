@@ -1,17 +1,18 @@
 """The one place where parts are made, without the web: for it, and for the command line."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imgprocessor.config.secrets import purge_token, signing_keys
 from imgprocessor.config.settings import OriginalsSettings, Settings
-from imgprocessor.errors import ConfigurationError
-from imgprocessor.jobs.conversions import ConversionParts, Conversions, Dispatch
+from imgprocessor.errors import ConfigurationError, NoSuchUpload
+from imgprocessor.jobs.conversions import Conversions, Dispatch
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import Records
 from imgprocessor.jobs.redis_records import RedisRecords
+from imgprocessor.jobs.work import JobWork
 from imgprocessor.load import load_policy
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Folder
@@ -28,9 +29,11 @@ from imgprocessor.rendering.process import (
     make_locks,
     make_masters,
     max_job_seconds,
+    run_folder,
 )
 from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.renditions import Renditions
+from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.request.signing import Signing
 from imgprocessor.request.urls import PORTS
@@ -178,33 +181,66 @@ def make_uploads(
         renderer=renderer,
         purger=make_purger(settings, delivery),
         locks=make_locks(settings.disk_cache),
-        turns=make_turns(settings),
+        turns=make_turns(settings, renderer),
     )
 
 
 def make_conversions(
-    settings: Settings, delivery: Delivery, renderer: Renderer, dispatch: Dispatch
+    settings: Settings,
+    delivery: Delivery,
+    renderer: Renderer,
+    dispatch: Dispatch,
+    make_sizes: Callable[[str], None],
 ) -> Conversions:
     """Make the part that takes jobs and does them."""
     jobs = settings.jobs
-    records: Records = MemoryRecords(jobs) if jobs.redis is None else RedisRecords(jobs)
-    parts = ConversionParts(
-        records=records,
+    while_wanted = renderer.while_wanted if isinstance(renderer, WorkerPool) else None
+    work = JobWork(
         files=JobFiles(settings.uploads.folder / "jobs"),
         delivery=delivery,
-        renderer=renderer,
-        turns=make_turns(settings),
-        settings=jobs,
+        renderer=while_wanted or (lambda _: renderer),
+        make_sizes=make_sizes,
+        turns=make_turns(settings, renderer),
         metadata=settings.uploads.metadata,
         max_side_pixels=settings.pixels.max_output_side_pixels,
     )
-    return Conversions(parts, dispatch)
+    records: Records = MemoryRecords(jobs) if jobs.redis is None else RedisRecords(jobs)
+    return Conversions(records, work, dispatch, jobs)
 
 
-def make_turns(settings: Settings) -> Turns:
+def make_conversions_on_node(
+    settings: Settings, dispatch: Dispatch, *, starts_workers: bool = False
+) -> Conversions:
+    """Make the same by the workers of this node; with `starts_workers` they are started, where no
+    daemon has done it.
+
+    Raises:
+        ConfigurationError: as `make_delivery` and `make_uploads` do.
+    """
+    folder = run_folder(settings)
+    pool = make_pool(settings, folder)
+    delivery = make_delivery(settings, keeps=True, renderer=pool)
+    uploads = make_uploads(settings, delivery, pool, load_policy(settings))
+    if starts_workers:
+        Supervisor(folder, processes(settings), settings, complain).start()
+    make_sizes = uploads.make_sizes if uploads is not None else _no_sizes
+    return make_conversions(settings, delivery, pool, dispatch, make_sizes)
+
+
+def _no_sizes(ident: str) -> None:
+    raise NoSuchUpload(f"{ident}: [uploads] enabled is no")
+
+
+def make_turns(settings: Settings, renderer: Renderer) -> Turns:
     """Make what keeps half of the workers free for visitors who come meanwhile."""
+    workers = processes(settings)
+
+    def has_idle() -> bool:
+        return not isinstance(renderer, WorkerPool) or renderer.taken_places() < workers
+
     progress = settings.disk_cache.folder / "turns"
-    return Turns(make_locks(settings.disk_cache), max(1, processes(settings) // 2), progress)
+    locks = make_locks(settings.disk_cache)
+    return Turns(locks, max(1, workers // 2), progress, has_idle=has_idle)
 
 
 def processes(settings: Settings) -> int:

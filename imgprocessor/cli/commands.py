@@ -8,14 +8,28 @@ from imgprocessor.cli.policy.group import policy
 from imgprocessor.cli.purge import purge
 from imgprocessor.cli.reload import reload
 from imgprocessor.cli.render import render_file
-from imgprocessor.cli.serve import serve, worker
+from imgprocessor.cli.serving.serve import serve, worker
+from imgprocessor.cli.serving.warm import warm
 from imgprocessor.cli.settings import settings
 from imgprocessor.cli.sign import sign_link
 from imgprocessor.cli.uploads.group import uploads
 
 COMMANDS = click.Group(
     "imgprocessor",
-    [init, serve, render_file, policy, purge, edge, settings, reload, sign_link, uploads, worker],
+    [
+        init,
+        serve,
+        render_file,
+        policy,
+        purge,
+        edge,
+        settings,
+        reload,
+        sign_link,
+        uploads,
+        worker,
+        warm,
+    ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="An adaptive image server for Apache, and what an operator needs beside it.",
 )

@@ -12,12 +12,18 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from imgprocessor.config.jobs_settings import JobsSettings
+from imgprocessor.errors import BadQuery, JobsUnavailable
 from imgprocessor.jobs.conversions import Conversions
-from imgprocessor.jobs.records import QUEUES, Queue
+from imgprocessor.jobs.records import QUEUES, Queue, Wanted
+from imgprocessor.originals.uploads import upload_name
 from imgprocessor.reporting import complain
 from imgprocessor.service.later import regularly
 
-TASK = "imgprocessor.convert"
+
+def task_name(queue: Queue) -> str:
+    """Return what the tasks of a queue are called, as Flower shows them."""
+    return f"imgprocessor.{queue}"
+
 
 _VISIBLE_AGAIN_SECONDS = 86_400
 """More than any task takes: Celery would hand out again what is still being done."""
@@ -95,7 +101,7 @@ class CeleryJobs:
     def _send(self, queue: Queue, job: str, priority: int, countdown: float | None = None) -> None:
         try:
             self.app.send_task(
-                TASK,
+                task_name(queue),
                 (job,),
                 queue=queue_name(self._settings, queue),
                 priority=priority,
@@ -108,28 +114,30 @@ class CeleryJobs:
 
 
 def do_jobs(
-    jobs: CeleryJobs, settings: JobsSettings, conversions: Conversions, threads: int
+    jobs: CeleryJobs, settings: JobsSettings, conversions: Conversions, queue: Queue, threads: int
 ) -> int:
-    """Do jobs until a signal ends it; return the exit status. What was begun is finished."""
+    """Do jobs of a queue until a signal ends it; return the exit status. What was begun is
+    finished.
+    """
     app = jobs.app
 
-    @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
-    def convert(job: str) -> None:
-        queue = conversions.do(job)
-        if queue is not None:
-            jobs.retry(queue, job)
+    @app.task(name=task_name(queue), ignore_result=True)  # type: ignore[untyped-decorator]
+    def do(job: str) -> None:
+        again = conversions.do(job)
+        if again is not None:
+            jobs.retry(again, job)
 
     def send_again() -> None:
-        for queue in QUEUES:
-            if jobs.is_empty(queue):
-                conversions.send_again(queue)
+        if jobs.is_empty(queue):
+            conversions.send_again(queue)
 
     regularly(_SWEEP_SECONDS, conversions.sweep)
-    regularly(STRAYS_SECONDS, conversions.remove_strays)
     regularly(_SEND_AGAIN_SECONDS, send_again)
+    if queue == QUEUES[-1]:
+        regularly(STRAYS_SECONDS, conversions.remove_strays)
     worker = app.Worker(
-        hostname=f"{settings.instance}-{os.getpid()}@{socket.gethostname()}",
-        queues=[queue_name(settings, queue) for queue in QUEUES],
+        hostname=f"{settings.instance}-{queue}-{os.getpid()}@{socket.gethostname()}",
+        queues=[queue_name(settings, queue)],
         # Threads: what takes time is done by the node's own workers, which are processes.
         pool="threads",
         concurrency=threads,
@@ -139,6 +147,23 @@ def do_jobs(
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+class LaterByJobs:
+    """Has the sizes of uploads made by jobs that nobody waits for."""
+
+    def __init__(self, conversions: Conversions) -> None:
+        self._conversions = conversions
+
+    def submit(self, name: str) -> bool:
+        """Have an upload's sizes made, as `Later.submit` says."""
+        wanted = Wanted(f"name={upload_name(name)}", QUEUES[-1], "", kind="sizes")
+        try:
+            self._conversions.begin(wanted, None)
+        except (JobsUnavailable, BadQuery) as error:
+            complain(f"sizes of {name} are made when first asked for: {error}")
+            return False
+        return True
 
 
 def _broker(settings: JobsSettings) -> str:

@@ -5,12 +5,10 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from imgprocessor.config.jobs_settings import JobsSettings
-from imgprocessor.config.upload_settings import KeptMetadata
 from imgprocessor.errors import (
     Busy,
     ImageError,
@@ -21,7 +19,6 @@ from imgprocessor.errors import (
     Overloaded,
 )
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.ids import JobIds
 from imgprocessor.jobs.records import (
     CANCELLED,
@@ -32,17 +29,9 @@ from imgprocessor.jobs.records import (
     Records,
     Wanted,
 )
-from imgprocessor.originals.source import Original
-from imgprocessor.rendering.check import Check
-from imgprocessor.rendering.job import Job, Renderer
+from imgprocessor.jobs.work import JobWork
 from imgprocessor.rendering.renditions import rendition_from_bytes, rendition_to_bytes
 from imgprocessor.reporting import report_unexpected
-from imgprocessor.request.hints import Hints
-from imgprocessor.request.query import parse
-from imgprocessor.service.delivery import Delivery
-from imgprocessor.service.turns import Turns
-from imgprocessor.service.understanding import Planned
-from imgprocessor.timing import Timings
 
 
 class Dispatch(Protocol):
@@ -57,28 +46,17 @@ _SENT_AGAIN = 20
 """So many jobs that wait are sent again in one go: their messages may have been lost."""
 
 
-@dataclass(frozen=True)
-class ConversionParts:
-    """What conversions are made of."""
-
-    records: Records
-    files: JobFiles
-    delivery: Delivery
-    renderer: Renderer
-    turns: Turns
-    settings: JobsSettings
-    metadata: KeptMetadata
-    max_side_pixels: int
-
-
 class Conversions:
     """Takes jobs, says how they stand, and does them."""
 
-    def __init__(self, parts: ConversionParts, dispatch: Dispatch) -> None:
-        self._records = parts.records
-        self._files = parts.files
-        self._parts = parts
+    def __init__(
+        self, records: Records, work: JobWork, dispatch: Dispatch, settings: JobsSettings
+    ) -> None:
+        self._records = records
+        self._work = work
+        self._files = work.files
         self._dispatch = dispatch
+        self._settings = settings
         self._known_ids: JobIds | None = None
 
     def begin(self, wanted: Wanted, file: Path | None) -> JobRecord:
@@ -90,7 +68,7 @@ class Conversions:
             NoRoom, OSError: the file cannot be kept.
         """
         try:
-            self._planned(wanted)
+            self._work.planned(wanted.query)
             job = self._ids().new()
             try:
                 if file is not None:
@@ -156,13 +134,17 @@ class Conversions:
                 return None
             with self._held(job, holder) as is_held:
                 try:
-                    rendition = self._made(record)
+                    rendition = self._work.done(record, is_held.is_set)
+                except JobOver:
+                    return None
                 except (Busy, Overloaded) as error:
                     return self._later(record, holder, error)
                 except ImageError as error:
                     self._records.fail(job, holder, Failure(error.code, error.public))
                     return None
-                if is_held.is_set():
+                if rendition is None:
+                    self._end(job, holder)
+                elif is_held.is_set():
                     self._keep(job, holder, rendition)
         except JobsUnavailable:
             return None  # its lease ends, and it is handed out again
@@ -210,34 +192,6 @@ class Conversions:
             self._known_ids = JobIds(self._records.key())
         return self._known_ids
 
-    def _planned(self, wanted: Wanted) -> Planned:
-        asked = parse(wanted.query, self._parts.max_side_pixels).require()
-        return self._parts.delivery.plan(asked, Hints())
-
-    def _made(self, record: JobRecord) -> Rendition:
-        planned, delivery = self._planned(record.wanted), self._parts.delivery
-        if not record.wanted.has_file:
-            found = delivery.found(planned)
-            kept = delivery.kept(found)
-            if kept is not None:
-                return kept.rendition
-            with self._parts.turns.taken():
-                return delivery.answer(found).rendition
-        file = self._files.file(record.job)
-        # As quarantine knows the bytes, whoever hands them in.
-        known_as = Original(
-            self._files.original(record.job, "").source,
-            f"incoming:{record.wanted.sha256[:32]}",
-            record.wanted.sha256[:32],
-            record.wanted.size_bytes,
-            0,
-        )
-        with self._parts.turns.taken():
-            checked = self._parts.renderer.check(Check(known_as, file, self._parts.metadata))
-            original = self._files.original(record.job, checked.sha256[:16])
-            job = Job(original, planned.plan, Timings(), delivery.generation())
-            return self._parts.renderer.render(job).rendition
-
     def _keep(self, job: str, holder: str, rendition: Rendition) -> None:
         """Keep what was made, unless the job was cancelled meanwhile."""
         self._files.keep_thumbnail(job, rendition_to_bytes(rendition))
@@ -253,9 +207,14 @@ class Conversions:
             if record is None or (failure is not None and failure.code == CANCELLED):
                 self._files.remove(job)
 
+    def _end(self, job: str, holder: str) -> None:
+        """Forget a job that leaves nothing to fetch."""
+        if self._records.succeed(job, holder, {}):
+            self._records.forget(job)
+
     def _later(self, record: JobRecord, holder: str, error: ImageError) -> Queue | None:
         """Have a job wait again for which there was no worker; not for ever."""
-        if time.time() - record.created_seconds > self._parts.settings.job_seconds * 10:
+        if time.time() - record.created_seconds > self._settings.job_seconds * 10:
             self._records.fail(record.job, holder, Failure(error.code, error.public))
             return None
         self._records.give_back(record.job, holder)

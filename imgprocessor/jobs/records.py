@@ -7,10 +7,16 @@ from typing import Any, Literal, Protocol
 State = Literal["PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE"]
 """Celery's words, as the service has them that this one grew from."""
 
-Queue = Literal["quick", "bulk"]
-"""What somebody waits for, and what nobody does."""
+Queue = Literal["quick", "slow", "bulk"]
+"""What somebody waits for, what takes longer, and what nobody waits for."""
 
-QUEUES: tuple[Queue, ...] = ("quick", "bulk")
+QUEUES: tuple[Queue, ...] = ("quick", "slow", "bulk")
+"""What comes first."""
+
+JobKind = Literal["convert", "warm", "sizes"]
+"""A thumbnail that is fetched later; a rendition made before anybody asks for it; the sizes that an
+upload keeps.
+"""
 
 LEASE_SECONDS = 6.0
 """A worker holds a job for so long, and says every two seconds that it still does."""
@@ -38,6 +44,7 @@ class Wanted:
     """Of the file that was handed in; 0 where the picture is there already."""
     sha256: str = ""
     """Of its bytes as they were sent; empty where there is no file."""
+    kind: JobKind = "convert"
 
     @property
     def has_file(self) -> bool:

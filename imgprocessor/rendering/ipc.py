@@ -5,12 +5,20 @@ like this, 170 with its `send` and `poll`, and 146 with its `send_bytes` alone (
 """
 
 import pickle
+import signal
 import socket
 import struct
 from typing import Any
 
 READY, BEGUN, DECODED, DONE = b"?", b"+", b"d", b"="
-"""What a worker says: it takes a job, has it, has decoded the original; the result follows."""
+"""What a worker says: it takes a job, has it, has decoded the original; the result follows. With
+`BEGUN` comes a descriptor of the worker's process, for whoever may have to end it.
+"""
+
+CALL_OFF = signal.SIGUSR1
+"""Ends a worker over a job that nobody wants any more, whatever a decoder does. Its supervisor
+starts another, and complains of nothing.
+"""
 
 _LENGTH = struct.Struct("<Q")
 

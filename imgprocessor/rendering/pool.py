@@ -6,16 +6,21 @@ two die is in quarantine. `supervisor` starts them; this is what the daemons kno
 """
 
 import contextlib
+import copy
+import os
+import select
+import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgprocessor.errors import Busy, DeadlyOriginal, ImageError
+from imgprocessor.errors import Busy, DeadlyOriginal, ImageError, JobOver
 from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.check import Check, Checked
-from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, send
+from imgprocessor.rendering.ipc import BEGUN, CALL_OFF, DECODED, DONE, READY, receive, send
 from imgprocessor.rendering.job import Job, Rendered
 from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.run_folder import SOCKET
@@ -30,6 +35,9 @@ look waits for a worker as a job does.
 
 _GRACE_SECONDS = 5.0
 """A worker ends by itself when its time is over; so much later it is given up."""
+
+_ASK_AGAIN_SECONDS = 0.2
+"""Whether a job is still wanted."""
 
 
 class WorkerPool:
@@ -51,6 +59,17 @@ class WorkerPool:
         self._wait_seconds = wait_seconds
         self._answer_seconds = answer_seconds + _GRACE_SECONDS
         self._known_until = 0.0
+        self._is_wanted: Callable[[], bool] | None = None
+
+    def while_wanted(self, is_wanted: Callable[[], bool]) -> "WorkerPool":
+        """Return the way to the same workers for a job that may be called off: over one that is
+        not wanted any more its worker is ended, which the original is not blamed for.
+
+        Its `render` and `check` raise `JobOver` then.
+        """
+        pool = copy.copy(self)
+        pool._is_wanted = is_wanted  # noqa: SLF001 - it is one of these
+        return pool
 
     def render(self, job: Job) -> Rendered:
         """Have a rendition made.
@@ -117,14 +136,17 @@ class WorkerPool:
     def _done_once(self, job: Job | Check, plan: str) -> "Rendered | Checked | _Death":
         """Return what a worker made, or how it died over it."""
         before = job.timings.get("wait", 0.0)
-        with job.timings.timed("wait"):
-            connection = self._hand_over(job, plan)
-        waited = job.timings["wait"] - before
-        decoded = False
-        with contextlib.closing(connection):
+        with contextlib.ExitStack() as stack:
+            with job.timings.timed("wait"):
+                connection, process = self._hand_over(job, plan)
+            stack.callback(connection.close)
+            if process is not None:
+                stack.callback(os.close, process)
+            waited = job.timings["wait"] - before
+            decoded = False
             connection.settimeout(self._answer_seconds)
             try:
-                while (word := connection.recv(1)) == DECODED:
+                while (word := self._word(connection, process)) == DECODED:
                     decoded = True
                 if word != DONE:
                     return _Death(decoded)
@@ -139,8 +161,29 @@ class WorkerPool:
         job.timings["wait"] = round(result.timings.get("wait", 0.0) + waited, 2)
         return result
 
-    def _hand_over(self, job: Job | Check, plan: str) -> socket.socket:
-        """Return a connection to a worker that has begun with the job.
+    def _word(self, connection: socket.socket, process: int | None) -> bytes:
+        """Return the next word of a worker; end it where its job is not wanted any more.
+
+        Raises:
+            OSError: there is none for too long.
+            JobOver: it was ended.
+        """
+        if self._is_wanted is not None and process is not None:
+            heard = select.poll()
+            heard.register(connection, select.POLLIN)
+            deadline = time.monotonic() + self._answer_seconds
+            while not heard.poll(_ASK_AGAIN_SECONDS * 1000):
+                if time.monotonic() > deadline:
+                    raise TimeoutError("a worker does not answer")
+                if not self._is_wanted():
+                    with contextlib.suppress(OSError):
+                        signal.pidfd_send_signal(process, CALL_OFF)
+                    raise JobOver("it was called off")
+        return connection.recv(1)
+
+    def _hand_over(self, job: Job | Check, plan: str) -> tuple[socket.socket, int | None]:
+        """Return a connection to a worker that has begun with the job, and, where that may have to
+        be ended, a descriptor of its process.
 
         Raises:
             Busy: none was free in time.
@@ -163,9 +206,13 @@ class WorkerPool:
                         # Another worker may have died over it while this job was waiting.
                         self._quarantine.check(job.original, plan)
                         send(connection, job)
-                        if connection.recv(1) == BEGUN:
+                        if self._is_wanted is None:
+                            begun, processes = connection.recv(1), list[int]()
+                        else:
+                            begun, processes, *_ = socket.recv_fds(connection, 1, 1)
+                        if begun == BEGUN:
                             stack.pop_all()
-                            return connection
+                            return connection, processes[0] if processes else None
             time.sleep(min(_PAUSE_SECONDS, left))
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from imgprocessor.rendering.ipc import CALL_OFF
 from imgprocessor.rendering.run_folder import SOCKET, inode, run_folders
 from imgprocessor.storage.locks import Locks
 
@@ -160,7 +161,7 @@ class _WorkerProcess:
     def ended_how(self) -> str:
         """Return how it ended, in words; empty where all is well."""
         status = self._process.returncode
-        if not status:
+        if not status or status == -CALL_OFF:
             return ""
         if status < 0:
             return f"signal {-status} ({signal.strsignal(-status)})"

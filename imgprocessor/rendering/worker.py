@@ -86,13 +86,14 @@ class _Work:
         self._masters = masters
         self._cpu_seconds = settings.rendering.max_processor_seconds
         self._seconds = max_job_seconds(settings.rendering)
+        self._process = os.pidfd_open(os.getpid())
 
     def do(self, connection: socket.socket) -> None:
         """Take a job, and answer with what became of it."""
         connection.settimeout(_HANDED_OVER_SECONDS)
         connection.sendall(READY)
         job: Job | Check = receive(connection)
-        connection.sendall(BEGUN)
+        socket.send_fds(connection, [BEGUN], [self._process])
         # The kernel ends this process when its time is over, whatever a decoder does.
         signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)

@@ -27,7 +27,7 @@ from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.kept_sizes import KeptSizes, WantedRendition
 from imgprocessor.service.later import Later
 from imgprocessor.service.purge import Purger, PurgeRequest
-from imgprocessor.service.turns import Turns
+from imgprocessor.service.turns import LAST, Turns
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.storage.uploads.store import KeptUpload, Record, UploadStore
@@ -183,7 +183,18 @@ class Uploads:
         for whoever asks for it first.
         """
         with contextlib.suppress(ImageError):
-            self._make_sizes(ident, self.found(ident).sizes)
+            self.make_sizes(ident)
+
+    def make_sizes(self, ident: str) -> None:
+        """Make what is to be kept of an upload and is not yet, while nobody waits for workers.
+
+        Raises:
+            Busy: somebody does, all the time.
+            ImageError: as `found` and `Renderer.render` do.
+        """
+        for size in self.found(ident).sizes:
+            with self._turns.taken(LAST):
+                self._make_sizes(ident, [size])
 
     def wanted(self, ident: str) -> Iterator[WantedRendition]:
         """Yield what is to be kept of an upload's sizes, and what is.

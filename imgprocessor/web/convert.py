@@ -16,7 +16,7 @@ from imgprocessor.config.settings import FreshnessSettings
 from imgprocessor.errors import BadQuery, JobFailed, MethodNotAllowed
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.jobs.conversions import Conversions
-from imgprocessor.jobs.records import CANCELLED, JobRecord, Wanted
+from imgprocessor.jobs.records import CANCELLED, JobRecord, Queue, Wanted
 from imgprocessor.originals.uploads import upload_name
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.uploads import Uploads
@@ -37,6 +37,9 @@ _DEFAULT_SIDE = "100"
 
 _OF_THE_PICTURE = tuple(row.name for row in PARAMETERS.values() if row.name not in {"name", "url"})
 _TEXTS = (*_OF_THE_PICTURE, "name", "ident")
+_SLOW_BYTES = 8_000_000
+"""A larger file takes seconds: others do not wait for it."""
+
 _FILE = "file"
 """What the picture is called that was handed in: no source is asked for it."""
 
@@ -189,7 +192,8 @@ def _wanted(form: Form, by: str) -> Wanted:
     query = "&".join(words)
     if form.file is None:
         return Wanted(query, "quick", by)
-    return Wanted(query, "quick", by, form.file.size_bytes, form.file.sha256)
+    queue: Queue = "slow" if form.file.size_bytes > _SLOW_BYTES else "quick"
+    return Wanted(query, queue, by, form.file.size_bytes, form.file.sha256)
 
 
 def _wait_seconds() -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import re
 import secrets
 import signal
@@ -18,6 +19,7 @@ import images
 import pytest
 import redis
 import redises
+import servers
 from conftest import ROOT
 from flask.testing import FlaskClient
 from servers import await_true
@@ -29,7 +31,12 @@ from imgprocessor.load import load_settings
 pytestmark = pytest.mark.slow
 
 TOKEN = secrets.token_urlsafe(32)
+MAY = {"Authorization": f"Bearer {TOKEN}"}
 SECRET_NAME = "holiday-with-somebody"  # noqa: S105 - what a client calls its file
+SLOW = {"width": "3000", "format": "avif", "max_bytes": "2000", "dpr": "1"}
+"""A rendition that takes longer than two renewals of a lease, ..."""
+CHECK_SECONDS = 2
+"""... and processor time that its check and a worker's start do not take together."""
 OVER = {"SUCCESS", "FAILURE"}
 
 
@@ -51,16 +58,28 @@ class Workers:
         self.running.append(worker)
         return worker
 
-    def begin(self, body: bytes) -> str:
+    def send(self, worker: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Send a signal to all processes of a worker; not to those that render for it."""
+        for pid in (worker.pid, *servers.children(worker.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def renderers(self) -> set[int]:
+        """Return the processes that render for the workers."""
+        queues = [pid for worker in self.running for pid in servers.children(worker.pid)]
+        return {renderer for pid in queues for renderer in servers.children(pid)}
+
+    def begin(self, body: bytes, **fields: str) -> str:
         """Hand in a picture; return its job."""
         boundary = "------------------------d74496d66958873e"
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="'
-        sent = f'{head}{SECRET_NAME}.jpg"\r\n\r\n'.encode() + body
+        form = f"--{boundary}\r\nContent-Disposition: form-data; name="
+        texts = "".join(f'{form}"{name}"\r\n\r\n{text}\r\n' for name, text in fields.items())
+        sent = f'{texts}{form}"file"; filename="{SECRET_NAME}.jpg"\r\n\r\n'.encode() + body
         answer = self.client.post(
             "/convert",
             data=sent + f"\r\n--{boundary}--\r\n".encode(),
             content_type=f"multipart/form-data; boundary={boundary}",
-            headers={"Authorization": f"Bearer {TOKEN}"},
+            headers=MAY,
         )
         assert answer.status_code == 202, answer.text
         assert isinstance(answer.json, dict)
@@ -118,7 +137,7 @@ def test_nothing_is_lost_while_workers_are_killed(workers: Workers) -> None:
     await_true(lambda: any(workers.told(job)["status"] == "SUCCESS" for job in jobs), 60)
     for _ in range(2):
         oldest = workers.running.pop(0)
-        oldest.kill()
+        workers.send(oldest, signal.SIGKILL)
         oldest.wait()
         workers.start()
 
@@ -134,12 +153,12 @@ def test_a_worker_that_sleeps_loses_its_job_and_harms_nothing(workers: Workers) 
     (sleeper,) = workers.running
     jobs = [workers.begin(body) for body in pictures(6)]
     await_true(lambda: any(workers.told(job)["status"] == "SUCCESS" for job in jobs), 60)
-    sleeper.send_signal(signal.SIGSTOP)
+    workers.send(sleeper, signal.SIGSTOP)
     workers.start()
     try:
         told = workers.await_over(jobs)
     finally:
-        sleeper.send_signal(signal.SIGCONT)
+        workers.send(sleeper, signal.SIGCONT)
 
     assert {one["status"] for one in told} == {"SUCCESS"}
     assert [workers.told(job) for job in jobs] == told
@@ -148,7 +167,7 @@ def test_a_worker_that_sleeps_loses_its_job_and_harms_nothing(workers: Workers) 
 def test_what_redis_said_it_keeps_it_keeps(workers: Workers) -> None:
     """It is killed and started anew; meanwhile all says so, and goes on by itself."""
     (worker,) = workers.running
-    worker.send_signal(signal.SIGSTOP)
+    workers.send(worker, signal.SIGSTOP)
     jobs = [workers.begin(body) for body in pictures(3)]
     client = redis.Redis.from_url(workers.url)
     pid = client.info("server")["process_id"]
@@ -156,19 +175,44 @@ def test_what_redis_said_it_keeps_it_keeps(workers: Workers) -> None:
     answer = workers.client.get(f"/convert/{jobs[0]}")
     assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
     (workers.folder / "redis.sock").unlink()
-    worker.send_signal(signal.SIGCONT)
+    workers.send(worker, signal.SIGCONT)
 
     with redises.redis_server(workers.folder):
         told = workers.await_over(jobs)
         assert {one["status"] for one in told} == {"SUCCESS"}
 
 
+def test_what_is_cancelled_is_not_rendered_to_its_end(workers: Workers) -> None:
+    """Its renderer is ended, which nobody complains of, nor blames the picture for."""
+    body = images.encoded(images.noise((3000, 2000)), "PNG", compress_level=1)
+    job = workers.begin(body, **SLOW)
+    # It was checked, and is being encoded.
+    await_true(lambda: any(processor_seconds(pid) > CHECK_SECONDS for pid in workers.renderers()))
+    before = workers.renderers()
+    assert workers.client.delete(f"/convert/{job}", headers=MAY).status_code == 204
+    await_true(lambda: before - workers.renderers(), 10)
+
+    assert len(before - workers.renderers()) == 1
+    (told,) = workers.await_over([workers.begin(body)])
+    assert told["status"] == "SUCCESS"
+    (told,) = workers.await_over([job])
+    assert told["submission_result"] == "The job was cancelled."
+    assert workers.client.get(f"/convert/{job}/thumbnail").status_code == 410
+    assert not (workers.folder / "uploads" / "jobs" / job).exists()
+    assert "a worker ended" not in (workers.folder / "worker.log").read_text()
+
+
+def processor_seconds(pid: int) -> float:
+    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_what_waits_is_counted(workers: Workers) -> None:
     (worker,) = workers.running
-    worker.send_signal(signal.SIGSTOP)
+    workers.send(worker, signal.SIGSTOP)
     jobs = [workers.begin(body) for body in pictures(3)]
     text = workers.client.get("/images/-/metrics").text
-    worker.send_signal(signal.SIGCONT)
+    workers.send(worker, signal.SIGCONT)
     workers.await_over(jobs)
 
     assert 'imgprocessor_jobs_waiting{queue="bulk"} 0.0' in text

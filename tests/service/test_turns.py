@@ -4,9 +4,13 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from imgprocessor.service.turns import Turns
+from servers import await_true
+
+from imgprocessor.jobs.records import QUEUES
+from imgprocessor.service.turns import AT_ONCE, LAST, Turns
 from imgprocessor.storage.locks import Locks
 
 
@@ -46,3 +50,44 @@ def test_where_nothing_can_be_locked_nobody_waits(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with turns(tmp_path / "file").taken():
         pass
+
+
+def test_jobs_wait_while_no_worker_is_idle(tmp_path: Path) -> None:
+    """Whoever has a client that waits does not."""
+    idle = threading.Event()
+    locks = Locks(tmp_path / "locks")
+    some = Turns(locks, 2, tmp_path / "turns", has_idle=idle.is_set)
+    with some.taken(AT_ONCE), ThreadPoolExecutor(1) as pool:
+        inside = pool.submit(_entered, some, LAST)
+        assert not inside.done()
+        idle.set()
+        assert inside.result(10)
+
+
+def test_what_comes_first_is_not_overtaken(tmp_path: Path) -> None:
+    """With one turn, which is taken: who comes last gets it last, though it waits the longest."""
+    some = Turns(Locks(tmp_path / "locks"), 1, tmp_path / "turns")
+    order: list[int] = []
+    threads = []
+    with some.taken():
+        for rank in (LAST, 2, 1, AT_ONCE):
+            threads.append(threading.Thread(target=_entered, args=(some, rank, order)))
+            threads[-1].start()
+            # It waits once it holds the lock that says so.
+            names = [f"waits for a turn {rank} 0"]
+            await_true(partial(Locks(tmp_path / "locks").count_held, names))
+    for thread in threads:
+        thread.join()
+
+    assert order == [AT_ONCE, 1, 2, LAST]
+
+
+def test_each_queue_has_a_rank() -> None:
+    assert len(QUEUES) == LAST
+
+
+def _entered(some: Turns, rank: int, order: list[int] | None = None) -> bool:
+    with some.taken(rank):
+        if order is not None:
+            order.append(rank)
+        return True

@@ -247,7 +247,9 @@ def test_files_that_nobody_knows_are_removed(settings: Settings, tmp_path: Path)
     there = replace(settings, uploads=uploads, jobs=JobsSettings(enabled=True))
     renderer = direct_renderer(there)
     delivery = make_delivery(there, renderer=renderer)
-    conversions = make_conversions(there, delivery, renderer, InProcessJobs(1).dispatch)
+    conversions = make_conversions(
+        there, delivery, renderer, InProcessJobs(1).dispatch, list[str]().append
+    )
     names = ["a" * 32, "b" * 32, f"{'c' * 32}.gone-1"]
     folders = [tmp_path / "uploads" / "jobs" / name for name in names]
     for folder in folders:

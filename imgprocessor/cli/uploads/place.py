@@ -55,7 +55,7 @@ def place_of(files: Files) -> tuple[Settings, UploadFolder]:
         raise ConfigurationError(
             f"{files.conf}: there are no uploads: [uploads] enabled must be yes"
         )
-    _require_owner(settings.uploads.folder)
+    require_owner(settings.uploads.folder)
     return settings, store
 
 
@@ -93,7 +93,12 @@ def complain_of(what: str, wrong: object) -> None:
     print(f"imgprocessor: {what}: {wrong}", file=sys.stderr)
 
 
-def _require_owner(folder: Path) -> None:
+def require_owner(folder: Path) -> None:
+    """Check that what this user writes to a folder the daemons can change.
+
+    Raises:
+        ConfigurationError: they could not.
+    """
     if os.geteuid() or not folder.is_dir():
         return
     owner = folder.stat().st_uid

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -9,16 +10,17 @@ from waitress.server import create_server
 
 from imgprocessor.app import add_page, create_app
 from imgprocessor.cli.options import Files, Reader, with_files
+from imgprocessor.config.settings import Settings
 from imgprocessor.config.types import port_number
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs
-from imgprocessor.load import load_settings
-from imgprocessor.parts import make_conversions, make_delivery, make_pool, processes
+from imgprocessor.jobs.processes import run_beside
+from imgprocessor.jobs.records import QUEUES, Queue
+from imgprocessor.load import load_policy, load_settings
+from imgprocessor.parts import make_conversions_on_node, processes
 from imgprocessor.program import delivered
-from imgprocessor.rendering.process import give_memory_back, run_folder
-from imgprocessor.rendering.supervisor import Supervisor
-from imgprocessor.reporting import complain
+from imgprocessor.rendering.process import give_memory_back
 
 
 @click.command(help="Serve by Waitress, for machines without Apache.")
@@ -51,20 +53,29 @@ def serve(files: Files, host: str, port: int) -> None:
 
 @click.command(help="Do jobs, by Celery, until a signal ends it.")
 @with_files()
-def worker(files: Files) -> int:
+@click.option(
+    "--queue",
+    "queues",
+    type=click.Choice(QUEUES),
+    multiple=True,
+    help="Do only jobs of this queue; can be given again. Each has a process of its own.",
+)
+def worker(files: Files, queues: tuple[Queue, ...]) -> int:
     """Use the workers that render on this node, or start them, where no daemon does."""
     settings = load_settings(files.conf, files.overrides)
     if not settings.jobs.enabled or settings.jobs.redis is None:
         raise ConfigurationError("[jobs] enabled must be yes, and redis say where jobs are kept")
+    if not settings.uploads.enabled:
+        raise ConfigurationError("[uploads] enabled must be yes: jobs' files lie where uploads do")
+    load_policy(settings)  # what is wrong with it is said once
+    return run_beside(queues or QUEUES, partial(_do_jobs, settings))
+
+
+def _do_jobs(settings: Settings, queue: Queue) -> int:
     give_memory_back()
-    folder = run_folder(settings)
-    pool = make_pool(settings, folder)
-    delivery = make_delivery(settings, keeps=True, renderer=pool)
     jobs = CeleryJobs(settings.jobs)
-    conversions = make_conversions(settings, delivery, pool, jobs.dispatch)
-    Supervisor(folder, processes(settings), settings, complain).start()
-    # One beside those that render, so that what is quick need not wait for a turn that others have.
-    return do_jobs(jobs, settings.jobs, conversions, processes(settings) + 1)
+    conversions = make_conversions_on_node(settings, jobs.dispatch, starts_workers=True)
+    return do_jobs(jobs, settings.jobs, conversions, queue, processes(settings))
 
 
 def _listening(server: Any) -> tuple[str, int]:
