@@ -226,7 +226,7 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
         for watched in watched_uploads(store.count, store.kept_bytes, settings.uploads):
             metrics.watch(watched)
     if settings.jobs.enabled and settings.jobs.redis is not None:
-        for watched in watched_jobs(RedisRecords(settings.jobs).counts):
+        for watched in watched_jobs(RedisRecords(settings.jobs)):
             metrics.watch(watched)
     if pool is not None:
         metrics.watch(watched_places(pool.free_places, pool.taken_places))

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from imgprocessor.jobs.records import (
     LOST,
     MAX_LEASES,
     QUEUES,
+    SUCCESS,
     Failure,
     JobRecord,
     Queue,
@@ -36,6 +38,7 @@ class MemoryRecords:
         self._jobs: dict[str, JobRecord] = {}
         self._held: dict[str, tuple[str, float]] = {}
         self._lost = 0
+        self._outcomes = Counter({SUCCESS: 0})
 
     def key(self) -> bytes:
         """Return the secret, as `Records.key` says."""
@@ -150,6 +153,11 @@ class MemoryRecords:
                 told |= {queue: len(waiting), f"{queue}_age": age}
             return told
 
+    def outcomes(self) -> dict[str, float]:
+        """Return how many are over."""
+        with self._changing:
+            return {**self._outcomes}
+
     def _waiting(self, queue: Queue) -> list[JobRecord]:
         known = (one for one in self._jobs.values() if one.wanted.queue == queue)
         return [one for one in known if one.state in {"PENDING", "RETRY"}]
@@ -171,4 +179,6 @@ class MemoryRecords:
 
     def _over(self, known: JobRecord, **changes: Any) -> JobRecord:
         expires = self._clock() + self._settings.result_seconds
-        return replace(known, expires_seconds=expires, **changes)
+        over = replace(known, expires_seconds=expires, **changes)
+        self._outcomes[SUCCESS if over.failure is None else over.failure.code] += 1
+        return over

@@ -30,6 +30,9 @@ LOST = "lost"
 CANCELLED = "cancelled"
 """The code of a job that somebody cancelled."""
 
+SUCCESS = "success"
+"""The outcome of a job that did not fail: no failure has this code."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -142,3 +145,6 @@ class Records(Protocol):
         """Return how many wait by queue, how many are held, how many bytes wait, the age in seconds
         of the longest known that waits by queue, and how many leases were lost so far.
         """
+
+    def outcomes(self) -> dict[str, float]:
+        """Return how many jobs are over so far, by their failure's code, or `SUCCESS`."""

@@ -20,6 +20,7 @@ from imgprocessor.jobs.records import (
     LEASE_SECONDS,
     MAX_LEASES,
     QUEUES,
+    SUCCESS,
     Failure,
     JobRecord,
     Queue,
@@ -54,6 +55,8 @@ local function over(job, state, field, text, kept)
     redis.call('ZREM', set('held'), job)
     redis.call('ZREM', set('waiting:' .. redis.call('HGET', hash(job), 'queue')), job)
     redis.call('ZADD', set('expires'), now + kept, job)
+    local outcome = state == 'FAILURE' and cjson.decode(text).code or 'success'
+    redis.call('HINCRBY', set('outcomes'), outcome, 1)
     freed(job)
 end
 """
@@ -278,6 +281,12 @@ class RedisRecords:
             told[queue] = float(of_queues[2 * number])
             told[f"{queue}_age"] = float(of_queues[2 * number + 1])
         return told
+
+    def outcomes(self) -> dict[str, float]:
+        """Return how many are over."""
+        with _reached():
+            known = cast("dict[str, str]", self._redis.hgetall(f"{self._prefix}:outcomes"))
+        return {SUCCESS: 0.0} | {outcome: float(number) for outcome, number in known.items()}
 
     def _end(self, job: str, holder: str, state: State, name: str, told: dict[str, Any]) -> bool:
         kept = self._settings.result_seconds

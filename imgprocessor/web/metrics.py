@@ -20,7 +20,7 @@ from prometheus_client.utils import floatToGoString
 
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import JobsUnavailable
-from imgprocessor.jobs.records import QUEUES
+from imgprocessor.jobs.records import QUEUES, Records
 from imgprocessor.policy.table import SIZED, Policy
 from imgprocessor.storage.counters import Counters
 from imgprocessor.storage.disk_cache import DiskCache
@@ -248,14 +248,16 @@ def _alone(number: Callable[[], float]) -> dict[tuple[str, ...], float]:
     return {(): number()}
 
 
-def watched_jobs(counts: Callable[[], Mapping[str, float]]) -> Iterator[Watched]:
-    """Yield what there is to know of jobs that Redis keeps, by `Records.counts`."""
+def watched_jobs(records: Records) -> Iterator[Watched]:
+    """Yield what there is to know of jobs that Redis keeps."""
 
     def asked() -> Mapping[str, float]:
-        try:
-            return counts()
-        except JobsUnavailable as error:
-            raise OSError(str(error)) from error
+        with _told():
+            return records.counts()
+
+    def outcomes() -> dict[tuple[str, ...], float]:
+        with _told():
+            return {(outcome,): number for outcome, number in records.outcomes().items()}
 
     def of_queues(ending: str) -> dict[tuple[str, ...], float]:
         known = asked()
@@ -276,6 +278,21 @@ def watched_jobs(counts: Callable[[], Mapping[str, float]]) -> Iterator[Watched]
         partial(_alone, partial(_one_of, asked, "lost")),
         grows=True,
     )
+    yield Watched(
+        "imgprocessor_jobs_over_total",
+        "Jobs that are over, by what came of them.",
+        outcomes,
+        ("outcome",),
+        grows=True,
+    )
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except JobsUnavailable as error:
+        raise OSError(str(error)) from error
 
 
 def _one_of(counts: Callable[[], Mapping[str, float]], key: str) -> float:

@@ -152,6 +152,7 @@ def test_too_many_leases_are_a_failure(place: Place) -> None:
     assert known.failure.code == "lost"
     assert records.claim("a", "one") is None
     assert records.counts()["lost"] == MAX_LEASES
+    assert records.outcomes() == {"success": 0, "lost": 1}
 
 
 @pytest.mark.parametrize("is_held", [False, True])
@@ -245,6 +246,24 @@ def test_counts(place: Place) -> None:
     assert (counts["quick"], counts["bulk"], counts["held"]) == (2, 0, 1)
     assert 50 <= counts["quick_age"] < 60
     assert counts["bulk_age"] == 0
+
+
+def test_outcomes_are_counted_once_each(place: Place) -> None:
+    records = place.records
+    assert records.outcomes() == {"success": 0}
+    for job in "abcd":
+        records.create(job, WANTED)
+        records.claim(job, "one")
+    records.succeed("a", "one", {})
+    records.fail("b", "one", Failure("broken-original", "It is broken."))
+    records.fail("b", "one", Failure("broken-original", "It is broken."))
+    records.fail("c", "two", Failure("busy", "Not held."))
+    records.cancel("c")
+    records.cancel("c")
+    records.fail("d", "one", Failure("broken-original", "It is broken."))
+    records.forget("a")
+
+    assert records.outcomes() == {"success": 1, "broken-original": 2, "cancelled": 1}
 
 
 def test_ids_are_known_again_and_no_others(place: Place) -> None:

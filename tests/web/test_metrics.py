@@ -22,7 +22,10 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_samples import Samples, parsed, total
 
 from imgprocessor.app import make_web
+from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import MetricsSettings, Settings
+from imgprocessor.jobs.memory import MemoryRecords
+from imgprocessor.jobs.records import Wanted
 from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.storage import counters
@@ -170,6 +173,26 @@ def test_places_are_shown_by_their_state(metrics: Metrics) -> None:
 
     assert total(samples, "imgprocessor_places", state="free") == 5
     assert total(samples, "imgprocessor_places", state="taken") == 2
+
+
+def test_jobs_are_told_by_what_came_of_them(metrics: Metrics) -> None:
+    records = MemoryRecords(JobsSettings())
+    for watched in watched_jobs(records):
+        metrics.watch(watched)
+    name = "imgprocessor_jobs_over_total"
+    assert total(_read(metrics), name, outcome="success") == 0
+    for job in "ab":
+        records.create(job, Wanted("name=a.jpg", "quick", "somebody"))
+    records.cancel("a")
+    records.claim("b", "one")
+    records.succeed("b", "one", {})
+
+    samples = _read(metrics)
+
+    assert total(samples, name, outcome="success") == 1
+    assert total(samples, name, outcome="cancelled") == 1
+    assert total(samples, name) == 2
+    assert total(samples, "imgprocessor_jobs_waiting", queue="quick") == 0
 
 
 # --- Processes that come and go ------------------------------------------------------------------
@@ -483,6 +506,10 @@ def test_a_policy_word_cannot_break_the_format(tmp_path: Path) -> None:
 # --- The dashboard -------------------------------------------------------------------------------
 
 
+JOBS = {one.name: {*one.labels} for one in watched_jobs(MemoryRecords(JobsSettings()))}
+"""The labels of what is told only where Redis keeps jobs."""
+
+
 def _expressions(node: object) -> list[str]:
     if isinstance(node, dict):
         own = [node[key] for key in ("expr", "definition") if isinstance(node.get(key), str)]
@@ -505,7 +532,7 @@ def _known_samples(client: FlaskClient) -> dict[str, set[str]]:
 
 def test_the_dashboard_asks_only_for_what_there_is(client: FlaskClient) -> None:
     # Here renditions are made in this process, and nobody waits for a place.
-    known = _known_samples(client) | {"imgprocessor_places": {"state"}}
+    known = _known_samples(client) | {"imgprocessor_places": {"state"}} | JOBS
     expressions = _expressions(json.loads((ROOT / "docs/grafana.json").read_text()))
 
     assert len(expressions) >= 10
@@ -557,5 +584,4 @@ def test_every_metric_is_in_its_page(settings: Settings, tmp_path: Path) -> None
     }
 
     # Here renditions are made in this process, and nobody waits for a place.
-    jobs = {one.name for one in watched_jobs(dict)}
-    assert rows == {one.name for one in COUNTED} | watched | jobs | {"imgprocessor_places"}
+    assert rows == {one.name for one in COUNTED} | watched | {*JOBS, "imgprocessor_places"}
