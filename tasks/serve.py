@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from secrets import token_hex
 from types import FrameType
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from processes import (
 from samples import SAMPLES
 
 from imgprocessor.app import edge_configuration
+from imgprocessor.config.secrets import FLOWER_USER, flower_password
 from imgprocessor.config.settings import BrowseSettings, Settings
 from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.config.types import port_number
@@ -57,6 +59,7 @@ HTTPD_MODULES = (
     "mpm_event", "authz_core", "authz_host", "alias", "cache", "cache_disk", "dir", "headers",
     "mime", "reqtimeout", "rewrite", "setenvif",
 )  # fmt: skip
+_FLOWER_MODULES = ("proxy", "proxy_http")
 
 
 def main() -> int:
@@ -85,7 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         action="store_true",
-        help="jobs in a Redis of its own, done by a worker of its own",
+        help="jobs in a Redis of its own, done by a worker of its own, and shown by Flower",
     )
     parser.add_argument(
         "--spelling", action="store_true", help="Apache's cache keeps pictures by the one spelling"
@@ -245,24 +248,24 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
         _give(Path(locks))
         settings = _with_cache(settings, state / "cache")
         if options.jobs:
-            redis = f"unix://{state}/redis/redis.sock"
-            settings = replace(settings, jobs=replace(settings.jobs, redis=redis))
+            settings = _with_jobs(settings, state)
         (state / "imgprocessor.ini").write_text(describe_settings(settings), encoding="utf-8")
         if options.spelling:
             text = edge_configuration("apache", settings, Site())
             (state / "edge.conf").write_text(text, encoding="utf-8")
-        text = _httpd_conf(state, Path(locks), port, settings, logs)
+        flower_port = free_port() if options.jobs else None
+        text = _httpd_conf(state, Path(locks), port, settings, logs, flower_port)
         if options.include is not None:
             text += f'Include "{options.include.resolve()}"\n'
         conf = state / "httpd.conf"
         conf.write_text(text, encoding="utf-8")
         with (
-            _jobs(state, logs) if options.jobs else contextlib.nullcontext(),
+            contextlib.nullcontext() if flower_port is None else _jobs(state, logs, flower_port),
             start([HTTPD, "-f", conf, "-DFOREGROUND"]) as apache,
         ):
             try:
                 if _answered(apache, port, settings, stopped):
-                    _print_addresses(port, settings.originals.root)
+                    _print_addresses(port, settings)
                 while apache.poll() is None and not stopped:
                     time.sleep(0.1)
             finally:
@@ -270,41 +273,56 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
     return 0 if stopped else 1
 
 
+def _with_jobs(settings: Settings, state: Path) -> Settings:
+    """Return settings with a Redis of this server's own, and with a fresh password for Flower."""
+    (state / "redis").mkdir(mode=0o750)
+    _give(state / "redis")
+    file = state / "flower-password"
+    file.touch(mode=0o600)
+    file.write_text(token_hex(16), encoding="utf-8")
+    _give(file)
+    redis = f"unix://{state}/redis/redis.sock"
+    jobs = replace(settings.jobs, redis=redis, flower_password_file=file)
+    return replace(settings, jobs=jobs)
+
+
 @contextlib.contextmanager
-def _jobs(state: Path, logs: Path) -> Iterator[None]:
-    """Run a Redis, and a worker, both as the daemons' user."""
+def _jobs(state: Path, logs: Path, flower_port: int) -> Iterator[None]:
+    """Run a Redis, a worker and Flower, all as the daemons' user."""
     if not REDIS.exists():
         raise CannotServe(f"{REDIS} is not there: apt-get install redis-server")
     folder = state / "redis"
-    folder.mkdir(mode=0o750)
-    _give(folder)
-    for log in ("redis.log", "worker.log"):
-        _prepare_log(logs / log)
-    as_daemons: dict[str, Any] = {"user": DAEMON_USER, "group": DAEMON_USER, "extra_groups": []}
-    options = as_daemons if os.geteuid() == 0 else {}
     redis: Command = [
         *(REDIS, "--port", "0", "--unixsocket", folder / "redis.sock", "--dir", folder),
         *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
-        *("--maxmemory-policy", "noeviction", "--logfile", logs / "redis.log"),
+        *("--maxmemory-policy", "noeviction"),
     ]
-    worker: Command = [
-        *(ROOT / ".venv" / "bin" / "python", "-m", "imgprocessor", "worker"),
-        *("--conf", state / "imgprocessor.ini"),
-    ]
-    with (
-        start(redis, **options) as redis_process,
-        (logs / "worker.log").open("ab") as told,
-        start(worker, cwd=ROOT, stdout=told, stderr=told, **options) as worker_process,
-    ):
-        try:
-            yield
-        finally:
-            for process in (worker_process, redis_process):
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(STOP_SECONDS)
-                if process.poll() is None:
-                    process.kill()
+    ours, conf = (
+        (ROOT / ".venv" / "bin" / "python", "-m", "imgprocessor"),
+        state / "imgprocessor.ini",
+    )
+    commands: dict[str, Command] = {
+        "redis": redis,
+        "worker": (*ours, "worker", "--conf", conf),
+        "flower": (*ours, "flower", "--conf", conf, "--port", str(flower_port)),
+    }
+    as_daemons: dict[str, Any] = {"user": DAEMON_USER, "group": DAEMON_USER, "extra_groups": []}
+    options = as_daemons if os.geteuid() == 0 else {}
+    with contextlib.ExitStack() as stack:
+        for name, command in commands.items():
+            _prepare_log(logs / f"{name}.log")
+            told = stack.enter_context((logs / f"{name}.log").open("ab"))
+            process = start(command, cwd=ROOT, stdout=told, stderr=told, **options)
+            stack.callback(_end, stack.enter_context(process))
+        yield
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    if process.poll() is None:
+        process.kill()
 
 
 def _with_cache(settings: Settings, cache: Path) -> Settings:
@@ -313,7 +331,9 @@ def _with_cache(settings: Settings, cache: Path) -> Settings:
     return replace(settings, purge=replace(settings.purge, proxy_cache_folders=folders))
 
 
-def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: Path) -> str:
+def _httpd_conf(  # noqa: PLR0917
+    state: Path, locks: Path, port: int, settings: Settings, logs: Path, flower_port: int | None
+) -> str:
     defines = {
         "IMG_ROOT": ROOT,
         "IMG_CONF": state,
@@ -330,9 +350,13 @@ def _httpd_conf(state: Path, locks: Path, port: int, settings: Settings, logs: P
         "IMG_PROCESSES": 2,
         "IMG_THREADS": 24,
     }
+    modules: tuple[str, ...] = HTTPD_MODULES
+    if flower_port is not None:
+        defines["IMG_FLOWER"] = f"http://127.0.0.1:{flower_port}"
+        modules += _FLOWER_MODULES
     return "\n".join(
         (
-            httpd_conf(state, port, logs, HTTPD_MODULES),
+            httpd_conf(state, port, logs, modules),
             f'LoadModule wsgi_module "{ROOT}/.venv/mod_wsgi.so"',
             "TypesConfig /etc/mime.types",
             *(f'Define {name} "{value}"' for name, value in defines.items()),
@@ -374,13 +398,15 @@ def _answered(
     return True
 
 
-def _print_addresses(port: int, originals: Path) -> None:
+def _print_addresses(port: int, settings: Settings) -> None:
     """Print what may be opened in a browser, then that all is ready."""
-    base, names = f"http://localhost:{port}", _names(originals)
+    base, names = f"http://localhost:{port}", _names(settings.originals.root)
     page = "/" if names == [*SAMPLES] else "/?" + "&".join(f"name={quote(n)}" for n in names)
     print(f"  {base}{page}")
     print(f"  {base}/browse/")
     print(f"  {base}/upload")
+    if password := flower_password(settings.jobs):
+        print(f"  {base}/flower/ user {FLOWER_USER}, password {password}")
     print(f"  {_picture(port, names[0])}&width=340&height=400")
     print(f"  {_picture(port, names[0])}&bandwidth=2g&screen=phone")
     print(f"with {VERSIONS}")

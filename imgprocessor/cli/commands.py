@@ -8,7 +8,7 @@ from imgprocessor.cli.policy.group import policy
 from imgprocessor.cli.purge import purge
 from imgprocessor.cli.reload import reload
 from imgprocessor.cli.render import render_file
-from imgprocessor.cli.serving.serve import serve, worker
+from imgprocessor.cli.serving.serve import flower, serve, worker
 from imgprocessor.cli.serving.warm import warm
 from imgprocessor.cli.settings import settings
 from imgprocessor.cli.sign import sign_link
@@ -29,6 +29,7 @@ COMMANDS = click.Group(
         uploads,
         worker,
         warm,
+        flower,
     ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="An adaptive image server for Apache, and what an operator needs beside it.",

@@ -1,8 +1,16 @@
 """What an operator may decide about jobs: where they are kept, how many, and for how long."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from imgprocessor.config.types import instance_name, positive, redis_url_or_none, setting, switch
+from imgprocessor.config.types import (
+    instance_name,
+    path_or_none,
+    positive,
+    redis_url_or_none,
+    setting,
+    switch,
+)
 
 
 @dataclass(frozen=True)
@@ -38,4 +46,10 @@ class JobsSettings:
     )
     job_seconds: int = setting(
         120, positive, "A trial of a job takes no longer, its wait for a renderer included."
+    )
+    flower_password_file: Path | None = setting(
+        None,
+        path_or_none,
+        "A file with the password of Flower's pages, which `imgprocessor flower` shows. Without it"
+        " there are none.",
     )

@@ -1,12 +1,16 @@
-"""The token of purges and the keys of links, in closed files; and how clients show tokens."""
+"""Tokens, keys and passwords in closed files; and how clients show tokens."""
 
 import re
 import stat
 from pathlib import Path
 
 from imgprocessor.config.ini_text import read_text
+from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import PurgeSettings, SigningSettings
 from imgprocessor.errors import ConfigurationError
+
+FLOWER_USER = "flower"
+"""Whose password it is that Flower's pages ask for."""
 
 _MIN_TOKEN_CHARACTERS = 16
 _MIN_KEY_CHARACTERS = 32
@@ -45,6 +49,19 @@ def purge_token(settings: PurgeSettings) -> str | None:
         return None
     file = settings.token_file
     where = f"[purge] token_file: {file}"
+    return _word(secret_text(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+
+
+def flower_password(settings: JobsSettings) -> str | None:
+    """Read the password of Flower's pages; None where there are none.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is wrong.
+    """
+    if settings.flower_password_file is None:
+        return None
+    file = settings.flower_password_file
+    where = f"[jobs] flower_password_file: {file}"
     return _word(secret_text(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
 
 

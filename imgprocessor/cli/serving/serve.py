@@ -1,4 +1,4 @@
-"""`serve` and `worker`: what runs until a signal ends it, beside Apache or without."""
+"""`serve`, `worker` and `flower`: what runs until a signal ends it, beside Apache or without."""
 
 import signal
 import sys
@@ -10,11 +10,12 @@ from waitress.server import create_server
 
 from imgprocessor.app import add_page, create_app
 from imgprocessor.cli.options import Files, Reader, with_files
+from imgprocessor.config.secrets import flower_password
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.types import port_number
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
-from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs
+from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs, make_celery
 from imgprocessor.jobs.processes import run_beside
 from imgprocessor.jobs.records import QUEUES, Queue
 from imgprocessor.load import load_policy, load_settings
@@ -76,6 +77,25 @@ def _do_jobs(settings: Settings, queue: Queue) -> int:
     jobs = CeleryJobs(settings.jobs)
     conversions = make_conversions_on_node(settings, jobs.dispatch, starts_workers=True)
     return do_jobs(jobs, settings.jobs, conversions, queue, processes(settings))
+
+
+@click.command(help="Show what workers do, by Flower's pages, until a signal ends it.")
+@with_files()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=Reader(port_number), default=5555, show_default=True)
+def flower(files: Files, host: str, port: int) -> None:
+    """Show it, to whom has the password."""
+    from imgprocessor.jobs.by_flower import show_jobs  # noqa: PLC0415 - heavy, and rarely needed
+
+    jobs = load_settings(files.conf, files.overrides).jobs
+    password = flower_password(jobs)
+    if jobs.redis is None or password is None:
+        raise ConfigurationError("[jobs] redis and flower_password_file must be set")
+    try:
+        show_jobs(make_celery(jobs), password, host, port)
+    except OSError as error:
+        wrong = f"--host {host} --port {port}: {error.strerror}"
+        raise ConfigurationError(wrong) from error
 
 
 def _listening(server: Any) -> tuple[str, int]:
