@@ -55,10 +55,13 @@ class Server:
 
     def processes(self) -> dict[int, str]:
         """Return this server's processes: Apache runs in a session of its own."""
-        (apache,) = children(self.process.pid)
-        return {
-            pid: command for pid, command in all_processes().items() if session_of(pid) == apache
-        }
+        known = all_processes()
+        (apache,) = (pid for pid in self.children() if "/httpd.conf" in known.get(pid, ""))
+        return {pid: command for pid, command in known.items() if session_of(pid) == apache}
+
+    def children(self) -> list[int]:
+        """Return what it started itself: Apache, and with --jobs a Redis, a worker and Flower."""
+        return children(self.process.pid)
 
 
 def ask(

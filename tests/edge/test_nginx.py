@@ -165,6 +165,15 @@ def test_what_is_posted_and_other_paths_are_passed(edge: Edge) -> None:
         assert all(each.joined().get("image-asked") != "forged" for each in asked)
 
 
+def test_pages_that_ask_for_a_password_are_passed_with_it(edge: Edge) -> None:
+    edge.tell(200, ("Cache-Control", "private, max-age=86400"))
+    for _ in range(2):
+        assert edge.ask("/flower/tasks", Authorization="Basic eDp5")[0] == 200
+
+    assert [asked.target for asked in edge.there.asked] == ["/flower/tasks"] * 2
+    assert {asked.joined()["authorization"] for asked in edge.there.asked} == {"Basic eDp5"}
+
+
 @pytest.mark.parametrize("target", ["/image/once.jpg", "/upload/resumable/once"])
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
 def test_what_changes_something_is_sent_once(edge: Edge, method: str, target: str) -> None:

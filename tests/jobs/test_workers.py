@@ -22,6 +22,7 @@ import redises
 import servers
 from conftest import ROOT
 from flask.testing import FlaskClient
+from flowers import PASSWORD, Pages, flower
 from servers import await_true
 
 from imgprocessor.app import make_web
@@ -114,7 +115,10 @@ def workers() -> Iterator[Workers]:
             "min_free_percent = 0\n"
             "[log]\nfile = requests.log\n[uploads]\nenabled = yes\nfolder = uploads\n"
             f"tokens_file = tokens\nmin_free_bytes = 0\n[jobs]\nenabled = yes\nredis = {url}\n"
+            "flower_password_file = password\n"
         )
+        (folder / "password").write_text(PASSWORD)
+        (folder / "password").chmod(0o600)
         settings = load_settings(folder / "imgprocessor.ini")
         there = Workers(make_web(settings).test_client(), folder, url)
         there.start()
@@ -226,17 +230,41 @@ def test_what_waits_is_counted(workers: Workers) -> None:
 
 def test_nothing_secret_is_told(workers: Workers) -> None:
     body = pictures(1)[0]
-    job = workers.begin(body)
-    (told,) = workers.await_over([job])
-    assert told["status"] == "SUCCESS"
+    with flower(workers.folder / "imgprocessor.ini", workers.folder) as pages:
+        # Before it heard of the worker, it would not hear of the task.
+        await_true(lambda: b"imgprocessor-" in pages.ask("/flower/workers?json=1").body)
+        job = workers.begin(body)
+        (told,) = workers.await_over([job])
+        assert told["status"] == "SUCCESS"
+        await_true(lambda: b"SUCCESS" in pages.ask("/flower/api/tasks").body)
+        shown = _all_pages(pages)
     client = redis.Redis.from_url(workers.url)
     client.bgrewriteaof()
     kept = b"".join(path.read_bytes() for path in workers.folder.rglob("*.aof"))
-    logs = (workers.folder / "worker.log").read_bytes()
-    logs += (workers.folder / "requests.log").read_bytes()
+    logs = b"".join(
+        (workers.folder / name).read_bytes()
+        for name in ("worker.log", "requests.log", "flower.log")
+    )
+    metrics = workers.client.get("/images/-/metrics").data
 
-    for secret in (TOKEN, token_hash(TOKEN), SECRET_NAME):
-        assert secret.encode() not in kept
-        assert secret.encode() not in logs
+    for secret in (TOKEN, token_hash(TOKEN), SECRET_NAME, PASSWORD):
+        for searched in (kept, logs, shown, metrics):
+            assert secret.encode() not in searched
         assert secret not in json.dumps(told)
     assert hashlib.sha256(body).hexdigest().encode() in kept  # so it is what was searched
+    assert shown.count(job.encode()) >= 3
+    assert b"imgprocessor_jobs_over_total" in metrics
+
+
+def _all_pages(pages: Pages) -> bytes:
+    """Return all that Flower tells of its one task and its one worker."""
+    (task,) = json.loads(pages.ask("/flower/api/tasks").body)
+    await_true(lambda: len(json.loads(pages.ask("/flower/api/workers").body)) == 1)
+    (worker,) = json.loads(pages.ask("/flower/api/workers?refresh=1").body)
+    column = "draw=1&start=0&length=10&order[0][column]=0&columns[0][data]=name"
+    paths = ("", "workers?json=1", "tasks", f"tasks/datatable?{column}", "broker", "metrics",
+             f"task/{task}", f"worker/{worker}", "api/tasks", "api/workers", "api/task/types",
+             f"api/task/info/{task}", "api/queues/length")  # fmt: skip
+    answers = [pages.ask(f"/flower/{path}") for path in paths]
+    assert {answer.status for answer in answers} == {200}
+    return b"\n".join(answer.body for answer in answers)
