@@ -45,6 +45,8 @@ THIRD_PARTY = {
     "redis": {"jobs"},
     "celery": {"jobs.by_celery"},
     "kombu": {"jobs.by_celery"},
+    "flower": {"jobs.by_flower"},
+    "tornado": {"jobs.by_flower"},
     "click": {"cli", "__main__"},
     # Heavy, and for operators alone: never on the way of a request.
     "rich": {"cli"},

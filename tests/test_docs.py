@@ -399,7 +399,7 @@ def test_readme_installs_as_the_page_does() -> None:
 @pytest.mark.parametrize("file", PAGES)
 def test_files_that_are_named_exist(file: str) -> None:
     folders = "conf|static|apache|tests|tasks|benchmarks|logs|docs"
-    named = re.findall(rf"`(?:python )?((?:{folders})/[\w./]*)[^`]*`", _page(file))
+    named = re.findall(rf"`(?:python )?((?:{folders})/[\w./-]*)[^`]*`", _page(file))
 
     for path in named:
         assert (ROOT / path).exists(), path

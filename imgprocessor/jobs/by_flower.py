@@ -15,7 +15,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
 from flower.app import Flower
 from flower.options import options
 from flower.urls import settings as flower_settings
@@ -23,7 +22,9 @@ from flower.views import BaseHandler
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import ErrorHandler, OutputTransform, RedirectHandler, RequestHandler
 
+from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.secrets import FLOWER_USER
+from imgprocessor.jobs.by_celery import make_celery
 
 FLOWER_PATH = "/flower/"
 """All pages are below it."""
@@ -57,8 +58,8 @@ _HEADERS = {
 }
 
 
-def show_jobs(app: Celery, password: str, host: str, port: int) -> None:
-    """Show what the workers of an application do, until a signal ends it.
+def show_jobs(settings: JobsSettings, password: str, host: str, port: int) -> None:
+    """Show what this installation's workers do, until a signal ends it.
 
     Raises:
         OSError: nobody can listen there.
@@ -80,7 +81,7 @@ def show_jobs(app: Celery, password: str, host: str, port: int) -> None:
     access.addHandler(logging.NullHandler())
     access.propagate = False
     BaseHandler.head = _head
-    shown = _ReadOnly(app)
+    shown = _ReadOnly(settings)
     known_port = shown.start_http_server()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"ready on http://{host}:{known_port}{FLOWER_PATH}", flush=True)
@@ -93,10 +94,10 @@ def show_jobs(app: Celery, password: str, host: str, port: int) -> None:
 class _ReadOnly(Flower):  # type: ignore[misc] # it has no types
     """Flower, which asks for the password whatever is asked for, and changes nothing."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, settings: JobsSettings) -> None:
         super().__init__(
             options=options,
-            capp=app,
+            capp=make_celery(settings),
             **flower_settings
             | {
                 "static_url_prefix": f"{FLOWER_PATH}static/",

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -188,31 +189,43 @@ def test_slow_clients_keep_nobody_waiting_and_are_cut_off(apache: Server) -> Non
 
 # --- The sandbox ---------------------------------------------------------------------------------
 
-UNIT = ROOT / "apache" / "imgprocessor.service"
-
+UNITS = sorted((ROOT / "apache").glob("*.service"))
+PYTHON = "/srv/imgprocessor/.venv/bin/python"
 
 ANALYZE = shutil.which("systemd-analyze") or ""
 
 
 @pytest.mark.skipif(not ANALYZE, reason="no systemd here")
-def test_the_unit_is_one_and_is_as_closed_as_it_says() -> None:
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_the_unit_is_one_and_is_as_closed_as_it_says(unit: Path, tmp_path: Path) -> None:
+    # It looks whether what is started is there.
+    here = tmp_path / unit.name
+    here.write_text(unit.read_text().replace(f"ExecStart={PYTHON}", f"ExecStart={sys.executable}"))
     verified = subprocess.run(
-        [ANALYZE, "verify", UNIT], capture_output=True, text=True, check=False
+        [ANALYZE, "verify", here], capture_output=True, text=True, check=False
     )
     assert (verified.returncode, verified.stderr) == (0, "")
-    command = [ANALYZE, "security", "--offline=true", "--no-pager", str(UNIT)]
+    command = [ANALYZE, "security", "--offline=true", "--no-pager", str(unit)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    (exposure,) = re.findall(r"exposure level for imgprocessor.service: ([\d.]+)", said)
+    (exposure,) = re.findall(rf"exposure level for {unit.name}: ([\d.]+)", said)
 
-    assert f"says {exposure} of this file" in UNIT.read_text()
+    assert f"says {exposure} of this file" in unit.read_text()
 
 
-def test_every_directive_of_the_sandbox_has_a_reason_above_it() -> None:
-    delivery = UNIT.read_text().partition("\n[Service]\n")[2].partition("\n[Install]\n")[0]
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_every_directive_of_the_sandbox_has_a_reason_above_it(unit: Path) -> None:
+    delivery = unit.read_text().partition("\n[Service]\n")[2].partition("\n[Install]\n")[0]
     _, *blocks = delivery.split("\n\n")
 
     assert len(blocks) >= 5
     assert all(block.startswith("#") for block in blocks if block.strip())
+
+
+def test_no_unit_removes_what_others_of_its_user_have_in_memory() -> None:
+    """The daemons' sockets among it; without User= it counts for nobody."""
+    for unit in UNITS:
+        lines = unit.read_text().splitlines()
+        assert not {"User=www-data", "RemoveIPC=yes"} <= {*lines}
 
 
 # --- The lock files ------------------------------------------------------------------------------

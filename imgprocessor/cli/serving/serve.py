@@ -15,7 +15,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.config.types import port_number
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
-from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs, make_celery
+from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs
 from imgprocessor.jobs.processes import run_beside
 from imgprocessor.jobs.records import QUEUES, Queue
 from imgprocessor.load import load_policy, load_settings
@@ -92,7 +92,7 @@ def flower(files: Files, host: str, port: int) -> None:
     if jobs.redis is None or password is None:
         raise ConfigurationError("[jobs] redis and flower_password_file must be set")
     try:
-        show_jobs(make_celery(jobs), password, host, port)
+        show_jobs(jobs, password, host, port)
     except OSError as error:
         wrong = f"--host {host} --port {port}: {error.strerror}"
         raise ConfigurationError(wrong) from error
