@@ -163,6 +163,7 @@ def test_nothing_outside_the_root_is_ever_sent(apache: Server, name: str) -> Non
         "/images/../conf/imgprocessor.ini", "/images/..%2fconf/imgprocessor.ini",
         "/../conf/imgprocessor.ini", "/%2e%2e/conf/imgprocessor.ini", "/imgprocessor.wsgi",
         "/images/../nasa.jpeg", "/images/%00", "/.git/config", "/originals/nasa.jpeg", "/cgi-bin/",
+        "/flower/", "/flower/metrics",
     ],
 )  # fmt: skip
 def test_nothing_else_of_the_project_is_served(apache: Server, path: str) -> None:
