@@ -41,7 +41,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
 
 
 def test_workers_and_tasks_are_shown(behind: Behind) -> None:
-    await_true(lambda: b"imgprocessor-" in behind.ask("/flower/workers?json=1").body)
+    await_true(lambda: b"imgprocessor-quick-" in behind.ask("/flower/workers?json=1").body)
     body = b"name=a.jpg&width=100"
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert ask(behind.server.port, "/convert", form, "POST", body).status == 202
@@ -49,7 +49,7 @@ def test_workers_and_tasks_are_shown(behind: Behind) -> None:
     await_true(lambda: len(json.loads(behind.ask("/flower/api/tasks").body)) == 1)
 
     (task,) = json.loads(behind.ask("/flower/api/tasks").body).values()
-    assert task["name"] == "imgprocessor.convert"
+    assert task["name"] == "imgprocessor.quick"
 
 
 def test_only_with_the_password(behind: Behind) -> None:
