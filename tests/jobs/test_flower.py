@@ -74,7 +74,15 @@ def shown() -> Iterator[Shown]:
             "FLOWER_READ_ONLY": "false",
         }
         with flower(conf, folder, **misled) as pages:
-            yield Shown(pages, JobsSettings(redis=url), folder)
+            shown = Shown(pages, JobsSettings(redis=url), folder)
+            await_true(lambda: _hears(shown))
+            yield shown
+
+
+def _hears(shown: Shown) -> bool:
+    """Whether it listens to workers already: what was told before, it does not know."""
+    tell(make_celery(shown.jobs), 0)
+    return b"worker@here" in shown.pages.ask("/flower/workers?json=1").body
 
 
 def tell(app: Celery, count: int = 1) -> None:
