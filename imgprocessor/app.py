@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from imgprocessor.config.secrets import signing_keys
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_tokens import upload_tokens
-from imgprocessor.daemons import daemons, too_few
+from imgprocessor.daemons import daemons, threads_here, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
 from imgprocessor.jobs.by_celery import STRAYS_SECONDS, CeleryJobs, LaterByJobs
@@ -57,7 +57,7 @@ from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.allowance import Allowance
 from imgprocessor.storage.uploads.unfinished import Unfinished
 from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
-from imgprocessor.web.convert import add_convert
+from imgprocessor.web.jobs.convert import add_convert
 from imgprocessor.web.log import RequestLog, utc_now
 from imgprocessor.web.metrics import (
     Metrics,
@@ -76,9 +76,6 @@ from imgprocessor.web.uploads.routes import UploadBounds, UploadPages, add_uploa
 
 _SWEEP_SECONDS = 60.0
 _SWEEP_JOBS_SECONDS = 2.0
-
-_MAX_WAITERS = 32
-"""Requests that wait for a job to change: half of the threads that are for uploads."""
 
 
 def create_app(conf: Path | None = None, overrides: Overrides = Overrides()) -> Flask:
@@ -182,7 +179,7 @@ def _add_uploads(
             pages,
             max_bytes=settings.uploads.max_bytes,
             freshness=settings.freshness,
-            max_waiters=_MAX_WAITERS,
+            max_waiters=threads_here() // 2,
         )
     uploads.work_later(later)
     if pool is not None:

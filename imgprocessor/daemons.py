@@ -8,6 +8,9 @@ _REMOTE_GROUP = "imgremote"
 _UPLOADS_GROUP = "imguploads"
 """The daemon for what has a body: its threads wait for clients, and nobody's picture for them."""
 
+WAITRESS_THREADS = 4
+"""Of `imgprocessor serve`, which is one process."""
+
 
 class Daemons(NamedTuple):
     """The daemons that this process is one of."""
@@ -27,6 +30,12 @@ def daemons() -> Daemons | None:
     except (ImportError, AttributeError):
         return None
     return found if found.group else None
+
+
+def threads_here() -> int:
+    """Return how many requests this process answers at once."""
+    found = daemons()
+    return WAITRESS_THREADS if found is None else found.threads
 
 
 def too_few(found: Daemons, *, max_jobs: int, max_fetches: int) -> str | None:

@@ -13,6 +13,7 @@ from imgprocessor.cli.options import Files, Reader, with_files
 from imgprocessor.config.secrets import flower_password
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.types import port_number
+from imgprocessor.daemons import WAITRESS_THREADS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs
@@ -37,6 +38,7 @@ def serve(files: Files, host: str, port: int) -> None:
             web,
             host=host,
             port=port,
+            threads=WAITRESS_THREADS,
             ident="imgprocessor",
             # Nothing believes them, but who comes by way of a proxy may see and do less.
             clear_untrusted_proxy_headers=False,

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.web.caching import is_current
+from imgprocessor.web.jobs.waiting import Waiters
 from imgprocessor.web.problems import METHODS
 from imgprocessor.web.uploads.form import Form, body_length, read_form
 from imgprocessor.web.uploads.permission import Permission
@@ -30,8 +30,8 @@ from imgprocessor.web.uploads.routes import UploadPages
 CONVERT_PATH = "/convert"
 
 _MAX_WAIT_SECONDS = 20
-_LOOK_AGAIN_SECONDS = 0.25
 _RETRY_SECONDS = 1
+_KEPT_BY_NOBODY = {"Cache-Control": "no-store"}
 _DEFAULT_SIDE = "100"
 """Of a thumbnail, where nothing is said: as the service had it that this one grew from."""
 
@@ -108,7 +108,7 @@ class _Views:
         self._permission = permission
         self._max_bytes = max_bytes
         self._freshness = freshness
-        self._waiters = threading.BoundedSemaphore(max_waiters)
+        self._waiters = Waiters(conversions.find, _in_json, max_waiters)
 
     def begin(self) -> Response:
         """Take a job."""
@@ -141,19 +141,16 @@ class _Views:
         if request.method == "DELETE":
             self._permission.require(request, "upload", 0)
             self._conversions.cancel(job)
-            answer = Response(status=204, headers={"Cache-Control": "no-store"})
+            answer = Response(status=204, headers=_KEPT_BY_NOBODY)
             del answer.headers["Content-Type"]
             return answer
-        record = self._conversions.find(job)
-        wait_seconds = _wait_seconds()
-        if record.is_over or not wait_seconds:
+        record, wait_seconds = self._conversions.find(job), _wait_seconds()
+        if record.is_over or not wait_seconds or request.method == "HEAD":
             return _told(record, 200)
-        if not self._waiters.acquire(blocking=False):
+        waiting = self._waiters.waiting(record, wait_seconds)
+        if waiting is None:
             return _told(record, 200, retry=True)
-        try:
-            return _told(self._changed(record, wait_seconds), 200)
-        finally:
-            self._waiters.release()
+        return Response(waiting, headers=_KEPT_BY_NOBODY, mimetype="application/json")
 
     def thumbnail(self, job: str) -> Response:
         """Answer with what was made."""
@@ -167,13 +164,6 @@ class _Views:
         return _picture(
             rendition, int(record.created_seconds), min(left, self._freshness.max_age_seconds)
         )
-
-    def _changed(self, record: JobRecord, wait_seconds: float) -> JobRecord:
-        deadline, known = time.monotonic() + wait_seconds, record
-        while known.state == record.state and time.monotonic() < deadline:
-            time.sleep(_LOOK_AGAIN_SECONDS)
-            known = self._conversions.find(record.job)
-        return known
 
 
 def _wanted(form: Form, by: str) -> Wanted:
@@ -204,6 +194,12 @@ def _wait_seconds() -> int:
 
 
 def _told(record: JobRecord, status: int, *, retry: bool = False) -> Response:
+    headers = {"Retry-After": str(_RETRY_SECONDS)} if retry else {}
+    headers |= _KEPT_BY_NOBODY
+    return Response(_in_json(record), status, headers, mimetype="application/json")
+
+
+def _in_json(record: JobRecord) -> str:
     """Say how a job stands, in the words of the service that this one grew from."""
     result: object = record.result or None
     if record.failure is not None:
@@ -216,10 +212,7 @@ def _told(record: JobRecord, status: int, *, retry: bool = False) -> Response:
     }
     if record.state == "SUCCESS":
         told["result_url"] = f"{CONVERT_PATH}/{record.job}/thumbnail"
-    headers = {"Cache-Control": "no-store"}
-    if retry:
-        headers["Retry-After"] = str(_RETRY_SECONDS)
-    return Response(json.dumps(told) + "\n", status, headers, mimetype="application/json")
+    return json.dumps(told) + "\n"
 
 
 def _picture(rendition: Rendition, made_seconds: int, max_age: int) -> Response:
