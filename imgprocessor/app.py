@@ -58,7 +58,7 @@ from imgprocessor.storage.allowance import Allowance
 from imgprocessor.storage.uploads.unfinished import Unfinished
 from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
 from imgprocessor.web.jobs.convert import add_convert
-from imgprocessor.web.log import RequestLog, utc_now
+from imgprocessor.web.log import RequestLog, job_entry, utc_now
 from imgprocessor.web.metrics import (
     Metrics,
     watched_build,
@@ -143,7 +143,7 @@ def make_web(
         add_browse(web, _library(settings, delivery, pool), _links(settings, policy))
     uploads = make_uploads(settings, delivery, pool or direct_renderer(settings), policy)
     if uploads is not None:
-        _add_uploads(web, settings, uploads, delivery, pool)
+        _add_uploads(web, settings, uploads, delivery, pool, log=log)
     ready = Readiness(settings.originals.root, settings.disk_cache.folder, remote, pool)
     add_health(web, ready, answers_digest(settings, policy))
     if metrics is not None:
@@ -155,7 +155,13 @@ def make_web(
 
 
 def _add_uploads(
-    web: Flask, settings: Settings, uploads: Uploads, delivery: Delivery, pool: WorkerPool | None
+    web: Flask,
+    settings: Settings,
+    uploads: Uploads,
+    delivery: Delivery,
+    pool: WorkerPool | None,
+    *,
+    log: RequestLog,
 ) -> None:
     tokens = upload_tokens(settings.uploads)
     locks = make_locks(settings.disk_cache)
@@ -168,7 +174,7 @@ def _add_uploads(
     later: Later = _later(settings, pool, uploads.make_missing)
     if settings.jobs.enabled:
         renderer = pool or direct_renderer(settings)
-        conversions = _conversions(settings, delivery, renderer, uploads)
+        conversions = _conversions(settings, delivery, renderer, uploads, log)
         if settings.jobs.redis is not None:
             later = LaterByJobs(conversions)
         add_convert(
@@ -188,14 +194,21 @@ def _add_uploads(
 
 
 def _conversions(
-    settings: Settings, delivery: Delivery, renderer: Renderer, uploads: Uploads
+    settings: Settings, delivery: Delivery, renderer: Renderer, uploads: Uploads, log: RequestLog
 ) -> Conversions:
     """Make what takes jobs: for Celery's workers, or, without Redis, for threads of its own."""
     if settings.jobs.redis is not None:
         dispatch = CeleryJobs(settings.jobs).dispatch
         return make_conversions(settings, delivery, renderer, dispatch, uploads.make_sizes)
     here = InProcessJobs(max(1, processes(settings) // 2))
-    conversions = make_conversions(settings, delivery, renderer, here.dispatch, uploads.make_sizes)
+    conversions = make_conversions(
+        settings,
+        delivery,
+        renderer,
+        here.dispatch,
+        uploads.make_sizes,
+        log=lambda done: log.write(job_entry(done)),
+    )
     here.start(conversions.do)
     regularly(_SWEEP_JOBS_SECONDS, conversions.sweep)
     regularly(STRAYS_SECONDS, conversions.remove_strays)

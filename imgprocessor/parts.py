@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from imgprocessor.config.secrets import purge_token, signing_keys
 from imgprocessor.config.settings import OriginalsSettings, Settings
@@ -191,8 +192,10 @@ def make_conversions(
     renderer: Renderer,
     dispatch: Dispatch,
     make_sizes: Callable[[str], None],
+    *,
+    log: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Conversions:
-    """Make the part that takes jobs and does them."""
+    """Make the part that takes jobs and does them; `log` takes a line for each that was done."""
     jobs = settings.jobs
     while_wanted = renderer.while_wanted if isinstance(renderer, WorkerPool) else None
     work = JobWork(
@@ -205,11 +208,15 @@ def make_conversions(
         max_side_pixels=settings.pixels.max_output_side_pixels,
     )
     records: Records = MemoryRecords(jobs) if jobs.redis is None else RedisRecords(jobs)
-    return Conversions(records, work, dispatch, jobs)
+    return Conversions(records, work, dispatch, jobs, log=log)
 
 
 def make_conversions_on_node(
-    settings: Settings, dispatch: Dispatch, *, starts_workers: bool = False
+    settings: Settings,
+    dispatch: Dispatch,
+    *,
+    starts_workers: bool = False,
+    log: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Conversions:
     """Make the same by the workers of this node; with `starts_workers` they are started, where no
     daemon has done it.
@@ -224,7 +231,7 @@ def make_conversions_on_node(
     if starts_workers:
         Supervisor(folder, processes(settings), settings, complain).start()
     make_sizes = uploads.make_sizes if uploads is not None else _no_sizes
-    return make_conversions(settings, delivery, pool, dispatch, make_sizes)
+    return make_conversions(settings, delivery, pool, dispatch, make_sizes, log=log)
 
 
 def _no_sizes(ident: str) -> None:

@@ -1,10 +1,13 @@
-"""What is told to Apache's error log, by way of stderr: complaints, and unexpected errors."""
+"""What is told to Apache's error log by way of stderr, and of which request: complaints, errors."""
 
+import contextlib
 import logging
 import re
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 _SAME_AGAIN_SECONDS = 60.0
 _MAX_REMEMBERED = 100
@@ -37,6 +40,15 @@ class _OnceAMinute(logging.Filter):
         return True
 
 
+class _WithTrace(logging.Formatter):
+    """Says of which request something is told."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line without a traceback."""
+        line, known = super().formatMessage(record), trace_id()
+        return f"{line} (trace_id {known})" if known else line
+
+
 class _Stderr(logging.Handler):
     """Writes to whatever stderr is now: mod_wsgi has one for each request."""
 
@@ -58,11 +70,36 @@ def _made() -> logging.Logger:
     log.setLevel(logging.WARNING)
     handler = _Stderr()
     handler.addFilter(_ONCE)
+    handler.setFormatter(_WithTrace())
     log.handlers = [handler]
     return log
 
 
 _LOG = _made()
+
+_TRACE_ID: ContextVar[str] = ContextVar("trace_id", default="")
+
+
+def trace_id() -> str:
+    """Return the id of the request for which this thread works, 32 hexadecimal digits; empty where
+    it works for none.
+    """
+    return _TRACE_ID.get()
+
+
+def begin_trace(known: str) -> None:
+    """Work for a request from now on, in this thread; for none where the id is empty."""
+    _TRACE_ID.set(known)
+
+
+@contextlib.contextmanager
+def traced(known: str) -> Iterator[None]:
+    """Work for a request inside, perhaps one that was answered long ago."""
+    before = _TRACE_ID.set(known)
+    try:
+        yield
+    finally:
+        _TRACE_ID.reset(before)
 
 
 def complain(text: str) -> None:

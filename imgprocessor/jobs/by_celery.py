@@ -16,7 +16,7 @@ from imgprocessor.errors import BadQuery, JobsUnavailable
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.records import QUEUES, Queue, Wanted
 from imgprocessor.originals.uploads import upload_name
-from imgprocessor.reporting import complain
+from imgprocessor.reporting import complain, trace_id
 from imgprocessor.service.later import regularly
 
 
@@ -157,7 +157,8 @@ class LaterByJobs:
 
     def submit(self, name: str) -> bool:
         """Have an upload's sizes made, as `Later.submit` says."""
-        wanted = Wanted(f"name={upload_name(name)}", QUEUES[-1], "", kind="sizes")
+        query = f"name={upload_name(name)}"
+        wanted = Wanted(query, QUEUES[-1], "", kind="sizes", trace_id=trace_id())
         try:
             self._conversions.begin(wanted, None)
         except (JobsUnavailable, BadQuery) as error:

@@ -4,9 +4,10 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.errors import (
@@ -31,7 +32,7 @@ from imgprocessor.jobs.records import (
 )
 from imgprocessor.jobs.work import JobWork
 from imgprocessor.rendering.renditions import rendition_from_bytes, rendition_to_bytes
-from imgprocessor.reporting import report_unexpected
+from imgprocessor.reporting import report_unexpected, traced
 
 
 class Dispatch(Protocol):
@@ -50,8 +51,16 @@ class Conversions:
     """Takes jobs, says how they stand, and does them."""
 
     def __init__(
-        self, records: Records, work: JobWork, dispatch: Dispatch, settings: JobsSettings
+        self,
+        records: Records,
+        work: JobWork,
+        dispatch: Dispatch,
+        settings: JobsSettings,
+        *,
+        log: Callable[[dict[str, Any]], None],
     ) -> None:
+        """Join the parts; `log` takes a line for each job that was done."""
+        self._log = log
         self._records = records
         self._work = work
         self._files = work.files
@@ -132,7 +141,7 @@ class Conversions:
             record = self._records.claim(job, holder)
             if record is None:
                 return None
-            with self._held(job, holder) as is_held:
+            with self._logged(record), self._held(job, holder) as is_held:
                 try:
                     rendition = self._work.done(record, is_held.is_set)
                 except JobOver:
@@ -219,6 +228,32 @@ class Conversions:
             return None
         self._records.give_back(record.job, holder)
         return record.wanted.queue
+
+    @contextlib.contextmanager
+    def _logged(self, record: JobRecord) -> Iterator[None]:
+        """Work for the request that handed a job in; say afterwards what became of the job."""
+        began, error = time.monotonic(), ""
+        with traced(record.wanted.trace_id):
+            try:
+                yield
+            except Exception as raised:
+                error = raised.code if isinstance(raised, ImageError) else Internal.code
+                raise
+            finally:
+                self._log(self._entry(record, time.monotonic() - began, error))
+
+    def _entry(self, record: JobRecord, seconds: float, error: str) -> dict[str, Any]:
+        with contextlib.suppress(JobsUnavailable):
+            # What leaves nothing to fetch is forgotten at once.
+            record = self._records.find(record.job) or replace(record, state="SUCCESS")
+        return {
+            "job": record.job,
+            "trace_id": record.wanted.trace_id,
+            "queue": record.wanted.queue,
+            "outcome": record.state,
+            "error": error or (record.failure.code if record.failure else None),
+            "seconds": round(seconds, 3),
+        }
 
     @contextlib.contextmanager
     def _held(self, job: str, holder: str) -> Iterator[threading.Event]:

@@ -48,6 +48,8 @@ class Wanted:
     sha256: str = ""
     """Of its bytes as they were sent; empty where there is no file."""
     kind: JobKind = "convert"
+    trace_id: str = ""
+    """Of the request that handed it in, as logs have it."""
 
     @property
     def has_file(self) -> bool:

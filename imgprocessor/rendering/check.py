@@ -12,6 +12,7 @@ from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
 from imgprocessor.images.acceptance import accept
 from imgprocessor.originals.source import Original
+from imgprocessor.reporting import trace_id
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.timing import Timings
 
@@ -28,6 +29,8 @@ class Check:
     timings: Timings = field(default_factory=Timings)
     takes_place: bool = True
     """Whether it counts among the jobs that admission control lets in."""
+    trace_id: str = field(default_factory=trace_id)
+    """Of the request that it is for, as logs have it."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A job: one rendition to be made from one original; and making it, in this process."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
 from imgprocessor.rendering.check import Check, Checked
 from imgprocessor.rendering.masters import Masters, MasterSource
+from imgprocessor.reporting import trace_id
 from imgprocessor.storage.generation import Generation
 from imgprocessor.timing import Timings
 
@@ -28,6 +29,8 @@ class Job:
     """The one that the answer was begun in: nothing is kept of what was purged since."""
     takes_place: bool = True
     """Whether it counts among the jobs that admission control lets in."""
+    trace_id: str = field(default_factory=trace_id)
+    """Of the request that it is for, as logs have it."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from imgprocessor.rendering.process import (
     run_folder,
 )
 from imgprocessor.rendering.run_folder import SOCKET, inode
-from imgprocessor.reporting import report_unexpected
+from imgprocessor.reporting import report_unexpected, traced
 
 _HANDED_OVER_SECONDS = 5.0
 """A daemon whose connection was accepted hands its job over at once."""
@@ -97,7 +97,8 @@ class _Work:
         # The kernel ends this process when its time is over, whatever a decoder does.
         signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
-        result = self._result(job, connection)
+        with traced(job.trace_id):
+            result = self._result(job, connection)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.sendall(DONE)

@@ -1,6 +1,7 @@
 """A request as WSGI has it: query string and hints; and as it came to a cache in front."""
 
 import re
+import secrets
 
 from imgprocessor.request.hints import HINT_HEADERS
 from imgprocessor.request.query import NAMED_IN_PATH
@@ -28,6 +29,23 @@ _BY_PROXY = {"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA"}
 
 _QUEUED, _TAKEN = "mod_wsgi.queue_start", "mod_wsgi.daemon_start"
 """When Apache handed the request on, and when a daemon took it, in seconds."""
+
+
+_TRACEPARENT = re.compile(
+    "(?:(?=00-.{52}$)|(?!00|ff))[0-9a-f]{2}"
+    "-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+"""W3C Trace Context: version, the id of all that is done for one purpose, the caller's, flags; in
+later versions there may be more.
+"""
+
+
+def trace_id_of(environ: Environ) -> str:
+    """Return the id under which logs speak of a request: its client's, from `traceparent`, else a
+    new one. It is 32 hexadecimal digits, whatever the client sent.
+    """
+    sent = _TRACEPARENT.fullmatch(str(environ.get("HTTP_TRACEPARENT", "")))
+    return sent[1] if sent else secrets.token_hex(16)
 
 
 def incoming(environ: Environ) -> Incoming:

@@ -79,6 +79,11 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def job_entry(done: Entry) -> Entry:
+    """Say what became of a job, in a line of its own."""
+    return {"time": utc_now(), "pid": os.getpid(), **done}
+
+
 def planned_entry(planned: Planned, reasons: Decision) -> Entry:
     """Say what was decided, and by which hints or parameters."""
     decision = planned.decision

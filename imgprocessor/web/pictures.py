@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
 from imgprocessor.errors import ImageError, Internal, NotFound, Overloaded
-from imgprocessor.reporting import report_unexpected
+from imgprocessor.reporting import begin_trace, report_unexpected, trace_id
 from imgprocessor.request.query import FULL
 from imgprocessor.request.signing import Signing
 from imgprocessor.service.delivery import Answer, Delivery, Found
@@ -22,7 +22,13 @@ from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.understanding import Planned, Understood
 from imgprocessor.web.caching import is_current, until
 from imgprocessor.web.full import full
-from imgprocessor.web.incoming import asked_of_cache, incoming, named_in_path, queue_seconds
+from imgprocessor.web.incoming import (
+    asked_of_cache,
+    incoming,
+    named_in_path,
+    queue_seconds,
+    trace_id_of,
+)
 from imgprocessor.web.log import (
     MAX_TOLD_CHARACTERS,
     Entry,
@@ -72,6 +78,7 @@ def create_web(
     @web.before_request
     def begin() -> None:
         g.began = time.perf_counter()
+        begin_trace(trace_id_of(request.environ))
         g.entry = {}
 
     @web.after_request
@@ -84,6 +91,7 @@ def create_web(
         entry = {
             "time": utc_now(),
             "pid": os.getpid(),
+            "trace_id": trace_id(),
             "method": request.method,
             "status": response.status_code,
             "bytes": 0 if request.method == "HEAD" else response.content_length or 0,
@@ -95,6 +103,10 @@ def create_web(
         if metrics is not None:
             metrics.count(entry, seconds, queue_seconds(request.environ))
         return response
+
+    @web.teardown_request
+    def end(_: BaseException | None) -> None:
+        begin_trace("")
 
     web.url_map.merge_slashes = False  # no file's name has two, and nobody is sent elsewhere
     web.url_map.converters["name"] = _NameConverter

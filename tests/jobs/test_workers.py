@@ -38,6 +38,7 @@ SLOW = {"width": "3000", "format": "avif", "max_bytes": "2000", "dpr": "1"}
 """A rendition that takes longer than two renewals of a lease, ..."""
 CHECK_SECONDS = 2
 """... and processor time that its check and a worker's start do not take together."""
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OVER = {"SUCCESS", "FAILURE"}
 
 
@@ -80,7 +81,7 @@ class Workers:
             "/convert",
             data=sent + f"\r\n--{boundary}--\r\n".encode(),
             content_type=f"multipart/form-data; boundary={boundary}",
-            headers=MAY,
+            headers=MAY | {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"},
         )
         assert answer.status_code == 202, answer.text
         assert isinstance(answer.json, dict)
@@ -226,6 +227,20 @@ def test_what_waits_is_counted(workers: Workers) -> None:
     after = workers.client.get("/images/-/metrics").text
     assert "imgprocessor_jobs_held 0.0" in after
     assert "imgprocessor_jobs_waiting_bytes 0.0" in after
+
+
+def test_the_worker_says_what_became_of_a_job_and_for_which_request(workers: Workers) -> None:
+    jobs = [workers.begin(body) for body in (pictures(1)[0], b"text")]
+    workers.await_over(jobs)
+    log = workers.folder / "worker.log"
+
+    await_true(lambda: log.read_text().count('"outcome"') == len(jobs))
+    lines = [json.loads(line) for line in log.read_text().splitlines() if '"outcome"' in line]
+    told = {line["job"]: (line["trace_id"], line["outcome"], line["error"]) for line in lines}
+    assert told == {
+        jobs[0]: (TRACE, "SUCCESS", None),
+        jobs[1]: (TRACE, "FAILURE", "unsupported-original"),
+    }
 
 
 def test_nothing_secret_is_told(workers: Workers) -> None:

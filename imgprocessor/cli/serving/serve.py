@@ -1,5 +1,6 @@
 """`serve`, `worker` and `flower`: what runs until a signal ends it, beside Apache or without."""
 
+import json
 import signal
 import sys
 from functools import partial
@@ -23,6 +24,7 @@ from imgprocessor.load import load_policy, load_settings
 from imgprocessor.parts import make_conversions_on_node, processes
 from imgprocessor.program import delivered
 from imgprocessor.rendering.process import give_memory_back
+from imgprocessor.web.log import Entry, job_entry
 
 
 @click.command(help="Serve by Waitress, for machines without Apache.")
@@ -77,7 +79,7 @@ def worker(files: Files, queues: tuple[Queue, ...]) -> int:
 def _do_jobs(settings: Settings, queue: Queue) -> int:
     give_memory_back()
     jobs = CeleryJobs(settings.jobs)
-    conversions = make_conversions_on_node(settings, jobs.dispatch, starts_workers=True)
+    conversions = make_conversions_on_node(settings, jobs.dispatch, starts_workers=True, log=_log)
     return do_jobs(jobs, settings.jobs, conversions, queue, processes(settings))
 
 
@@ -98,6 +100,11 @@ def flower(files: Files, host: str, port: int) -> None:
     except OSError as error:
         wrong = f"--host {host} --port {port}: {error.strerror}"
         raise ConfigurationError(wrong) from error
+
+
+def _log(done: Entry) -> None:
+    """Write a line to where this program's output goes: Celery has replaced `sys.stdout`."""
+    print(json.dumps(job_entry(done)), file=sys.__stdout__, flush=True)
 
 
 def _listening(server: Any) -> tuple[str, int]:

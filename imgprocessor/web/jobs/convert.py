@@ -17,6 +17,7 @@ from imgprocessor.images.pipeline import Rendition
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.records import CANCELLED, JobRecord, Queue, Wanted
 from imgprocessor.originals.uploads import upload_name
+from imgprocessor.reporting import trace_id
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
@@ -181,9 +182,10 @@ def _wanted(form: Form, by: str) -> Wanted:
     words += [f"{word}={quote(given[word], safe='')}" for word in _OF_THE_PICTURE if word in given]
     query = "&".join(words)
     if form.file is None:
-        return Wanted(query, "quick", by)
+        return Wanted(query, "quick", by, trace_id=trace_id())
     queue: Queue = "slow" if form.file.size_bytes > _SLOW_BYTES else "quick"
-    return Wanted(query, queue, by, form.file.size_bytes, form.file.sha256)
+    size_bytes, sha256 = form.file.size_bytes, form.file.sha256
+    return Wanted(query, queue, by, size_bytes, sha256, trace_id=trace_id())
 
 
 def _wait_seconds() -> int:
