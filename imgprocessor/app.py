@@ -58,6 +58,7 @@ from imgprocessor.storage.allowance import Allowance
 from imgprocessor.storage.uploads.unfinished import Unfinished
 from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
 from imgprocessor.web.jobs.convert import add_convert
+from imgprocessor.web.jobs.pages import ConvertPages
 from imgprocessor.web.log import RequestLog, job_entry, utc_now
 from imgprocessor.web.metrics import (
     Metrics,
@@ -182,7 +183,9 @@ def _add_uploads(
             conversions,
             uploads,
             permission,
-            pages,
+            ConvertPages(
+                settings.uploads.max_bytes, bounds.max_side_pixels, needs_token=bool(tokens)
+            ),
             max_bytes=settings.uploads.max_bytes,
             freshness=settings.freshness,
             max_waiters=threads_here() // 2,

@@ -1,27 +1,9 @@
 // A file in pieces by tus 1.0, which goes on after a lost connection: nothing of the page.
+import { PASSING, Problem, ask, lull } from "/ask.js";
 
 const ENDPOINT = "/upload/resumable/";
 const PIECE_BYTES = 256 * 1024;
-/** Answers after which another trial is worth it; 0 is none. After a 409 the offset is asked for. */
-const PASSING = [0, 408, 409, 423, 502, 503, 504];
-/** Answers that leave the upload as it was: it can go on later. */
-const KEEPING = [...PASSING, 401, 403, 429, 500, 507];
 const [MOST_TRIALS, LONGEST_PAUSE_SECONDS] = [20, 30];
-/** A connection on which nothing moves for so long is given up. */
-const SILENCE_SECONDS = 120;
-
-/** Something went wrong: a sentence for people, and the answer's status, or 0 where there was none. */
-export class Problem extends Error {
-  constructor(sentence, status, retrySeconds = 0) {
-    super(sentence);
-    Object.assign(this, { status, retrySeconds });
-  }
-
-  /** Whether what arrived is there still. */
-  get isKept() {
-    return KEEPING.includes(this.status);
-  }
-}
 
 /**
  * Send all of a file, however often the connection breaks. Return what the server made of it, or
@@ -69,7 +51,7 @@ export async function send(file, options) {
 
 /** Have the server forget what arrived; where that fails, it does so in time. */
 export function discard(url, token) {
-  ask("DELETE", url, { token }).catch(() => {});
+  askTus("DELETE", url, { token }).catch(() => {});
 }
 
 /** Return an address's path if it is one of uploads, which alone may see the token; else throw. */
@@ -81,7 +63,7 @@ export function checked(address) {
 }
 
 async function create(file, metadata, request) {
-  const answer = await ask("POST", ENDPOINT, {
+  const answer = await askTus("POST", ENDPOINT, {
     ...request,
     headers: {
       "Upload-Length": file.size,
@@ -97,7 +79,7 @@ async function create(file, metadata, request) {
 /** Return how many bytes have arrived; all of them if the server has no more to take. */
 async function offsetOf(url, file, request) {
   try {
-    const answer = await ask("HEAD", url, request);
+    const answer = await askTus("HEAD", url, request);
     return Number(answer.getResponseHeader("Upload-Offset"));
   } catch (error) {
     if (PASSING.includes(error.status)) throw error;
@@ -107,7 +89,7 @@ async function offsetOf(url, file, request) {
 
 /** Send a piece; return how many bytes have arrived since. */
 async function sendPiece(url, file, offset, { onSent, ...request }) {
-  const answer = await ask("PATCH", url, {
+  const answer = await askTus("PATCH", url, {
     ...request,
     headers: { "Upload-Offset": offset, "Content-Type": "application/offset+octet-stream" },
     body: await read(file, offset, Math.min(offset + PIECE_BYTES, file.size)),
@@ -119,7 +101,7 @@ async function sendPiece(url, file, offset, { onSent, ...request }) {
 }
 
 async function contentOf(url, request) {
-  const answer = await ask("GET", url, { ...request, headers: { Accept: "application/json" } });
+  const answer = await askTus("GET", url, { ...request, headers: { Accept: "application/json" } });
   return JSON.parse(answer.responseText).content;
 }
 
@@ -131,68 +113,8 @@ async function read(file, start, end) {
   }
 }
 
-/** Send a request; return it once it is answered well, or throw a problem. */
-function ask(method, url, { headers = {}, body = null, token, signal, onSent }) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest(); // fetch does not tell how much is sent
-    let timer;
-    const settle = (how, value) => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", stop);
-      how(value);
-    };
-    const stop = () => {
-      request.abort();
-      const silent = new Problem("The server does not answer.", 0);
-      settle(reject, signal?.aborted ? signal.reason : silent);
-    };
-    const moved = () => {
-      clearTimeout(timer);
-      timer = setTimeout(stop, SILENCE_SECONDS * 1000);
-    };
-    if (signal?.aborted) return reject(signal.reason);
-    signal?.addEventListener("abort", stop);
-    request.onerror = () => settle(reject, new Problem("The connection is lost.", 0));
-    request.onload = () => {
-      if (request.status >= 200 && request.status < 300) settle(resolve, request);
-      else settle(reject, problemOf(request));
-    };
-    request.upload.onprogress = ({ loaded }) => {
-      moved();
-      onSent?.(loaded);
-    };
-    request.open(method, url);
-    const all = { "Tus-Resumable": "1.0.0", Accept: "application/problem+json", ...headers };
-    if (token) all.Authorization = `Bearer ${token}`;
-    for (const [name, value] of Object.entries(all)) request.setRequestHeader(name, value);
-    moved();
-    request.send(body);
-  });
-}
-
-/** Read a failure: its sentence, where the answer has one. */
-function problemOf(answer) {
-  const { status, responseText } = answer;
-  // What the answer says is for programs.
-  if (status === 401) return new Problem("The server does not take this token.", status);
-  let sentence = `The server answered ${status}.`;
-  try {
-    sentence = JSON.parse(responseText).title || sentence;
-  } catch {
-    // it has none
-  }
-  return new Problem(sentence, status, Number(answer.getResponseHeader("Retry-After")) || 0);
-}
-
-/** Wait until another trial, or until the browser is online again. */
-async function lull(seconds, problem, signal, onTrouble) {
-  onTrouble(problem, seconds);
-  await new Promise((resolve) => {
-    setTimeout(resolve, seconds * 1000);
-    window.addEventListener("online", resolve, { once: true });
-    signal.addEventListener("abort", resolve, { once: true });
-  });
-  signal.throwIfAborted();
+function askTus(method, url, { headers, ...request }) {
+  return ask(method, url, { headers: { "Tus-Resumable": "1.0.0", ...headers }, ...request });
 }
 
 function base64(text) {

@@ -1,19 +1,18 @@
 // The upload page: several pictures, two at a time, which go on after a lost connection and, once
 // the file was chosen again, after a reload. Names are only ever text: no markup is made of them.
-import { Problem, checked, discard, send } from "/tus.js";
+import {
+  attempt, bearer, focusFiles, focusToken, made, requireFit, say, showShare, takeFiles, takeToken,
+} from "/form.js";
+import { checked, discard, send } from "/tus.js";
 
 const AT_ONCE = 2;
 /** Answers that the same file will get again. */
 const FINAL = [413, 415, 422];
-const TOKEN_KEY = "upload-token";
 /** What stands before what was chosen, in the key of an upload that is not finished. */
 const KEY_START = "upload:";
 
-const form = document.getElementById("upload");
 const sizes = document.getElementById("sizes");
-const token = document.getElementById("token");
 const list = document.querySelector("#uploads ul");
-const maxBytes = Number(form.dataset.maxBytes);
 
 const uploads = new Set();
 const running = new Set();
@@ -21,37 +20,10 @@ const waiting = [];
 
 // --- Files in ------------------------------------------------------------------------------------
 
-for (const input of [document.getElementById("image"), document.getElementById("camera")]) {
-  input.multiple = !input.hasAttribute("capture");
-  input.addEventListener("change", () => {
-    add(input.files);
-    input.value = ""; // the same file once more is a change, too
-  });
-}
-form.noValidate = true;
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  document.getElementById("image").click();
+takeFiles(add);
+takeToken(() => {
+  for (const upload of uploads) if (upload.problem?.status === 401) goOn(upload);
 });
-
-document.addEventListener("paste", ({ clipboardData }) => add(clipboardData.files));
-for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return;
-    event.preventDefault();
-    const isOver = kind === "dragenter" || kind === "dragover" || event.relatedTarget !== null;
-    document.body.classList.toggle("dropping", kind !== "drop" && isOver);
-    if (kind === "drop") add(event.dataTransfer.files);
-  });
-}
-
-if (token) {
-  token.value = attempt(() => sessionStorage.getItem(TOKEN_KEY)) || "";
-  token.addEventListener("change", () => {
-    attempt(() => sessionStorage.setItem(TOKEN_KEY, token.value.trim()));
-    for (const upload of uploads) if (upload.problem?.status === 401) goOn(upload);
-  });
-}
 
 window.addEventListener("beforeunload", (event) => {
   if (running.size) event.preventDefault();
@@ -102,18 +74,13 @@ async function run(upload) {
     upload.problem = error;
     if (!error.isKept) forget(upload);
     show(upload, "failed", error.message);
-    if (error.status === 401) token?.focus();
+    if (error.status === 401) focusToken();
   }
 }
 
 function sent(upload, signal) {
   const { file } = upload;
-  if (!file.size) throw new Problem("The file is empty.", 422);
-  if (file.size > maxBytes) {
-    const most = `The server takes no more than ${bytes(maxBytes)}.`;
-    throw new Problem(`It has ${bytes(file.size)}. ${most}`, 413);
-  }
-  if (token && !bearer()) throw new Problem("Enter the token first.", 401);
+  requireFit(file);
   upload.url ||= recall(keyOf(upload));
   return send(file, {
     url: upload.url,
@@ -125,12 +92,6 @@ function sent(upload, signal) {
     onTrouble: ({ message }, seconds) =>
       show(upload, "waiting", `${message} Going on in ${seconds} s`),
   });
-}
-
-/** Return the token, if one was given that a header can carry. */
-function bearer() {
-  const given = token?.value.trim() || "";
-  return /^[!-~]+$/.test(given) ? given : "";
 }
 
 /** Stop what is sent, or waits. */
@@ -150,7 +111,7 @@ function end(upload) {
   upload.row.remove();
   if (upload.url) discard(upload.url, bearer());
   forget(upload);
-  document.getElementById("image").focus();
+  focusFiles();
 }
 
 // --- What is not finished ------------------------------------------------------------------------
@@ -197,7 +158,7 @@ function showEarlier() {
     row.querySelector("button").addEventListener("click", () => {
       discard(url, bearer());
       drop(key);
-      document.getElementById("image").focus();
+      focusFiles();
     });
     rows.push(row);
   }
@@ -210,20 +171,7 @@ function storedKeys() {
   return keys.filter((key) => key.startsWith(KEY_START));
 }
 
-/** Return what an action does, or null: browsers may keep nothing, and then nothing goes on. */
-function attempt(action) {
-  try {
-    return action();
-  } catch {
-    return null;
-  }
-}
-
 // --- What is shown -------------------------------------------------------------------------------
-
-function made(template) {
-  return document.getElementById(template).content.firstElementChild.cloneNode(true);
-}
 
 function addRow(upload) {
   const row = made("row");
@@ -262,22 +210,7 @@ function showSent(upload, sentBytes) {
     show(upload, "checking", "Checking");
     return;
   }
-  const share = sentBytes / file.size;
-  const percent = Math.floor(share * 100);
-  show(upload, "sending", `${percent} % of ${bytes(file.size)}`);
-  row.querySelector("progress").value = share;
-  // Every quarter is enough to listen to.
-  const quarter = Math.floor(share * 4) * 25;
-  if (quarter > (upload.quarter || 0)) say(`${file.name}: ${quarter} %`);
-  upload.quarter = quarter;
-}
-
-function say(sentence) {
-  const log = document.getElementById("said");
-  const line = document.createElement("p");
-  line.textContent = sentence;
-  log.append(line);
-  if (log.children.length > 20) log.firstChild.remove();
+  show(upload, "sending", showShare(row, file, sentBytes));
 }
 
 /** Show a picture that was taken at its sizes, with all there is to copy. */
@@ -358,11 +291,6 @@ function copySelected(text) {
   area.select();
   document.execCommand("copy");
   area.remove();
-}
-
-function bytes(count) {
-  if (count < 1024 * 1024) return `${Math.ceil(count / 1024)} KiB`;
-  return `${(count / 1024 / 1024).toFixed(1)} MiB`;
 }
 
 haveCopied(document);

@@ -405,6 +405,7 @@ def _print_addresses(port: int, settings: Settings) -> None:
     print(f"  {base}{page}")
     print(f"  {base}/browse/")
     print(f"  {base}/upload")
+    print(f"  {base}/convert")
     if password := flower_password(settings.jobs):
         print(f"  {base}/flower/ user {FLOWER_USER}, password {password}")
     print(f"  {_picture(port, names[0])}&width=340&height=400")

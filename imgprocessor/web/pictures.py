@@ -75,11 +75,8 @@ def create_web(
     shared = cross_origin(allow_origin)
     pictures = _Pictures(delivery, placeholder, freshness, signing)
 
-    @web.before_request
-    def begin() -> None:
-        g.began = time.perf_counter()
-        begin_trace(trace_id_of(request.environ))
-        g.entry = {}
+    web.before_request(_begin)
+    web.teardown_request(_end)
 
     @web.after_request
     def write_down(response: Response) -> Response:
@@ -104,10 +101,6 @@ def create_web(
             metrics.count(entry, seconds, queue_seconds(request.environ))
         return response
 
-    @web.teardown_request
-    def end(_: BaseException | None) -> None:
-        begin_trace("")
-
     web.url_map.merge_slashes = False  # no file's name has two, and nobody is sent elsewhere
     web.url_map.converters["name"] = _NameConverter
     for number, rule in enumerate(_RULES):
@@ -117,6 +110,16 @@ def create_web(
         _add_view(web, f"/{FULL}/<name:name>", FULL, view)
     web.register_error_handler(Exception, pictures.fail)
     return web
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    begin_trace(trace_id_of(request.environ))
+    g.entry = {}
+
+
+def _end(_: BaseException | None) -> None:
+    begin_trace("")
 
 
 def _add_view(web: Flask, rule: str, endpoint: str, view: Callable[..., Response]) -> None:

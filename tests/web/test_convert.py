@@ -228,7 +228,7 @@ def test_what_is_over_is_forgotten_with_its_files(
 
 def test_methods(taking: FlaskClient) -> None:
     for path, method in (
-        ("/convert", "GET"),
+        ("/convert", "PUT"),
         ("/convert/x", "POST"),
         ("/convert/x/thumbnail", "PUT"),
     ):
@@ -237,8 +237,32 @@ def test_methods(taking: FlaskClient) -> None:
         assert "Allow" in answer.headers
 
 
+def test_a_browser_gets_pages(taking: FlaskClient, photograph: bytes) -> None:
+    html = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    empty = taking.get("/convert")
+    taken = taking.post("/convert", **file(photograph), headers=html)
+    job = taken.headers["Location"]
+    refused = taking.post("/convert", **form(), headers=html)
+    over(taking, job.rpartition("/")[2])
+    told = taking.get(f"{job}?wait=20", headers=html)
+    unknown = taking.get(f"/convert/{'a' * 32}", headers=html)
+
+    pages = (empty, taken, refused, told, unknown)
+    assert [page.status_code for page in pages] == [200, 202, 400, 200, 404]
+    for page in pages:
+        assert page.content_type == "text/html; charset=utf-8"
+        assert page.headers["Cache-Control"] == "no-store"
+        assert page.headers["Vary"] == "Accept"
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert f'url={job}"' in taken.text
+    assert f'src="{job}/thumbnail"' in told.text
+    assert "one of: file, ident, name" in refused.text
+    assert taking.head("/convert").data == b""
+
+
 def test_without_jobs_there_is_no_such_path(client: FlaskClient) -> None:
     assert client.post("/convert").status_code == 404
+    assert client.get("/convert").status_code == 404
 
 
 def test_files_that_nobody_knows_are_removed(settings: Settings, tmp_path: Path) -> None:

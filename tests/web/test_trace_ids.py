@@ -16,7 +16,7 @@ from servers import await_true
 from imgprocessor.app import make_web
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
-from imgprocessor.config.upload_settings import KeptMetadata, UploadsSettings
+from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.originals.source import Original
 from imgprocessor.rendering.check import Check
 from imgprocessor.rendering.ipc import receive, send
@@ -108,7 +108,7 @@ def test_a_job_has_the_id_of_the_request_that_handed_it_in(
 
 def _check() -> Check:
     original = Original(cast("Any", None), "a", "a", 0, 0)
-    return Check(original, Path("none"), cast("KeptMetadata", "none"))
+    return Check(original, Path("none"), "none")
 
 
 def test_what_is_handed_to_another_process_has_the_id() -> None:

@@ -6,13 +6,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 
 import images
 import pytest
 from conftest import ROOT
 from devtools import Device, Page, opened
+from form_pages import HOSTILE, PHONE, SHOWN, STATES, Elements
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from servers import Server, await_true, open_up, serving
 
@@ -30,38 +30,6 @@ class Accepted:
 
     sizes: list[str] = field(default_factory=list)
     ident: str = IDENT
-
-
-class _Elements(HTMLParser):
-    """What a browser makes of a page: elements and text, without those of templates."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self._is_inert = False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._is_inert |= tag == "template"
-        if not self._is_inert:
-            self.found.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._is_inert &= tag != "template"
-
-    def handle_data(self, data: str) -> None:
-        if not self._is_inert and data.strip():
-            self.texts.append((self.found[-1][0] if self.found else "", data.strip()))
-
-    def all(self, tag: str, name: str) -> list[str]:
-        return [
-            attributes[name] for known, attributes in self.found
-            if known == tag and name in attributes
-        ]  # fmt: skip
-
-    def text(self, tag: str) -> list[str]:
-        return [text for known, text in self.texts if known == tag]
 
 
 def _text(
@@ -84,7 +52,6 @@ def _text(
     )  # fmt: skip
 
 
-HOSTILE = "</p><script>alert(1)</script> \"'><img src=x onerror=alert(1)> {{ 7 * 7 }} \u202e"
 PAGES = {
     "empty": _text(),
     "token": _text(needs_token=True),
@@ -96,7 +63,7 @@ PAGES = {
 
 @pytest.mark.parametrize("state", PAGES)
 def test_nothing_that_the_policy_of_pages_would_refuse(state: str) -> None:
-    page = _Elements(PAGES[state])
+    page = Elements(PAGES[state])
 
     assert page.all("script", "src") == ["/upload.js"]
     assert page.all("link", "href") == ["/favicon.svg", "/page.css", "/upload.css"]
@@ -119,7 +86,7 @@ def test_ids_are_unique_and_what_refers_to_them_is_right(state: str) -> None:
 
 @pytest.mark.parametrize("state", PAGES)
 def test_a_form_without_scripts_sends_one_file_and_its_sizes(state: str) -> None:
-    page = _Elements(PAGES[state])
+    page = Elements(PAGES[state])
     (form,) = [attributes for tag, attributes in page.found if tag == "form"]
 
     assert (form["action"], form["method"], form["enctype"]) == (
@@ -134,7 +101,7 @@ def test_a_form_without_scripts_sends_one_file_and_its_sizes(state: str) -> None
 
 
 def test_every_id_and_template_that_the_script_needs_is_there() -> None:
-    script = (ROOT / "static/upload.js").read_text()
+    script = (ROOT / "static/upload.js").read_text() + (ROOT / "static/form.js").read_text()
     needed = set(re.findall(r'(?:getElementById|made)\("(.+?)"\)', script))
 
     assert needed
@@ -142,11 +109,11 @@ def test_every_id_and_template_that_the_script_needs_is_there() -> None:
 
 
 def test_all_that_the_page_needs_is_there() -> None:
-    page = _Elements(PAGES["empty"])
+    page = Elements(PAGES["empty"])
 
-    script = (ROOT / "static/upload.js").read_text()
-    imported = re.findall(r'^import .* from "(.+?)"', script, re.MULTILINE)
-    assert imported == ["/tus.js"]
+    scripts = [(ROOT / "static" / name).read_text() for name in ("upload.js", "form.js", "tus.js")]
+    imported = re.findall(r'^(?:import|\}) .*from "(.+?)";', "".join(scripts), re.MULTILINE)
+    assert set(imported) == {"/ask.js", "/form.js", "/tus.js"}
     for name in [*page.all("script", "src"), *page.all("link", "href"), *imported]:
         assert (ROOT / "static" / name.removeprefix("/")).is_file()
 
@@ -154,7 +121,7 @@ def test_all_that_the_page_needs_is_there() -> None:
 def test_a_token_is_asked_for_only_where_there_are_some_and_is_no_part_of_the_form() -> None:
     assert "Token" not in PAGES["empty"]
     assert "data-needs-token" not in PAGES["empty"]
-    page = _Elements(PAGES["token"])
+    page = Elements(PAGES["token"])
     (token,) = [attributes for _, attributes in page.found if attributes.get("id") == "token"]
     assert token["type"] == "password"
     assert "name" not in token
@@ -162,7 +129,7 @@ def test_a_token_is_asked_for_only_where_there_are_some_and_is_no_part_of_the_fo
 
 
 def test_a_problem_is_text() -> None:
-    page = _Elements(PAGES["problem"])
+    page = Elements(PAGES["problem"])
 
     assert page.text("title") == ["Not uploaded: Bad Request"]
     assert page.text("p")[1] == HOSTILE.strip()
@@ -171,7 +138,7 @@ def test_a_problem_is_text() -> None:
 
 
 def test_what_was_accepted_is_shown_at_its_sizes() -> None:
-    page = _Elements(PAGES["sizes"])
+    page = Elements(PAGES["sizes"])
     picture = f"/image/{IDENT}.jpg"
     sized = [f"{picture}?size={size}" for size in ("100x50", "200x100", "120x%3C60", "80x0")]
 
@@ -187,7 +154,7 @@ def test_what_was_accepted_is_shown_at_its_sizes() -> None:
 
 
 def test_what_was_accepted_without_sizes_has_its_address() -> None:
-    page = _Elements(PAGES["accepted"])
+    page = Elements(PAGES["accepted"])
 
     assert page.all("a", "href") == page.all("img", "src") == [f"/image/{IDENT}.jpg"]
     assert page.text("textarea") == []
@@ -227,9 +194,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-PHONE = Device(360, 3, touch=True, phone=True)
-SHOWN = "[...document.querySelectorAll('.sizes img')].filter(img => img.naturalWidth).length"
-STATES = "[...document.querySelectorAll('.upload')].map(row => row.dataset.state).sort().join()"
 LINKS = "[...document.querySelectorAll('.sizes a')].map(link => link.getAttribute('href'))"
 
 

@@ -22,11 +22,11 @@ from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.web.caching import is_current
+from imgprocessor.web.jobs.pages import ConvertPages
 from imgprocessor.web.jobs.waiting import Waiters
-from imgprocessor.web.problems import METHODS
+from imgprocessor.web.problems import METHODS, prefers_html
 from imgprocessor.web.uploads.form import Form, body_length, read_form
 from imgprocessor.web.uploads.permission import Permission
-from imgprocessor.web.uploads.routes import UploadPages
 
 CONVERT_PATH = "/convert"
 
@@ -50,7 +50,7 @@ def add_convert(
     conversions: Conversions,
     uploads: Uploads,
     permission: Permission,
-    pages: UploadPages,
+    pages: ConvertPages,
     *,
     max_bytes: int,
     freshness: FreshnessSettings,
@@ -61,6 +61,7 @@ def add_convert(
         conversions,
         uploads,
         permission,
+        pages,
         max_bytes=max_bytes,
         freshness=freshness,
         max_waiters=max_waiters,
@@ -70,13 +71,13 @@ def add_convert(
         answer = partial(_answered, view, methods, pages)
         web.add_url_rule(rule, endpoint, answer, methods=METHODS, provide_automatic_options=False)
 
-    add(CONVERT_PATH, "convert", views.begin, "POST")
+    add(CONVERT_PATH, "convert", views.begin, "GET", "HEAD", "POST")
     add(f"{CONVERT_PATH}/<job>", "job", views.one, "GET", "HEAD", "DELETE")
     add(f"{CONVERT_PATH}/<job>/thumbnail", "thumbnail", views.thumbnail, "GET", "HEAD")
 
 
 def _answered(
-    view: Callable[..., Response], methods: tuple[str, ...], pages: UploadPages, **named: str
+    view: Callable[..., Response], methods: tuple[str, ...], pages: ConvertPages, **named: str
 ) -> Response:
     try:
         _require_method(methods)
@@ -99,11 +100,13 @@ class _Views:
         conversions: Conversions,
         uploads: Uploads,
         permission: Permission,
+        pages: ConvertPages,
         *,
         max_bytes: int,
         freshness: FreshnessSettings,
         max_waiters: int,
     ) -> None:
+        self._pages = pages
         self._conversions = conversions
         self._uploads = uploads
         self._permission = permission
@@ -112,7 +115,9 @@ class _Views:
         self._waiters = Waiters(conversions.find, _in_json, max_waiters)
 
     def begin(self) -> Response:
-        """Take a job."""
+        """Take a job; or show the page."""
+        if request.method != "POST":
+            return self._pages.page()
         length = body_length(request.environ)
         by = self._permission.require(request, "upload", length)
         self._uploads.require_room(min(length, self._max_bytes))
@@ -132,7 +137,7 @@ class _Views:
             raise
         record = self._conversions.begin(wanted, form.file.path if form.file else None)
         g.entry["job"] = record.job
-        answer = _told(record, 202)
+        answer = self._answered(record, 202)
         answer.headers["Location"] = f"{CONVERT_PATH}/{record.job}"
         answer.autocorrect_location_header = False
         return answer
@@ -146,12 +151,16 @@ class _Views:
             del answer.headers["Content-Type"]
             return answer
         record, wait_seconds = self._conversions.find(job), _wait_seconds()
-        if record.is_over or not wait_seconds or request.method == "HEAD":
-            return _told(record, 200)
+        if record.is_over or not wait_seconds or request.method == "HEAD" or prefers_html():
+            return self._answered(record, 200)
         waiting = self._waiters.waiting(record, wait_seconds)
         if waiting is None:
             return _told(record, 200, retry=True)
-        return Response(waiting, headers=_KEPT_BY_NOBODY, mimetype="application/json")
+        headers = {"Vary": "Accept", **_KEPT_BY_NOBODY}
+        return Response(waiting, headers=headers, mimetype="application/json")
+
+    def _answered(self, record: JobRecord, status: int) -> Response:
+        return self._pages.of_job(record, status) if prefers_html() else _told(record, status)
 
     def thumbnail(self, job: str) -> Response:
         """Answer with what was made."""
@@ -197,7 +206,7 @@ def _wait_seconds() -> int:
 
 def _told(record: JobRecord, status: int, *, retry: bool = False) -> Response:
     headers = {"Retry-After": str(_RETRY_SECONDS)} if retry else {}
-    headers |= _KEPT_BY_NOBODY
+    headers |= {"Vary": "Accept", **_KEPT_BY_NOBODY}
     return Response(_in_json(record), status, headers, mimetype="application/json")
 
 

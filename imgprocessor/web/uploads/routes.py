@@ -5,20 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from flask import Flask, g, request
 from werkzeug.wrappers import Response
 
 from imgprocessor.config.upload_settings import UploadsSettings
-from imgprocessor.errors import BadQuery, ImageError, MethodNotAllowed, NoSuchUpload
+from imgprocessor.errors import BadQuery, MethodNotAllowed, NoSuchUpload
 from imgprocessor.originals.uploads import ident_of, upload_name
 from imgprocessor.request.sizes import KeptSize, read_sizes
 from imgprocessor.service.uploads import Accepted, Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
-from imgprocessor.web.problems import METHODS, in_words, prefers_html
-from imgprocessor.web.responses import PAGE_SECURITY, page_text
+from imgprocessor.web.problems import METHODS, prefers_html
 from imgprocessor.web.uploads.form import body_length, read_form
+from imgprocessor.web.uploads.pages import FormPages
 from imgprocessor.web.uploads.permission import Permission
 
 UPLOAD_PATH = "/upload"
@@ -40,21 +39,18 @@ class UploadBounds:
         return read_sizes(text or "", self.settings.max_sizes, self.max_side_pixels)
 
 
-class UploadPages:
+class UploadPages(FormPages):
     """Answers of uploads: as JSON, or as the page where a browser asks for it."""
 
     def __init__(self, max_bytes: int, *, needs_token: bool) -> None:
-        self._known = {"max_bytes": max_bytes, "needs_token": needs_token}
-
-    def empty(self) -> Response:
-        """Return the page as it is at first."""
-        return self._html(200)
+        """Have forms name this bound, and ask for a token where one is needed."""
+        super().__init__("upload.html", max_bytes=max_bytes, needs_token=needs_token, accepted=None)
 
     def accepted(self, accepted: Accepted, status: int) -> Response:
         """Answer with what is kept."""
         if prefers_html():
             shown = {"ident": accepted.ident, "sizes": [str(size) for size in accepted.sizes]}
-            answer = self._html(status, accepted=shown)
+            answer = self.page(status, accepted=shown)
         else:
             answer = as_json(accepted, status)
         answer.headers["Vary"] = "Accept"
@@ -64,31 +60,6 @@ class UploadPages:
         # Werkzeug would make it a URL with the Host that the client named.
         answer.autocorrect_location_header = False
         return answer
-
-    def failed(self, error: Exception) -> Response:
-        """Say what is wrong."""
-        answer = in_words(error, self._failed)
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
-
-    def _failed(self, error: ImageError) -> Response:
-        return self._html(error.status, problem=error.public)
-
-    def _html(self, status: int, **shown: Any) -> Response:
-        text = page_text(
-            "upload.html",
-            **self._known,
-            **{"accepted": None, "problem": None, "status": HTTPStatus(status).phrase, **shown},
-        )
-        headers = {
-            "Content-Security-Policy": PAGE_SECURITY,
-            # Or forms would come with `Origin: null`, which may be any site's.
-            "Referrer-Policy": "same-origin",
-            "X-Robots-Tag": "noindex, nofollow",
-            "Cache-Control": "no-store",
-            "Vary": "Accept",
-        }
-        return Response(text, status, headers, mimetype="text/html")
 
 
 def as_json(accepted: Accepted, status: int) -> Response:
@@ -135,7 +106,7 @@ class _Views:
     def upload(self) -> Response:
         """Take a picture; or show the page."""
         if request.method in {"GET", "HEAD"}:
-            return self._pages.empty()
+            return self._pages.page()
         if request.method != "POST":
             raise MethodNotAllowed(allowed=("GET", "HEAD", "POST"))
         g.entry[OUTCOME] = "refused"
