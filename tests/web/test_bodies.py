@@ -67,6 +67,8 @@ def edge(
         ("HEAD /upload/resumable/a", "imguploads"),
         ("OPTIONS /upload/resumable/", "imguploads"),
         ("GET /upload?url=http://a/b", "imguploads"),
+        ("GET /convert", "imguploads"),
+        ("GET /convert/a?wait=20", "imguploads"),
     ],
 )
 def test_what_may_have_a_body_has_a_process_of_its_own(

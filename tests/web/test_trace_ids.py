@@ -17,9 +17,10 @@ from imgprocessor.app import make_web
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.errors import Internal
 from imgprocessor.originals.source import Original
 from imgprocessor.rendering.check import Check
-from imgprocessor.rendering.ipc import receive, send
+from imgprocessor.rendering.ipc import BEGUN, DONE, READY, receive, send
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.worker import _Work
 from imgprocessor.reporting import complain, trace_id, traced
@@ -127,14 +128,16 @@ def test_a_workers_error_names_the_request(
             raise ZeroDivisionError
 
     here, there = socket.socketpair()
+    here.settimeout(20)
     with here, there, traced(TRACE):
         job = _check()
 
         def hand_over() -> None:
-            here.recv(1)
+            assert here.recv(1) == READY
             send(here, job)
-            here.recv(2)
-            receive(here)
+            assert here.recv(1) == BEGUN
+            assert here.recv(1) == DONE
+            assert isinstance(receive(here), Internal)
 
         client = threading.Thread(target=hand_over)
         client.start()
