@@ -15,21 +15,21 @@ from imgprocessor.config.upload_tokens import upload_tokens
 from imgprocessor.daemons import daemons, threads_here, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
-from imgprocessor.jobs.by_celery import STRAYS_SECONDS, CeleryJobs, LaterByJobs
-from imgprocessor.jobs.conversions import Conversions
+from imgprocessor.jobs.conversions import STRAYS_SECONDS, Conversions, LaterByJobs
 from imgprocessor.jobs.in_process import InProcessJobs
-from imgprocessor.jobs.redis_records import RedisRecords
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.parts import (
     direct_renderer,
     make_conversions,
     make_delivery,
+    make_dispatch,
     make_folder,
     make_full,
     make_plain_files,
     make_pool,
     make_purger,
+    make_records,
     make_signing,
     make_uploads,
     max_jobs,
@@ -201,7 +201,7 @@ def _conversions(
 ) -> Conversions:
     """Make what takes jobs: for Celery's workers, or, without Redis, for threads of its own."""
     if settings.jobs.redis is not None:
-        dispatch = CeleryJobs(settings.jobs).dispatch
+        dispatch = make_dispatch(settings.jobs)
         return make_conversions(settings, delivery, renderer, dispatch, uploads.make_sizes)
     here = InProcessJobs(max(1, processes(settings) // 2))
     conversions = make_conversions(
@@ -239,7 +239,7 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
         for watched in watched_uploads(store.count, store.kept_bytes, settings.uploads):
             metrics.watch(watched)
     if settings.jobs.enabled and settings.jobs.redis is not None:
-        for watched in watched_jobs(RedisRecords(settings.jobs)):
+        for watched in watched_jobs(make_records(settings.jobs)):
             metrics.watch(watched)
     if pool is not None:
         metrics.watch(watched_places(pool.free_places, pool.taken_places))

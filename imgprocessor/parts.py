@@ -1,10 +1,12 @@
 """The one place where parts are made, without the web: for it, and for the command line."""
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.secrets import purge_token, signing_keys
 from imgprocessor.config.settings import OriginalsSettings, Settings
 from imgprocessor.errors import ConfigurationError, NoSuchUpload
@@ -12,7 +14,6 @@ from imgprocessor.jobs.conversions import Conversions, Dispatch
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import Records
-from imgprocessor.jobs.redis_records import RedisRecords
 from imgprocessor.jobs.work import JobWork
 from imgprocessor.load import load_policy
 from imgprocessor.originals.fetch import Fetcher
@@ -207,8 +208,7 @@ def make_conversions(
         metadata=settings.uploads.metadata,
         max_side_pixels=settings.pixels.max_output_side_pixels,
     )
-    records: Records = MemoryRecords(jobs) if jobs.redis is None else RedisRecords(jobs)
-    return Conversions(records, work, dispatch, jobs, log=log)
+    return Conversions(make_records(jobs), work, dispatch, jobs, log=log)
 
 
 def make_conversions_on_node(
@@ -236,6 +236,40 @@ def make_conversions_on_node(
 
 def _no_sizes(ident: str) -> None:
     raise NoSuchUpload(f"{ident}: [uploads] enabled is no")
+
+
+def make_records(jobs: JobsSettings) -> Records:
+    """Make what keeps jobs.
+
+    Raises:
+        ConfigurationError: it is Redis, and what speaks to it is not installed.
+    """
+    if jobs.redis is None:
+        return MemoryRecords(jobs)
+    with with_jobs_extra():
+        from imgprocessor.jobs.redis_records import RedisRecords  # noqa: PLC0415
+    return RedisRecords(jobs)
+
+
+def make_dispatch(jobs: JobsSettings) -> Dispatch:
+    """Make what tells workers of jobs. Raises as `make_records` does."""
+    with with_jobs_extra():
+        from imgprocessor.jobs.by_celery import CeleryJobs  # noqa: PLC0415
+    return CeleryJobs(jobs).dispatch
+
+
+@contextlib.contextmanager
+def with_jobs_extra() -> Iterator[None]:
+    """Import what takes time and memory, and is only there where it was asked for.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        wrong = f"{error.name} is not installed: pip install 'imgprocessor[jobs]'"
+        raise ConfigurationError(f"[jobs] redis: {wrong}") from error
 
 
 def make_turns(settings: Settings, renderer: Renderer) -> Turns:

@@ -169,6 +169,47 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
     )
 
 
+WITHOUT_THE_EXTRA = """
+import sys
+from importlib.abc import MetaPathFinder
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"celery", "kombu", "redis", "flower", "tornado"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+sys.argv[0] = "imgprocessor"
+import imgprocessor.app
+from imgprocessor.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("command", ["worker", "flower", "serve"])
+def test_what_workers_need_is_not_needed_without_them(tmp_path: Path, command: str) -> None:
+    """Neither by pictures, nor by what must be there to say that it is not."""
+    (tmp_path / "password").write_text("0123456789abcdef\n")
+    (tmp_path / "password").chmod(0o600)
+    conf = _conf(tmp_path)
+    run = [sys.executable, "-c", WITHOUT_THE_EXTRA]
+    shown = subprocess.run([*run, "settings", "--conf", conf], check=False, cwd=ROOT)
+    conf.write_text(
+        conf.read_text()
+        + "[uploads]\nenabled = yes\nfolder = uploads\n"
+        + "[jobs]\nenabled = yes\nredis = redis://127.0.0.1:1\nflower_password_file = password\n"
+    )
+    done = subprocess.run(
+        [*run, command, "--conf", conf], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert shown.returncode == 0
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"imgprocessor: \[jobs\] redis: (celery|redis|flower|kombu) is not installed: pip install"
+        r" 'imgprocessor\[jobs\]'\n",
+        done.stderr,
+    ), done.stderr
+
+
 def test_waitress_serves_pictures_and_the_page(tmp_path: Path) -> None:
     conf = _conf(tmp_path)
     command = [sys.executable, "-m", "imgprocessor", "serve", "--port", "0", "--conf", str(conf)]

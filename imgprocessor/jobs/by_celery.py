@@ -12,11 +12,9 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from imgprocessor.config.jobs_settings import JobsSettings
-from imgprocessor.errors import BadQuery, JobsUnavailable
-from imgprocessor.jobs.conversions import Conversions
-from imgprocessor.jobs.records import QUEUES, Queue, Wanted
-from imgprocessor.originals.uploads import upload_name
-from imgprocessor.reporting import complain, trace_id
+from imgprocessor.jobs.conversions import STRAYS_SECONDS, Conversions
+from imgprocessor.jobs.records import QUEUES, Queue
+from imgprocessor.reporting import complain
 from imgprocessor.service.later import regularly
 
 
@@ -36,9 +34,6 @@ _SEPARATOR = ":"
 _PAUSE_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
 _SEND_AGAIN_SECONDS = 5.0
-
-STRAYS_SECONDS = 600.0
-"""Between two looks for files of jobs that nobody knows."""
 
 
 def make_celery(settings: JobsSettings) -> Celery:
@@ -147,24 +142,6 @@ def do_jobs(
     )
     worker.start()
     return int(worker.exitcode or 0)
-
-
-class LaterByJobs:
-    """Has the sizes of uploads made by jobs that nobody waits for."""
-
-    def __init__(self, conversions: Conversions) -> None:
-        self._conversions = conversions
-
-    def submit(self, name: str) -> bool:
-        """Have an upload's sizes made, as `Later.submit` says."""
-        query = f"name={upload_name(name)}"
-        wanted = Wanted(query, QUEUES[-1], "", kind="sizes", trace_id=trace_id())
-        try:
-            self._conversions.begin(wanted, None)
-        except (JobsUnavailable, BadQuery) as error:
-            complain(f"sizes of {name} are made when first asked for: {error}")
-            return False
-        return True
 
 
 def _broker(settings: JobsSettings) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.errors import (
+    BadQuery,
     Busy,
     ImageError,
     Internal,
@@ -24,6 +25,7 @@ from imgprocessor.jobs.ids import JobIds
 from imgprocessor.jobs.records import (
     CANCELLED,
     LEASE_SECONDS,
+    QUEUES,
     Failure,
     JobRecord,
     Queue,
@@ -31,8 +33,9 @@ from imgprocessor.jobs.records import (
     Wanted,
 )
 from imgprocessor.jobs.work import JobWork
+from imgprocessor.originals.uploads import upload_name
 from imgprocessor.rendering.renditions import rendition_from_bytes, rendition_to_bytes
-from imgprocessor.reporting import report_unexpected, traced
+from imgprocessor.reporting import complain, report_unexpected, trace_id, traced
 
 
 class Dispatch(Protocol):
@@ -45,6 +48,10 @@ class Dispatch(Protocol):
 _RENEW_SECONDS = LEASE_SECONDS / 3
 _SENT_AGAIN = 20
 """So many jobs that wait are sent again in one go: their messages may have been lost."""
+
+
+STRAYS_SECONDS = 600.0
+"""Between two looks for files of jobs that nobody knows."""
 
 
 class Conversions:
@@ -275,3 +282,21 @@ class Conversions:
         finally:
             is_over.set()
             thread.join()
+
+
+class LaterByJobs:
+    """Has the sizes of uploads made by jobs that nobody waits for."""
+
+    def __init__(self, conversions: Conversions) -> None:
+        self._conversions = conversions
+
+    def submit(self, name: str) -> bool:
+        """Have an upload's sizes made, as `Later.submit` says."""
+        query = f"name={upload_name(name)}"
+        wanted = Wanted(query, QUEUES[-1], "", kind="sizes", trace_id=trace_id())
+        try:
+            self._conversions.begin(wanted, None)
+        except (JobsUnavailable, BadQuery) as error:
+            complain(f"sizes of {name} are made when first asked for: {error}")
+            return False
+        return True

@@ -17,11 +17,10 @@ from imgprocessor.config.types import port_number
 from imgprocessor.daemons import WAITRESS_THREADS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
-from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs
 from imgprocessor.jobs.processes import run_beside
 from imgprocessor.jobs.records import QUEUES, Queue
 from imgprocessor.load import load_policy, load_settings
-from imgprocessor.parts import make_conversions_on_node, processes
+from imgprocessor.parts import make_conversions_on_node, make_records, processes, with_jobs_extra
 from imgprocessor.program import delivered
 from imgprocessor.rendering.process import give_memory_back
 from imgprocessor.web.log import Entry, job_entry
@@ -72,11 +71,14 @@ def worker(files: Files, queues: tuple[Queue, ...]) -> int:
         raise ConfigurationError("[jobs] enabled must be yes, and redis say where jobs are kept")
     if not settings.uploads.enabled:
         raise ConfigurationError("[uploads] enabled must be yes: jobs' files lie where uploads do")
-    load_policy(settings)  # what is wrong with it is said once
+    load_policy(settings)  # what is wrong is said once
+    make_records(settings.jobs)
     return run_beside(queues or QUEUES, partial(_do_jobs, settings))
 
 
 def _do_jobs(settings: Settings, queue: Queue) -> int:
+    from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs  # noqa: PLC0415 - heavy
+
     give_memory_back()
     jobs = CeleryJobs(settings.jobs)
     conversions = make_conversions_on_node(settings, jobs.dispatch, starts_workers=True, log=_log)
@@ -89,7 +91,8 @@ def _do_jobs(settings: Settings, queue: Queue) -> int:
 @click.option("--port", type=Reader(port_number), default=5555, show_default=True)
 def flower(files: Files, host: str, port: int) -> None:
     """Show it, to whom has the password."""
-    from imgprocessor.jobs.by_flower import show_jobs  # noqa: PLC0415 - heavy, and rarely needed
+    with with_jobs_extra():
+        from imgprocessor.jobs.by_flower import show_jobs  # noqa: PLC0415
 
     jobs = load_settings(files.conf, files.overrides).jobs
     password = flower_password(jobs)

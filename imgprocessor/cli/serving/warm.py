@@ -15,12 +15,11 @@ from imgprocessor.cli.uploads.place import complain_of, require_owner, tracked
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import BadQuery, ConfigurationError, JobOver, JobsUnavailable
 from imgprocessor.images.inspection import SUFFIXES
-from imgprocessor.jobs.by_celery import CeleryJobs
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.jobs.records import Wanted
 from imgprocessor.load import load_policy
-from imgprocessor.parts import make_conversions_on_node, processes
+from imgprocessor.parts import make_conversions_on_node, make_dispatch, processes
 from imgprocessor.request.names import is_name
 from imgprocessor.service.warming import warming_queries
 
@@ -75,7 +74,7 @@ def _conversions(settings: Settings, *, by_jobs: bool) -> Conversions:
             raise ConfigurationError(
                 "[jobs] enabled must be yes, and redis say where jobs are kept"
             )
-        return make_conversions_on_node(settings, CeleryJobs(settings.jobs).dispatch)
+        return make_conversions_on_node(settings, make_dispatch(settings.jobs))
     require_owner(settings.disk_cache.folder)
     here = InProcessJobs(max(1, processes(settings) // 2))
     settings = replace(settings, jobs=replace(settings.jobs, redis=None))
