@@ -52,7 +52,7 @@ def test_it_says_what_to_open(apache: Server) -> None:
     *urls, encoders, ready = [line.strip() for line in apache.printed]
 
     assert ready == f"ready on http://localhost:{apache.port}"
-    assert len(urls) == 5
+    assert len(urls) == 6
     assert encoders.startswith("with Pillow")
     for url in urls:
         path = url.removeprefix(f"http://localhost:{apache.port}")
