@@ -33,18 +33,18 @@ RUN .venv/bin/pip --quiet --no-cache-dir install --no-deps --no-build-isolation 
     && python3 -m compileall -q imgprocessor \
     && .venv/bin/pip --quiet uninstall -y pybind11 setuptools pip \
     && rm -rf build *.egg-info \
-    && find .venv -name tests -type d -prune -exec rm -r {} +
+    && find .venv \( -name test -o -name tests \) -type d -prune -exec rm -r {} +
 
 # --- what runs the program ----------------------------------------------------------------------------
 
 FROM ${BASE} AS program
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends \
-        libjpeg62-turbo liblcms2-2 libwebp7 libwebpdemux2 libwebpmux3 python3 \
+        ca-certificates libjpeg62-turbo liblcms2-2 libwebp7 libwebpdemux2 libwebpmux3 python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 # For any user; a new volume has the rights of what it is laid over.
 RUN install -d -m 755 /etc/imgprocessor /originals /srv/imgprocessor /secrets \
     && install -d -m 1777 /cache /edge /uploads
-ENV PATH=/srv/imgprocessor/.venv/bin:/usr/local/bin:/usr/bin:/bin \
+ENV PATH=/srv/imgprocessor/.venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     IMGPROCESSOR_CONF=/etc/imgprocessor/imgprocessor.ini \
     LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 COPY --from=build /srv/imgprocessor /srv/imgprocessor
@@ -55,9 +55,9 @@ USER 10001:10001
 # --- a worker: needs settings with [jobs] redis -----------------------------------------------------
 
 FROM program AS worker
-# It says every two seconds that it still takes jobs, and no longer once it does not.
+# Each of the three queues says every two seconds that it still takes jobs, and no longer once it does not.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
-    CMD ["/bin/sh", "-c", "[ -n \"$(find /dev/shm/heartbeat -newermt '30 seconds ago')\" ]"]
+    CMD ["/bin/sh", "-c", "[ $(find /dev/shm/heartbeat -type f -newermt '30 seconds ago' | wc -l) = 3 ]"]
 CMD ["imgprocessor", "worker", "--heartbeat", "/dev/shm/heartbeat"]
 
 # --- Flower -------------------------------------------------------------------------------------------
@@ -120,6 +120,9 @@ FROM program AS server
 USER root
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends \
         apache2-bin apache2-utils libpython3.11 media-types \
+    # A third of all this: Perl is for scripts of Apache's that are not used here, ICU for one of its modules.
+    && dpkg --purge --force-depends $(dpkg-query -W -f '${Package} ' \
+        perl 'perl-modules-*' 'libperl5*' 'libicu*') \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* \
     && install -d /var/cache \
     && ln -s /proc/self/fd/1 /srv/imgprocessor/access.log \

@@ -6,9 +6,11 @@ lost is sent again, one that comes twice finds nothing to take.
 
 import os
 import socket
+from pathlib import Path
 
 import redis
 from celery import Celery
+from celery.signals import heartbeat_sent
 from kombu.exceptions import KombuError, OperationalError
 
 from imgprocessor.config.jobs_settings import JobsSettings
@@ -142,6 +144,21 @@ def do_jobs(
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def beat(file: Path) -> None:
+    """Have a file touched every two seconds, once this process takes jobs, and as long as it does:
+    not by a thread of its own, but by what waits for messages.
+    """
+
+    def touch(**_: object) -> None:
+        try:
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+        except OSError as error:
+            complain(f"--heartbeat: {file}: {error.strerror}")
+
+    heartbeat_sent.connect(touch, weak=False)
 
 
 def _broker(settings: JobsSettings) -> str:

@@ -4,13 +4,14 @@ import json
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 from waitress.server import create_server
 
 from imgprocessor.app import add_page, create_app
-from imgprocessor.cli.options import Files, Reader, with_files
+from imgprocessor.cli.options import FILE, Files, Reader, with_files
 from imgprocessor.config.secrets import flower_password
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.types import port_number
@@ -64,7 +65,13 @@ def serve(files: Files, host: str, port: int) -> None:
     multiple=True,
     help="Do only jobs of this queue; can be given again. Each has a process of its own.",
 )
-def worker(files: Files, queues: tuple[Queue, ...]) -> int:
+@click.option(
+    "--heartbeat",
+    type=FILE,
+    metavar="DIR",
+    help="Where a file for each queue is touched every two seconds while jobs are taken.",
+)
+def worker(files: Files, queues: tuple[Queue, ...], heartbeat: Path | None) -> int:
     """Use the workers that render on this node, or start them, where no daemon does."""
     settings = load_settings(files.conf, files.overrides)
     if not settings.jobs.enabled or settings.jobs.redis is None:
@@ -73,12 +80,14 @@ def worker(files: Files, queues: tuple[Queue, ...]) -> int:
         raise ConfigurationError("[uploads] enabled must be yes: jobs' files lie where uploads do")
     load_policy(settings)  # what is wrong is said once
     make_records(settings.jobs)
-    return run_beside(queues or QUEUES, partial(_do_jobs, settings))
+    return run_beside(queues or QUEUES, partial(_do_jobs, settings, heartbeat))
 
 
-def _do_jobs(settings: Settings, queue: Queue) -> int:
-    from imgprocessor.jobs.by_celery import CeleryJobs, do_jobs  # noqa: PLC0415 - heavy
+def _do_jobs(settings: Settings, heartbeat: Path | None, queue: Queue) -> int:
+    from imgprocessor.jobs.by_celery import CeleryJobs, beat, do_jobs  # noqa: PLC0415 - heavy
 
+    if heartbeat is not None:
+        beat(heartbeat / queue)
     give_memory_back()
     jobs = CeleryJobs(settings.jobs)
     conversions = make_conversions_on_node(settings, jobs.dispatch, starts_workers=True, log=_log)
