@@ -1,0 +1,216 @@
+"""Build the images of compose.yaml, write what its parts are told, start and stop them by Podman."""
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgprocessor.config.upload_tokens import (
+    UPLOAD_RIGHTS,
+    UploadToken,
+    describe_token,
+    token_hash,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = ROOT / "build" / "containers"
+"""What is made once."""
+
+BASE = "localhost/imgprocessor-base"
+TARGETS = ("redis", "tls", "varnish", "worker", "flower", "server")
+"""Of the Dockerfile, each an image of compose.yaml."""
+
+NOBODY = 10001
+"""Whom the parts run as where root starts them: no user of this machine."""
+
+COMMAND_SECONDS = 1800
+
+# What Podman needs where there is no systemd.
+_PODMAN_CONF = """\
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+# debian:bookworm-slim has none of these either.
+_LEFT_OUT = ("doc", "man", "info", "locale")
+
+
+class Wrong(Exception):
+    """Something is not so; the message says what."""
+
+
+def run(*words: str | Path) -> str:
+    """Run a command of Podman's kind; return what it printed.
+
+    Raises:
+        Wrong: it failed; the message has the end of what it said.
+    """
+    told = {
+        **os.environ,
+        "CONTAINERS_CONF": str(KEPT / "containers.conf"),
+        "BUILDAH_FORMAT": "docker",
+    }
+    done = subprocess.run(
+        words, check=False, cwd=ROOT, env=told, capture_output=True, text=True,
+        timeout=COMMAND_SECONDS,
+    )  # fmt: skip
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr)[-3000:]
+        raise Wrong(f"{' '.join(map(str, words))}: status {done.returncode}\n{said}")
+    return done.stdout
+
+
+def build_images() -> None:
+    """Build all images, the base of them from Debian's packages."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / "containers.conf").write_text(_PODMAN_CONF, encoding="utf-8")
+    _make_base()
+    options = ["--layers", "--build-arg", f"BASE={BASE}"]
+    certificates = os.environ.get("PIP_CERT")
+    if certificates:
+        options += ["--secret", f"id=certificates,src={certificates}"]
+    for target in TARGETS:
+        print(f"building {target} ...", flush=True)
+        run("podman", "build", *options, "--target", target, "-t", image(target), ".")
+
+
+def image(target: str) -> str:
+    """Return what a target's image is called."""
+    return f"localhost/imgprocessor-{target}"
+
+
+def _make_base() -> None:
+    """Make the base once: what debian:bookworm-slim is, without a registry."""
+    archive = KEPT / "base.tar"
+    if not archive.exists():
+        print("making Debian's base from its packages ...", flush=True)
+        beside = archive.with_name("base-new.tar")
+        run(
+            *("mmdebstrap", "--variant=minbase", "--include=usr-is-merged"),
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+            *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _LEFT_OUT),
+            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+            *("bookworm", beside),
+        )
+        beside.replace(archive)
+    if not run("podman", "images", "--quiet", BASE).strip():
+        run("podman", "import", "--change", 'CMD ["/bin/bash"]', archive, BASE)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the parts are told, and whoever asks them must know."""
+
+    file: Path
+    """In the form of .env."""
+    token: str
+    password: str
+    certificate: Path
+
+
+def write_environment(file: Path, folder: Path, **more: str | int | Path) -> Told:
+    """Write a file such as .env, and a folder of secrets: a fresh token that may upload and convert,
+    a password for Flower, and a certificate to try TLS with.
+
+    Raises:
+        Wrong: one of them is there.
+    """
+    for path in (file, folder):
+        if path.exists():
+            raise Wrong(f"{path} is there already: remove it to have other secrets")
+    root = os.geteuid() == 0
+    uid, gid = (NOBODY, NOBODY) if root else (os.geteuid(), os.getegid())
+    token, password = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
+    folder.mkdir(mode=0o700)
+    (folder / "tls").mkdir(mode=0o700)
+    known = UploadToken("compose", token_hash(token), frozenset(UPLOAD_RIGHTS))
+    certificate, key = folder / "tls" / "certificate.pem", folder / "tls" / "key.pem"
+    run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-noenc", "-days", "365", "-subj", "/CN=localhost"),
+        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        *("-keyout", key, "-out", certificate),
+    )
+    _write_closed(folder / "upload-tokens", describe_token(known))
+    _write_closed(folder / "flower-password", f"{password}\n")
+    key.chmod(0o600)
+    if root:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, uid, gid)
+    values = {
+        "IMG_USER": f"{uid}:{gid}",
+        "SECRETS": folder,
+        "UPLOAD_TOKEN": token,
+        "FLOWER_PASSWORD": password,
+        **more,
+    }
+    lines = "".join(f"{name}={value}\n" for name, value in values.items())
+    _write_closed(file, lines)
+    return Told(file, token, password, certificate)
+
+
+def _write_closed(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The running parts of compose.yaml."""
+
+    project: str
+    told: Told
+
+    def compose(self, *words: str) -> str:
+        """Have podman-compose do something."""
+        program = KEPT / "compose" / "bin" / "podman-compose"
+        files = ("--env-file", self.told.file, "-f", "compose.yaml")
+        return run(program, "-p", self.project, *files, *words)
+
+    def up(self, workers: int = 1) -> None:
+        """Start what does not run yet."""
+        self.compose("up", "-d", "--no-build", "--scale", f"worker={workers}")
+
+    def names(self, service: str | None = None) -> list[str]:
+        """Return the names of the containers that run, of one service or of all."""
+        label = f"io.podman.compose.project={self.project}"
+        options = ["--filter", f"label={label}"]
+        if service is not None:
+            options += ["--filter", f"label=com.docker.compose.service={service}"]
+        return run("podman", "ps", *options, "--format", "{{.Names}}").split()
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return all that Podman knows of a container."""
+        (found,) = json.loads(run("podman", "inspect", name))
+        known: dict[str, Any] = found
+        return known
+
+
+def is_healthy(name: str) -> bool:
+    """Whether a container's own check says so; made now, because without systemd nobody makes it at
+    its time.
+    """
+    with contextlib.suppress(Wrong):
+        run("podman", "healthcheck", "run", name)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def started(project: str, told: Told) -> Iterator[Parts]:
+    """Start all parts; remove them, with their volumes, at the end."""
+    parts = Parts(project, told)
+    try:
+        parts.up()
+        yield parts
+    finally:
+        parts.compose("down", "-v", "-t", "20")
