@@ -1,4 +1,4 @@
-"""Build the images of compose.yaml, write what its parts are told, start and stop them by Podman."""
+"""Build the images of compose.yaml, write what its parts are told, start and stop them."""
 
 import contextlib
 import json
@@ -117,8 +117,8 @@ class Told:
 
 
 def write_environment(file: Path, folder: Path, **more: str | int | Path) -> Told:
-    """Write a file such as .env, and a folder of secrets: a fresh token that may upload and convert,
-    a password for Flower, and a certificate to try TLS with.
+    """Write a file such as .env, and a folder of secrets: a fresh token that may upload and
+    convert, a password for Flower, and a certificate to try TLS with.
 
     Raises:
         Wrong: one of them is there.
