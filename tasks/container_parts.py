@@ -180,13 +180,15 @@ class Parts:
         """Start what does not run yet."""
         self.compose("up", "-d", "--no-build", "--scale", f"worker={workers}")
 
-    def names(self, service: str | None = None) -> list[str]:
-        """Return the names of the containers that run, of one service or of all."""
-        label = f"io.podman.compose.project={self.project}"
-        options = ["--filter", f"label={label}"]
+    def names(self, service: str | None = None, *options: str) -> list[str]:
+        """Return the names of the containers that run, of one service or of all; `-a`: of others,
+        too.
+        """
+        labels = [f"io.podman.compose.project={self.project}"]
         if service is not None:
-            options += ["--filter", f"label=com.docker.compose.service={service}"]
-        return run("podman", "ps", *options, "--format", "{{.Names}}").split()
+            labels.append(f"com.docker.compose.service={service}")
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        return run("podman", "ps", *options, *filters, "--format", "{{.Names}}").split()
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return all that Podman knows of a container."""
@@ -213,4 +215,6 @@ def started(project: str, told: Told) -> Iterator[Parts]:
         parts.up()
         yield parts
     finally:
-        parts.compose("down", "-v", "-t", "20")
+        # By name: podman-compose forgets workers that it was told to add.
+        run("podman", "rm", "-f", "-v", "-t", "20", *parts.names(None, "-a"))
+        parts.compose("down", "-v")

@@ -16,11 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from container_parts import (
@@ -36,16 +32,16 @@ from container_parts import (
     started,
     write_environment,
 )
+from container_sites import Site, await_so, is_image, is_so_soon, see
 from PIL import Image
 from processes import free_port
 
 MAX_IMAGE_BYTES = 250_000_000
 """Of the server's and the worker's."""
 
-START_SECONDS = 180
 JOB_SECONDS = 180
 AWAY_SECONDS = 5
-JOBS = 30
+JOBS = 15
 WORKERS = 3
 ODD_USER = "12345"
 PICTURE = "/images/?name=meadow.jpg&width=340"
@@ -100,12 +96,12 @@ def _try() -> None:
 def _look_at_images() -> None:
     for target in TARGETS:
         size = int(run("podman", "image", "inspect", "--format", "{{.Size}}", image(target)))
-        _see(f"the image {target} has {size / 1e6:.0f} MB", size > 0)
+        see(f"the image {target} has {size / 1e6:.0f} MB", size > 0)
         if target in {"server", "worker"}:
-            _see(f"... which is under {MAX_IMAGE_BYTES / 1e6:.0f}", size < MAX_IMAGE_BYTES)
+            see(f"... which is under {MAX_IMAGE_BYTES / 1e6:.0f}", size < MAX_IMAGE_BYTES)
             look = "for name in gcc cc c++ cpp ld as make pip; do command -v $name; done; true"
             found = run("podman", "run", "--rm", image(target), "sh", "-c", look)
-            _see(f"... and {found.split() or 'no compiler'}", not found.split())
+            see(f"... and {found.split() or 'no compiler'}", not found.split())
 
 
 def _try_alone(originals: Path) -> None:
@@ -120,13 +116,13 @@ def _try_alone(originals: Path) -> None:
     )
     try:
         site = Site(f"http://localhost:{port}")
-        _await("the server's image serves a folder by itself", lambda: site.is_picture(PICTURE))
+        await_so("the server's image serves a folder by itself", lambda: site.is_picture(PICTURE))
         users = run("podman", "top", name, "huser").split()[1:]
-        _see(f"... as user {set(users)}", set(users) == {ODD_USER})
-        _await("... and is healthy", lambda: is_healthy(name))
+        see(f"... as user {set(users)}", set(users) == {ODD_USER})
+        await_so("... and is healthy", lambda: is_healthy(name))
         run("podman", "kill", "-s", "KILL", name)
         run("podman", "start", name)
-        _await("it starts again after kill -9", lambda: site.is_picture(f"{PICTURE}1"))
+        await_so("it starts again after kill -9", lambda: site.is_picture(f"{PICTURE}1"))
         with ThreadPoolExecutor() as clients:
             asked = clients.submit(
                 site.is_picture, "/images/?name=night.jpg&width=3400&format=webp"
@@ -135,44 +131,11 @@ def _try_alone(originals: Path) -> None:
             began = time.monotonic()
             run("podman", "stop", "-t", "40", name)
             seconds = time.monotonic() - began
-            _see("SIGTERM ends it, and not who was asking", asked.result())
+            see("SIGTERM ends it, and not who was asking", asked.result())
         status = run("podman", "inspect", "--format", "{{.State.ExitCode}}", name).strip()
-        _see(f"... with status {status} after {seconds:.1f} s", status == "0")
+        see(f"... with status {status} after {seconds:.1f} s", status == "0")
     finally:
         run("podman", "rm", "-f", "-v", name)
-
-
-@dataclass
-class Site:
-    """One of the parts, as clients see it."""
-
-    base: str
-    context: ssl.SSLContext | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def ask(
-        self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers by their names in lower case, and body."""
-        asked = urllib.request.Request(self.base + path, body, self.headers | (headers or {}))
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-        if self.context is not None:
-            handlers.append(urllib.request.HTTPSHandler(context=self.context))
-        try:
-            with urllib.request.build_opener(*handlers).open(asked, timeout=60) as answer:
-                told = {name.lower(): value for name, value in answer.headers.items()}
-                return answer.status, told, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                told = {name.lower(): value for name, value in error.headers.items()}
-                return error.code, told, error.read()
-
-    def is_picture(self, path: str) -> bool:
-        """Whether a picture comes now."""
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            status, _, body = self.ask(path)
-            return status == http.HTTPStatus.OK and _is_image(body)
-        return False
 
 
 class Trial:
@@ -197,14 +160,15 @@ class Trial:
     def all(self) -> None:
         """Try all."""
         begun = time.monotonic()
-        _await("all parts have started", lambda: self._front.is_picture(PICTURE))
+        await_so("all parts have started", lambda: self._front.is_picture(PICTURE))
         print(f"    after {time.monotonic() - begun:.1f} s")
         self._see_ports()
         self._see_front()
         self._see_conversion()
         self._see_flower()
         self._see_workers()
-        self._kill_worker()
+        self._kill_workers()
+        self._stop_worker()
         self._stop_redis()
         self._kill_each()
 
@@ -216,37 +180,37 @@ class Trial:
         open_ports = [port for line in shown.splitlines() for port in line.split(", ") if port]
         world = [port for port in open_ports if not port.startswith("127.0.0.1:")]
         only = len(world) == 1 and f":{self._tls_port}->" in world[0]
-        _see(f"ports are {open_ports}: to the world {world}", only)
+        see(f"ports are {open_ports}: to the world {world}", only)
 
     def _see_front(self) -> None:
         _, page, _ = self._front.ask("/")
-        _see("the page asks browsers for hints, by TLS", "ECT" in page.get("accept-ch", ""))
+        see("the page asks browsers for hints, by TLS", "ECT" in page.get("accept-ch", ""))
         path = f"{PICTURE}2"
         _, first, body = self._front.ask(path)
         _, second, again = self._front.ask(path)
         told = f"{first.get('x-cache')}, then {second.get('x-cache')}"
-        _see(f"a picture comes by TLS and Varnish: {first.get('image-decision')}", _is_image(body))
-        _see(f"... {told}", second.get("x-cache") == "HIT" and again == body)
+        see(f"a picture comes by TLS and Varnish: {first.get('image-decision')}", is_image(body))
+        see(f"... {told}", second.get("x-cache") == "HIT" and again == body)
 
     def _see_conversion(self) -> None:
         status, _, _ = self._open.ask("/convert", *_form(self._picture(THUMBNAIL)))
-        _see(f"a job without a token is a {status}", status == http.HTTPStatus.UNAUTHORIZED)
+        see(f"a job without a token is a {status}", status == http.HTTPStatus.UNAUTHORIZED)
         job = self._begin()
-        _see(f"with it there is one: {job}", bool(job))
+        see(f"with it there is one: {job}", bool(job))
         self._await_all([job])
         _, told, body = self._api.ask(f"/convert/{job}/thumbnail")
         with Image.open(io.BytesIO(body)) as thumbnail:
-            _see(
+            see(
                 f"... and its thumbnail: {told.get('content-type')} {thumbnail.size}",
                 max(thumbnail.size) == THUMBNAIL,
             )
 
     def _see_flower(self) -> None:
-        _await("Flower has started", lambda: self._flower_status() == http.HTTPStatus.UNAUTHORIZED)
-        found = self._flower_status(self._flower_password)
-        _see(
-            f"Flower without the password is a 401, with it a {found}", found == http.HTTPStatus.OK
+        await_so(
+            "Flower has started", lambda: self._flower_status() == http.HTTPStatus.UNAUTHORIZED
         )
+        found = self._flower_status(self._flower_password)
+        see(f"Flower without the password is a 401, with it a {found}", found == http.HTTPStatus.OK)
 
     def _flower_status(self, authorization: str = "") -> int:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -257,63 +221,72 @@ class Trial:
     def _see_workers(self) -> None:
         self._parts.up(WORKERS)
         names = self._parts.names("worker")
-        _see(f"workers are {names}", len(names) == WORKERS)
-        _await(
+        see(f"workers are {names}", len(names) == WORKERS)
+        await_so(
             "each of them takes jobs",
             lambda: all(is_healthy(name) for name in names),
         )
 
-    def _kill_worker(self) -> None:
-        begun = time.monotonic()
-        jobs = [self._begin() for _ in range(JOBS)]
-        name = self._parts.names("worker")[0]
-        self._kill(name)
+    def _kill_workers(self) -> None:
+        jobs = self._begin_many()
+        names = self._parts.names("worker")
+        in_hand = self._count(jobs, "STARTED")
+        killed = time.monotonic()
+        for name in names:
+            self._kill(name)
+        see(f"kill -9 of all workers, with {in_hand} of {len(jobs)} jobs in hand", in_hand > 0)
         self._await_all(jobs)
-        _see(
-            f"{JOBS} jobs of which a worker was killed by kill -9: all are done, after"
-            f" {time.monotonic() - begun:.1f} s",
-            all(jobs),
-        )
-        _await("the worker has started again", lambda: is_healthy(name))
+        see(f"... all are done {time.monotonic() - killed:.1f} s later", passed=True)
+        await_so("the workers have started again", lambda: all(map(is_healthy, names)))
+
+    def _stop_worker(self) -> None:
+        jobs = self._begin_many()
+        name = self._parts.names("worker")[0]
+        stopped = time.monotonic()
+        run("podman", "stop", "-t", "125", name)
+        seconds = time.monotonic() - stopped
+        status = self._parts.inspect(name)["State"]["ExitCode"]
+        see(f"SIGTERM ends a worker after {seconds:.1f} s, with status {status}", status == 0)
+        self._await_all(jobs)
+        see(f"... and all of {len(jobs)} jobs are done", passed=True)
+        run("podman", "start", name)
 
     def _stop_redis(self) -> None:
-        jobs = [self._begin() for _ in range(JOBS)]
+        jobs = self._begin_many()
         (redis,) = self._parts.names("redis")
-        self._parts.compose("stop", "-t", "5", "redis")
+        left = len(jobs) - self._count(jobs, "SUCCESS")
+        run("podman", "stop", "-t", "0", redis)  # kills it, and leaves it so
         stopped = time.monotonic()
-        body, headers = _form(self._picture())
-        status, told, _ = self._api.ask("/convert", body, headers)
+        see(f"kill -9 of Redis, with {left} of {len(jobs)} jobs to do", left > 0)
+        status, told, _ = self._api.ask("/convert", *_form(self._picture()))
         retry = told.get("retry-after")
-        _see(
-            f"without Redis a job is a {status}, Retry-After {retry}",
+        see(
+            f"... a job now is a {status}, Retry-After {retry}",
             status == http.HTTPStatus.SERVICE_UNAVAILABLE and retry is not None,
         )
-        _see("... and pictures come", self._front.is_picture(f"{PICTURE}3"))
+        see("... and pictures come", self._front.is_picture(f"{PICTURE}3"))
         time.sleep(max(0.0, stopped + AWAY_SECONDS - time.monotonic()))
         run("podman", "start", redis)
         self._await_all(jobs)
-        _see(
-            f"{JOBS} jobs while Redis was away for {AWAY_SECONDS} s: all are done"
-            f" {time.monotonic() - stopped:.1f} s after it stopped",
-            all(jobs),
-        )
+        seconds = time.monotonic() - stopped
+        see(f"... started after {AWAY_SECONDS} s: all are done after {seconds:.1f} s", passed=True)
 
     def _kill_each(self) -> None:
         for number, service in enumerate(("redis", "varnish", "tls", "flower", "server")):
             (name,) = self._parts.names(service)
             killed = time.monotonic()
             self._kill(name)
-            _await(
+            await_so(
                 f"{service} starts again after kill -9",
                 lambda name=name: is_healthy(name),  # type: ignore[misc]
             )
-            _await(
+            await_so(
                 "... and pictures come",
                 lambda number=number: self._front.is_picture(f"{PICTURE}{number}"),  # type: ignore[misc]
             )
             print(f"    after {time.monotonic() - killed:.1f} s")
         self._await_all([self._begin()])
-        _see("a job after all of that is done", passed=True)
+        see("a job after all of that is done", passed=True)
 
     def _kill(self, name: str) -> None:
         """Kill what runs in a container from outside, so that it is not taken for the operator's
@@ -321,7 +294,7 @@ class Trial:
         """
         process = int(self._parts.inspect(name)["State"]["Pid"])
         os.kill(process, signal.SIGKILL)
-        _await_quietly(lambda: self._parts.inspect(name)["State"]["Pid"] not in {process, 0})
+        is_so_soon(lambda: self._parts.inspect(name)["State"]["Pid"] not in {process, 0})
 
     def _picture(self, side: int = 1200) -> bytes:
         """Return a picture that nobody has seen yet."""
@@ -332,11 +305,29 @@ class Trial:
         return body.getvalue()
 
     def _begin(self) -> str:
-        body, headers = _form(self._picture())
+        """Hand in a file; return its job."""
+        return self._begun(*_form(self._picture()))
+
+    def _begin_many(self) -> list[str]:
+        """Begin jobs that take little, of files, and such that take a second, of what is there."""
+        self._made += JOBS
+        heavy = [
+            self._begun(f"name=mountains.jpg&format=avif&width={self._made + number}".encode())
+            for number in range(1500, 1500 + JOBS)
+        ]
+        return [*heavy, *(self._begin() for _ in range(JOBS))]
+
+    def _begun(self, body: bytes, headers: dict[str, str] | None = None) -> str:
         status, _, answer = self._api.ask("/convert", body, headers)
         if status != http.HTTPStatus.ACCEPTED:
             raise Wrong(f"a job was answered {status}: {answer.decode(errors='replace')}")
         return str(json.loads(answer)["submission_task_id"])
+
+    def _count(self, jobs: list[str], status: str) -> int:
+        """Return of how many jobs this is said."""
+        return sum(
+            json.loads(self._api.ask(f"/convert/{job}")[2])["status"] == status for job in jobs
+        )
 
     def _await_all(self, jobs: list[str]) -> None:
         """Wait until all jobs have succeeded.
@@ -363,40 +354,6 @@ def _form(picture: bytes) -> tuple[bytes, dict[str, str]]:
     head = 'Content-Disposition: form-data; name="file"; filename="a.jpg"'
     body = f"--{boundary}\r\n{head}\r\n\r\n".encode() + picture + f"\r\n--{boundary}--\r\n".encode()
     return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-
-
-def _is_image(body: bytes) -> bool:
-    try:
-        with Image.open(io.BytesIO(body)) as opened:
-            opened.load()
-    except OSError:
-        return False
-    return True
-
-
-def _see(what: str, passed: bool) -> None:  # noqa: FBT001 - read aloud, it is a sentence
-    """Say what was seen.
-
-    Raises:
-        Wrong: it is not so.
-    """
-    if not passed:
-        raise Wrong(f"this is not so: {what}")
-    print(f"  {what}", flush=True)
-
-
-def _await(what: str, is_so: Callable[[], bool]) -> None:
-    """Wait until something is so, and say it."""
-    _see(what, _await_quietly(is_so))
-
-
-def _await_quietly(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + START_SECONDS
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True
 
 
 def _show_logs(parts: Parts) -> None:

@@ -45,9 +45,9 @@ class _Processes:
             self._start(queue)
         while self._running:
             pid, status = os.wait()
-            queue = self._running.pop(pid, None)
-            if queue is None:
+            if pid not in self._running:
                 continue  # the first process of a container inherits what others started
+            queue = self._running.pop(pid)
             if not self._is_over.is_set():
                 how = os.waitstatus_to_exitcode(status)
                 complain(f"the process for {queue} jobs ended: {how}")
