@@ -83,6 +83,8 @@ setup(
             "pytest==9.2.0",
             # Several files of tests at a time.
             "pytest-xdist==3.8.0",
+            # compose.yaml.
+            "pyyaml==6.0.3",
             "ruff==0.17.5",
             # Requests from docs/openapi.yaml, and answers checked against it.
             "schemathesis==4.32.5",

@@ -1,32 +1,22 @@
-"""Build the images of compose.yaml, write what its parts are told, start and stop them."""
+"""Build the images of compose.yaml, start and stop its parts by Podman."""
 
 import contextlib
 import json
 import os
-import secrets
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgprocessor.config.upload_tokens import (
-    UPLOAD_RIGHTS,
-    UploadToken,
-    describe_token,
-    token_hash,
-)
+from container_env import ROOT, Told, Wrong
 
-ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "build" / "containers"
 """What is made once."""
 
 BASE = "localhost/imgprocessor-base"
 TARGETS = ("redis", "tls", "varnish", "worker", "flower", "server")
 """Of the Dockerfile, each an image of compose.yaml."""
-
-NOBODY = 10001
-"""Whom the parts run as where root starts them: no user of this machine."""
 
 COMMAND_SECONDS = 1800
 
@@ -41,10 +31,6 @@ events_logger = "file"
 """
 # debian:bookworm-slim has none of these either.
 _LEFT_OUT = ("doc", "man", "info", "locale")
-
-
-class Wrong(Exception):
-    """Something is not so; the message says what."""
 
 
 def run(*words: str | Path) -> str:
@@ -103,64 +89,6 @@ def _make_base() -> None:
         beside.replace(archive)
     if not run("podman", "images", "--quiet", BASE).strip():
         run("podman", "import", "--change", 'CMD ["/bin/bash"]', archive, BASE)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the parts are told, and whoever asks them must know."""
-
-    file: Path
-    """In the form of .env."""
-    token: str
-    password: str
-    certificate: Path
-
-
-def write_environment(file: Path, folder: Path, **more: str | int | Path) -> Told:
-    """Write a file such as .env, and a folder of secrets: a fresh token that may upload and
-    convert, a password for Flower, and a certificate to try TLS with.
-
-    Raises:
-        Wrong: one of them is there.
-    """
-    for path in (file, folder):
-        if path.exists():
-            raise Wrong(f"{path} is there already: remove it to have other secrets")
-    root = os.geteuid() == 0
-    uid, gid = (NOBODY, NOBODY) if root else (os.geteuid(), os.getegid())
-    token, password = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
-    folder.mkdir(mode=0o700)
-    (folder / "tls").mkdir(mode=0o700)
-    known = UploadToken("compose", token_hash(token), frozenset(UPLOAD_RIGHTS))
-    certificate, key = folder / "tls" / "certificate.pem", folder / "tls" / "key.pem"
-    run(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-noenc", "-days", "365", "-subj", "/CN=localhost"),
-        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        *("-keyout", key, "-out", certificate),
-    )
-    _write_closed(folder / "upload-tokens", describe_token(known))
-    _write_closed(folder / "flower-password", f"{password}\n")
-    key.chmod(0o600)
-    if root:
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, uid, gid)
-    values = {
-        "IMG_USER": f"{uid}:{gid}",
-        "SECRETS": folder,
-        "UPLOAD_TOKEN": token,
-        "FLOWER_PASSWORD": password,
-        **more,
-    }
-    lines = "".join(f"{name}={value}\n" for name, value in values.items())
-    _write_closed(file, lines)
-    return Told(file, token, password, certificate)
-
-
-def _write_closed(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        opened.write(text)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from container_parts import Wrong
+from container_env import Wrong
 from PIL import Image
 
 START_SECONDS = 180

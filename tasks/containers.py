@@ -1,7 +1,4 @@
-"""Build the images of compose.yaml by Podman, start all parts, and see that all of it works.
-
-With --env nothing is built or started: .env and secrets/ are written, which compose.yaml needs.
-"""
+"""Build the images of compose.yaml by Podman, start all parts, and see that all of it works."""
 
 import argparse
 import base64
@@ -19,18 +16,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from container_env import ROOT, Told, Wrong, write_environment
 from container_parts import (
-    ROOT,
     TARGETS,
     Parts,
-    Told,
-    Wrong,
     build_images,
     image,
     is_healthy,
     run,
     started,
-    write_environment,
 )
 from container_sites import Site, await_so, is_image, is_so_soon, see
 from PIL import Image
@@ -51,20 +45,13 @@ HINTS = {"ECT": "3g", "Sec-CH-Viewport-Width": "360", "Accept": "image/webp,*/*"
 
 def main() -> int:
     """Do so; return the exit status."""
-    parser = argparse.ArgumentParser(prog="./run containers", description=__doc__)
-    parser.add_argument("--env", action="store_true", help="write .env and secrets/, and no more")
-    options = parser.parse_args()
+    argparse.ArgumentParser(prog="./run containers", description=__doc__).parse_args()
     try:
-        if options.env:
-            told = write_environment(ROOT / ".env", ROOT / "secrets")
-            print(f"{told.file} has the upload token, and Flower's password (its user: flower)")
-            print(f"{told.certificate.parent} has a certificate to try: put your own there")
-        else:
-            _try()
-            print("all of it is so")
+        _try()
     except (Wrong, OSError, subprocess.TimeoutExpired) as error:
         print(f"./run containers: {error}", file=sys.stderr)
         return 1
+    print("all of it is so")
     return 0
 
 

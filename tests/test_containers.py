@@ -1,0 +1,160 @@
+"""`Dockerfile`, `compose.yaml` and `containers/` against each other, without any container."""
+
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import container_env
+import pytest
+import yaml
+from conftest import ROOT
+from container_parts import TARGETS, image
+
+from imgprocessor.config.settings import Settings
+from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.config.upload_tokens import token_hash, upload_tokens
+from imgprocessor.load import load_settings
+
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+STAGES = {
+    name: text
+    for text in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    for name in re.findall(r"AS (\w+)", text.splitlines()[0])
+}
+"""What is done for each target, by its name."""
+
+VIRTUAL_HOST = (ROOT / "apache/imgprocessor.conf").read_text()
+
+
+def settings_of(name: str) -> Settings:
+    return load_settings(ROOT / "containers" / name)
+
+
+def test_services_are_made_of_targets_that_the_task_builds() -> None:
+    assert {name: SERVICES[name]["build"]["target"] for name in SERVICES} == {
+        name: name for name in TARGETS
+    }
+    assert set(TARGETS) <= set(STAGES)
+    assert [SERVICES[name]["image"] for name in TARGETS] == [image(name) for name in TARGETS]
+
+
+def test_the_server_is_what_comes_of_no_target() -> None:
+    assert list(STAGES)[-1] == "server"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_part_may_do_as_little_as_it_can(name: str) -> None:
+    service, stage = SERVICES[name], STAGES[name]
+
+    assert service["user"].startswith("${IMG_USER:?")
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges"]
+    assert service["restart"] == "unless-stopped"
+    assert "HEALTHCHECK" in stage
+    users = re.findall(r"^USER (\S+)$", STAGES["program"] + stage, re.MULTILINE)
+    assert users[-1] == f"{container_env.NOBODY}:{container_env.NOBODY}"
+
+
+def test_nothing_but_tls_is_open_to_the_world() -> None:
+    for name, service in SERVICES.items():
+        for port in service.get("ports", ()):
+            outside, inside = port.rsplit(":", 1)
+            assert outside.startswith("127.0.0.1:") == (name != "tls"), name
+            assert f"EXPOSE {inside}\n" in STAGES[name]
+
+
+def test_what_is_mounted_is_there() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", ()):
+            source = volume.rsplit(":/", 1)[0]
+            if source.startswith("./"):
+                assert (ROOT / source).is_file(), source
+            elif not source.startswith("${"):
+                assert source in COMPOSE["volumes"]
+
+
+def test_an_image_by_itself_has_settings_that_can_be_read() -> None:
+    settings = settings_of("alone.ini")
+
+    assert settings.originals.root == Path("/originals")
+    assert settings.uploads.folder == Path("/uploads")
+    assert not settings.uploads.enabled
+    assert str(settings.policy.file).replace("/srv/imgprocessor", str(ROOT)) == str(
+        ROOT / "conf/policy.ini"
+    )
+
+
+def test_the_parts_find_each_other_by_the_names_of_services() -> None:
+    settings = settings_of("compose.ini")
+    mounted = {
+        volume.rsplit(":/", 1)[1].removesuffix(":ro") for volume in SERVICES["server"]["volumes"]
+    }
+
+    assert settings.jobs.redis == "redis://redis:6379/0"
+    assert "EXPOSE 6379\n" in STAGES["redis"]
+    assert settings.purge.varnish == ("varnish:8080",)
+    assert "EXPOSE 8080\n" in STAGES["varnish"]
+    alias, port = SERVICES["server"]["environment"]["IMG_BACKEND"].split(":")
+    assert SERVICES["server"]["networks"]["front"]["aliases"] == [alias]
+    assert f"EXPOSE {port}\n" in STAGES["server"]
+    assert settings.uploads.tokens_file is not None
+    needed = (
+        settings.originals.root,
+        settings.uploads.folder,
+        settings.uploads.tokens_file,
+        settings.policy.file,
+    )
+    assert {str(path).removeprefix("/") for path in needed} <= mounted
+
+
+def test_redis_keeps_what_it_says_that_it_wrote() -> None:
+    words = " ".join(re.findall(r'"([^"]*)"', STAGES["redis"].partition("ENTRYPOINT")[2]))
+
+    assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in words
+
+
+def test_the_virtual_host_is_told_all_that_it_asks_for() -> None:
+    asked = re.findall(r"^    Define (IMG_\w+)", VIRTUAL_HOST, re.MULTILINE)
+    told = re.findall(
+        r"^Define (IMG_\w+)", (ROOT / "containers/httpd.conf").read_text(), re.MULTILINE
+    )
+    told += re.findall(r'"(IMG_\w+)":', (ROOT / "containers/configure.py").read_text())
+
+    assert sorted(told) == sorted(asked)
+
+
+def test_what_images_are_made_of_is_let_in_and_no_secret() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    let_in = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    copied = {
+        source.split("/")[0]
+        for words in re.findall(r"^COPY ((?!--from).*) \S+$", DOCKERFILE, re.MULTILINE)
+        for source in words.split()
+    }
+
+    assert rules[0] == "*"
+    assert copied == let_in
+    assert all((ROOT / name).exists() for name in let_in)
+
+
+def test_secrets_are_fresh_and_closed(tmp_path: Path) -> None:
+    file, folder = tmp_path / ".env", tmp_path / "secrets"
+
+    told = container_env.write_environment(file, folder, TLS_PORT=8443)
+
+    written = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    assert written["UPLOAD_TOKEN"] == told.token
+    assert written["FLOWER_PASSWORD"] == told.password
+    assert written["TLS_PORT"] == "8443"
+    assert (folder / "flower-password").read_text().strip() == told.password
+    (known,) = upload_tokens(UploadsSettings(tokens_file=folder / "upload-tokens"))
+    assert known.sha256 == token_hash(told.token)
+    for path in (file, folder, *folder.rglob("*")):
+        assert not path.stat().st_mode & stat.S_IRWXO or path == told.certificate
+    with pytest.raises(container_env.Wrong, match="is there already"):
+        container_env.write_environment(file, tmp_path / "other")
