@@ -25,10 +25,15 @@ class Site:
     headers: dict[str, str] = field(default_factory=dict)
 
     def ask(
-        self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        method: str | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers by their names in lower case, and body."""
-        asked = urllib.request.Request(self.base + path, body, self.headers | (headers or {}))
+        sent = self.headers | (headers or {})
+        asked = urllib.request.Request(self.base + path, body, sent, method=method)
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if self.context is not None:
             handlers.append(urllib.request.HTTPSHandler(context=self.context))

@@ -152,6 +152,7 @@ class Trial:
         self._see_ports()
         self._see_front()
         self._see_conversion()
+        self._see_removal()
         self._see_flower()
         self._see_workers()
         self._kill_workers()
@@ -191,6 +192,19 @@ class Trial:
                 f"... and its thumbnail: {told.get('content-type')} {thumbnail.size}",
                 max(thumbnail.size) == THUMBNAIL,
             )
+
+    def _see_removal(self) -> None:
+        """See that a removal reaches Varnish, which knows the server by its address."""
+        _, told, _ = self._api.ask("/upload", *_form(self._picture()))
+        path = told.get("location", "")
+        shown = self._front.is_picture(path) and self._front.is_picture(path)
+        see(f"an upload is shown: {path}", shown)
+        status, _, answer = self._api.ask(path, method="DELETE")
+        gone, _, _ = self._front.ask(path)
+        see(
+            f"... and removed: {status} {answer.decode()}, then {gone}",
+            (status, gone) == (http.HTTPStatus.NO_CONTENT, http.HTTPStatus.NOT_FOUND),
+        )
 
     def _see_flower(self) -> None:
         await_so(

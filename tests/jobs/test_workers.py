@@ -27,6 +27,7 @@ from servers import await_true
 
 from imgprocessor.app import make_web
 from imgprocessor.config.upload_tokens import UploadToken, describe_token, token_hash
+from imgprocessor.jobs.records import QUEUES
 from imgprocessor.load import load_settings
 
 pytestmark = pytest.mark.slow
@@ -56,6 +57,7 @@ class Workers:
         conf = self.folder / "imgprocessor.ini"
         with (self.folder / "worker.log").open("ab") as log:
             command = [sys.executable, "-m", "imgprocessor", "worker", "--conf", str(conf)]
+            command += ["--heartbeat", str(self.folder / "heartbeat")]
             worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         self.running.append(worker)
         return worker
@@ -210,6 +212,14 @@ def test_what_is_cancelled_is_not_rendered_to_its_end(workers: Workers) -> None:
 def processor_seconds(pid: int) -> float:
     used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_each_queue_says_again_and_again_that_it_takes_jobs(workers: Workers) -> None:
+    beats = workers.folder / "heartbeat"
+    for _ in range(2):
+        await_true(lambda: {file.name for file in beats.glob("*")} == set(QUEUES), 30)
+        for file in beats.glob("*"):
+            file.unlink()
 
 
 def test_what_waits_is_counted(workers: Workers) -> None:
