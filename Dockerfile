@@ -66,7 +66,7 @@ FROM program AS flower
 EXPOSE 5555
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
     CMD ["/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5555"]
-CMD ["/srv/imgprocessor/containers/flower.sh"]
+CMD ["imgprocessor", "flower", "--host", "0.0.0.0"]
 
 # --- Redis: where jobs are kept -----------------------------------------------------------------------
 

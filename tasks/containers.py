@@ -216,7 +216,7 @@ class Trial:
     def _flower_status(self, authorization: str = "") -> int:
         with contextlib.suppress(OSError, http.client.HTTPException):
             headers = {"Authorization": authorization} if authorization else {}
-            return self._flower.ask("/workers", headers=headers)[0]
+            return self._flower.ask("/flower/workers", headers=headers)[0]
         return 0
 
     def _see_workers(self) -> None:
@@ -244,7 +244,7 @@ class Trial:
         jobs = self._begin_many()
         name = self._parts.names("worker")[0]
         stopped = time.monotonic()
-        run("podman", "stop", "-t", "125", name)
+        run("podman", "stop", "-t", "150", name)
         seconds = time.monotonic() - stopped
         status = self._parts.inspect(name)["State"]["ExitCode"]
         see(f"SIGTERM ends a worker after {seconds:.1f} s, with status {status}", status == 0)

@@ -109,6 +109,8 @@ def test_the_parts_find_each_other_by_the_names_of_services() -> None:
         settings.policy.file,
     )
     assert {str(path).removeprefix("/") for path in needed} <= mounted
+    password = f"{settings.jobs.flower_password_file}:ro"
+    assert SERVICES["flower"]["volumes"][-1].endswith(password)
 
 
 def test_redis_keeps_what_it_says_that_it_wrote() -> None:
