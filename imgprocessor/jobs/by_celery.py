@@ -60,6 +60,8 @@ def make_celery(settings: JobsSettings) -> Celery:
         task_create_missing_queues=True,
         task_default_queue=queue_name(settings, QUEUES[0]),
         worker_prefetch_multiplier=1,
+        # Of tasks that are acknowledged late: here are none. Without it each loss is a warning.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_hijack_root_logger=False,
         worker_send_task_events=True,
     )
@@ -125,8 +127,7 @@ def do_jobs(
             jobs.retry(again, job)
 
     def send_again() -> None:
-        if jobs.is_empty(queue):
-            conversions.send_again(queue)
+        conversions.send_again(queue, are_lost=jobs.is_empty(queue))
 
     regularly(_SWEEP_SECONDS, conversions.sweep)
     regularly(_SEND_AGAIN_SECONDS, send_again)

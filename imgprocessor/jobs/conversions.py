@@ -74,6 +74,7 @@ class Conversions:
         self._dispatch = dispatch
         self._settings = settings
         self._known_ids: JobIds | None = None
+        self._first: dict[Queue, str | None] = {}
 
     def begin(self, wanted: Wanted, file: Path | None) -> JobRecord:
         """Take a job; it is kept by the time this returns. The file is gone afterwards.
@@ -156,7 +157,7 @@ class Conversions:
                 except (Busy, Overloaded) as error:
                     return self._later(record, holder, error)
                 except ImageError as error:
-                    self._records.fail(job, holder, Failure(error.code, error.public))
+                    self._fail(job, holder, error)
                     return None
                 if rendition is None:
                     self._end(job, holder)
@@ -166,8 +167,8 @@ class Conversions:
             return None  # its lease ends, and it is handed out again
         except Exception as error:  # noqa: BLE001 - the next job is another one
             report_unexpected(error)
-            with contextlib.suppress(JobsUnavailable):
-                self._records.fail(job, holder, Failure(Internal.code, Internal.public))
+            with contextlib.suppress(JobsUnavailable, OSError):
+                self._fail(job, holder, Internal())
         return None
 
     def sweep(self) -> None:
@@ -194,14 +195,19 @@ class Conversions:
             if self._records.find(job) is None:
                 self._files.remove(job)
 
-    def send_again(self, queue: Queue) -> None:
-        """Send messages again for jobs that wait, the longest known.
+    def send_again(self, queue: Queue, *, are_lost: bool) -> None:
+        """Send messages again for jobs that wait, the longest known: where all messages of a queue
+        `are_lost`, or else for the one that was the longest known when this was last called, too.
+        Others went past it, or there was no worker for any.
 
         Raises:
             JobsUnavailable: nothing is known at this moment.
         """
-        for job in self._records.waiting(queue)[:_SENT_AGAIN]:
-            self._dispatch(queue, job)
+        waiting = self._records.waiting(queue)[:_SENT_AGAIN]
+        first, self._first[queue] = self._first.get(queue), next(iter(waiting), None)
+        for job in waiting if are_lost else waiting[:1]:
+            if are_lost or job == first:
+                self._dispatch(queue, job, first=not are_lost)
 
     def _ids(self) -> JobIds:
         if self._known_ids is None:
@@ -217,7 +223,9 @@ class Conversions:
             "height": rendition.size.height,
             "bytes": len(rendition.body),
         }
-        if not self._records.succeed(job, holder, told):
+        if self._records.succeed(job, holder, told):
+            self._files.remove_file(job)
+        else:
             record = self._records.find(job)
             failure = None if record is None else record.failure
             if record is None or (failure is not None and failure.code == CANCELLED):
@@ -228,10 +236,15 @@ class Conversions:
         if self._records.succeed(job, holder, {}):
             self._records.forget(job)
 
+    def _fail(self, job: str, holder: str, error: ImageError) -> None:
+        """Say why a job cannot be done; nothing else is left of it, if that counts."""
+        if self._records.fail(job, holder, Failure(error.code, error.public)):
+            self._files.remove(job)
+
     def _later(self, record: JobRecord, holder: str, error: ImageError) -> Queue | None:
         """Have a job wait again for which there was no worker; not for ever."""
-        if time.time() - record.created_seconds > self._settings.job_seconds * 10:
-            self._records.fail(record.job, holder, Failure(error.code, error.public))
+        if record.age_seconds > self._settings.job_seconds * 10:
+            self._fail(record.job, holder, error)
             return None
         self._records.give_back(record.job, holder)
         return record.wanted.queue

@@ -1,4 +1,4 @@
-"""Files of jobs: what was handed in, and the thumbnail that was made; kept as long as the job."""
+"""Files of jobs: what was handed in, until a job is over; and the thumbnail, as long as the job."""
 
 import contextlib
 import os
@@ -73,6 +73,14 @@ class JobFiles:
         with contextlib.suppress(FileNotFoundError):
             return (self._path(job) / _THUMBNAIL).read_bytes()
         return None
+
+    def remove_file(self, job: str) -> None:
+        """Remove what was handed in, once there is a thumbnail.
+
+        Raises:
+            OSError: it is left.
+        """
+        self.file(job).unlink(missing_ok=True)
 
     def remove(self, job: str) -> None:
         """Remove all files of a job.

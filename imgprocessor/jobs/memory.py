@@ -54,12 +54,13 @@ class MemoryRecords:
                 raise JobsUnavailable("[jobs] max_waiting_bytes is reached")
             now = self._clock()
             expires = now + self._settings.result_seconds
-            self._jobs[job] = JobRecord(job, wanted, "PENDING", now, expires)
+            self._jobs[job] = JobRecord(job, wanted, "PENDING", now, expires, now)
 
     def find(self, job: str) -> JobRecord | None:
         """Return how a job stands."""
         with self._changing:
-            return self._jobs.get(job)
+            known = self._jobs.get(job)
+            return None if known is None else replace(known, known_seconds=self._clock())
 
     def claim(self, job: str, holder: str) -> JobRecord | None:
         """Take a job that waits."""
@@ -67,8 +68,9 @@ class MemoryRecords:
             known = self._jobs.get(job)
             if known is None or known.state not in {"PENDING", "RETRY"}:
                 return None
-            self._held[job] = (holder, self._clock() + LEASE_SECONDS)
-            self._jobs[job] = replace(known, state="STARTED")
+            now = self._clock()
+            self._held[job] = (holder, now + LEASE_SECONDS)
+            self._jobs[job] = replace(known, state="STARTED", known_seconds=now)
             return self._jobs[job]
 
     def renew(self, job: str, holder: str) -> bool:

@@ -22,8 +22,6 @@ def run_beside(queues: Sequence[Queue], run: Callable[[Queue], int]) -> int:
     One that ends by itself is started anew. When this process is killed, the others finish what
     they do, and end.
     """
-    if len(queues) == 1:
-        return run(queues[0])
     _Processes(run).run_all(queues)
     return 0
 

@@ -78,6 +78,8 @@ class JobRecord:
     """Since 1970."""
     expires_seconds: float
     """When it is forgotten, with its files."""
+    known_seconds: float
+    """When it stood so: by the clock of these times, of which this machine's may differ."""
     leases: int = 0
     """How many ended because their worker was not heard of any more."""
     failure: Failure | None = None
@@ -88,6 +90,16 @@ class JobRecord:
     def is_over(self) -> bool:
         """Whether nothing changes any more."""
         return self.state in {"SUCCESS", "FAILURE"}
+
+    @property
+    def age_seconds(self) -> float:
+        """How long it has been known."""
+        return self.known_seconds - self.created_seconds
+
+    @property
+    def left_seconds(self) -> float:
+        """How long it will be known, as it stands."""
+        return max(0.0, self.expires_seconds - self.known_seconds)
 
 
 class Records(Protocol):

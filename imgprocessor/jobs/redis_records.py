@@ -209,7 +209,11 @@ class RedisRecords:
     def find(self, job: str) -> JobRecord | None:
         """Return how a job stands."""
         with _reached():
-            known = cast("dict[str, str]", self._redis.hgetall(f"{self._prefix}:job:{job}"))
+            # No transaction: where memory is full Redis refuses those, whatever is in them.
+            asked = self._redis.pipeline(transaction=False)
+            asked.time()
+            asked.hgetall(f"{self._prefix}:job:{job}")
+            (seconds, micros), known = asked.execute()
         if not known:
             return None
         failure = known.get("failure")
@@ -219,6 +223,7 @@ class RedisRecords:
             state=cast("State", known["state"]),
             created_seconds=float(known["created"]),
             expires_seconds=float(known["expires"]),
+            known_seconds=seconds + micros / 1e6,
             leases=int(known["leases"]),
             failure=None if failure is None else Failure(**json.loads(failure)),
             result=json.loads(known.get("result", "{}")),

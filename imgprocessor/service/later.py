@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from imgprocessor.reporting import report_unexpected
+from imgprocessor.errors import ImageError
+from imgprocessor.reporting import complain, report_unexpected
 from imgprocessor.storage.locks import Locks
 
 _MAX_WAITING = 500
@@ -19,13 +20,17 @@ _LOCK = "later"
 
 
 def regularly(seconds: float, work: Callable[[], None]) -> None:
-    """Do some work again and again, so many seconds apart, in a thread of this process."""
+    """Do some work again and again, so many seconds apart, in a thread of this process. A failure
+    that has a name is no reason for a traceback each time.
+    """
 
     def run() -> None:
         while True:
             time.sleep(seconds)
             try:
                 work()
+            except ImageError as error:
+                complain(f"work that is done regularly must wait: {error.code}: {error}")
             except Exception as error:  # noqa: BLE001 - the thread must go on
                 report_unexpected(error)
 

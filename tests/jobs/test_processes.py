@@ -85,3 +85,13 @@ def test_one_that_is_killed_is_started_anew(
 
     await_true(lambda: len(list(tmp_path.glob("slow-*"))) == 2)
     assert time.monotonic() - began > 0.9  # not as fast as it can, should it end each time
+
+
+def test_one_queue_alone_has_its_process_started_anew_too(tmp_path: Path) -> None:
+    program = PROGRAM.replace('["quick", "slow", "bulk"]', '["quick"]')
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) as parent:
+        await_true(lambda: len(children(tmp_path)) == 1)
+        os.kill(children(tmp_path)[0], signal.SIGKILL)
+        await_true(lambda: len(children(tmp_path)) == 2)
+        parent.terminate()
+        assert parent.wait(10) == 0

@@ -3,9 +3,11 @@
 import threading
 from pathlib import Path
 
+import pytest
 from servers import await_true
 
-from imgprocessor.service.later import InProcess
+from imgprocessor.errors import JobsUnavailable
+from imgprocessor.service.later import InProcess, regularly
 from imgprocessor.storage.locks import Locks
 
 
@@ -116,3 +118,23 @@ def test_what_cannot_begin_is_dropped_and_the_next_is_done(tmp_path: Path) -> No
     assert all(behind.submit(name) for name in ("a", "b"))
 
     await_true(lambda: work.done == ["b"])
+
+
+def test_what_fails_regularly_goes_on_and_is_no_flood(capfd: pytest.CaptureFixture[str]) -> None:
+    tried, enough = threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        tried.release()
+        if enough.is_set():
+            threading.Event().wait()  # for good: nothing ends such a thread
+        raise JobsUnavailable("no Redis")
+
+    regularly(0.01, work)
+    for _ in range(5):
+        assert tried.acquire(timeout=10)
+    enough.set()
+
+    lines = capfd.readouterr().err.splitlines()
+    assert lines == [
+        "imgprocessor: work that is done regularly must wait: jobs-unavailable: no Redis"
+    ]

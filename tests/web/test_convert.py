@@ -66,7 +66,7 @@ def over(client: FlaskClient, job: str) -> dict[str, Any]:
         assert time.monotonic() < deadline
 
 
-def test_the_contract(taking: FlaskClient, photograph: bytes) -> None:
+def test_the_contract(taking: FlaskClient, photograph: bytes, tmp_path: Path) -> None:
     taken = taking.post("/convert", **file(photograph))
     assert isinstance(taken.json, dict)
     job = taken.json["submission_task_id"]
@@ -89,6 +89,8 @@ def test_the_contract(taking: FlaskClient, photograph: bytes) -> None:
     assert thumbnail.content_type == "image/jpeg"
     assert images.decoded(thumbnail.data).size == (100, 67)
     assert 0 < int(thumbnail.headers["Cache-Control"].rpartition("=")[2]) <= 86_400
+    left = {path.name for path in (tmp_path / "uploads" / "jobs" / job).iterdir()}
+    assert left == {"thumbnail"}  # what was handed in is not kept for nothing
     again = taking.get(told["result_url"], headers={"If-None-Match": thumbnail.headers["ETag"]})
     assert again.status_code == 304
 
@@ -137,6 +139,9 @@ def test_of_what_is_there(taking: FlaskClient, photograph: bytes) -> None:
         (form(("width", b"5"), ("name", b"")), 400),
         (form(("name", b"a.jpg"), ("ident", b"0" * 32)), 400),
         (form(("name", b"../a.jpg")), 400),
+        (form(("ident", b"../x")), 400),
+        (form(("ident", b"A" * 32)), 400),
+        (form(("ident", b"0" * 32), ("ident", b"0" * 32)), 400),
         (form(("name", b"a.jpg"), ("width", b"9999")), 400),
         (form(("name", b"a.jpg"), ("width", b"x\r\ny: z")), 400),
         (file(b"x", ("name", b"a.jpg")), 400),
@@ -202,6 +207,26 @@ def await_true(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_an_ident_of_nonsense_is_said_to_be_one(taking: FlaskClient) -> None:
+    answer = taking.post("/convert", **form(("ident", b"../x")))
+
+    assert isinstance(answer.json, dict)
+    assert answer.json["title"] == "ident: must be 32 of 0-9 and a-f"
+
+
+@pytest.mark.parametrize(
+    "query", ["wait=x", "wait=", "wait=-1", "wait=1e9", "wait=9999", "wait=\xff", "wait=1&wait=2"]
+)
+def test_waits_of_nonsense(taking: FlaskClient, query: str) -> None:
+    taken = taking.post("/convert", **form(("name", b"none.jpg"))).json
+    assert isinstance(taken, dict)
+    path = f"/convert/{taken['submission_task_id']}"
+    answer = taking.get(path, environ_overrides={"QUERY_STRING": query})
+
+    assert answer.status_code == 400
+    assert "wait: must be one number of seconds" in answer.text
 
 
 @pytest.mark.parametrize("job", ["x", "a" * 32, "a" * 5000, "%00", "..%2f", "\u0661" * 32])

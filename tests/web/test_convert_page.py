@@ -22,7 +22,7 @@ JOB = "AGsL4X-XbW-c1nRWLW6Gr3EzZ3FObkMm"
 def _record(state: State, failure: str | None = None) -> JobRecord:
     made = {"format": "jpeg", "width": 100, "height": 67, "bytes": 1234}
     return JobRecord(
-        JOB, Wanted("", "quick", ""), state, 0.0, 0.0,
+        JOB, Wanted("", "quick", ""), state, 0.0, 0.0, 0.0,
         failure=None if failure is None else Failure("a", failure),
         result=made if state == "SUCCESS" else {},
     )  # fmt: skip

@@ -34,7 +34,7 @@ NAME = "a.jpg"
 @pytest.fixture
 def record() -> JobRecord:
     """A job that nobody does."""
-    return JobRecord("a", Wanted("name=a", "quick", ""), "PENDING", 0.0, 0.0)
+    return JobRecord("a", Wanted("name=a", "quick", ""), "PENDING", 0.0, 0.0, 0.0)
 
 
 def test_a_place_is_free_again_however_an_answer_ends(record: JobRecord) -> None:

@@ -2,11 +2,10 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from flask import Flask, g, request
 from werkzeug.wrappers import Response
@@ -16,7 +15,7 @@ from imgprocessor.errors import BadQuery, JobFailed, MethodNotAllowed
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.records import CANCELLED, JobRecord, Queue, Wanted
-from imgprocessor.originals.uploads import upload_name
+from imgprocessor.originals.uploads import ident_of, upload_name
 from imgprocessor.reporting import trace_id
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.uploads import Uploads
@@ -170,10 +169,8 @@ class _Views:
         if record.failure is not None and record.failure.code != CANCELLED:
             raise JobFailed(record.failure.public)
         rendition = self._conversions.thumbnail(record)
-        left = max(0, int(record.expires_seconds - time.time()))
-        return _picture(
-            rendition, int(record.created_seconds), min(left, self._freshness.max_age_seconds)
-        )
+        max_age = min(int(record.left_seconds), self._freshness.max_age_seconds)
+        return _picture(rendition, int(record.created_seconds), max_age)
 
 
 def _wanted(form: Form, by: str) -> Wanted:
@@ -183,6 +180,8 @@ def _wanted(form: Form, by: str) -> Wanted:
         raise BadQuery(["the form must have one of: file, ident, name"])
     if "ident" in given:
         given["name"] = upload_name(given.pop("ident"))
+        if ident_of(given["name"]) is None:
+            raise BadQuery(["ident: must be 32 of 0-9 and a-f"])
     name = given.pop("name", _FILE)
     if not given.keys() & {"width", "height", "screen"}:
         given |= {"width": _DEFAULT_SIDE, "height": _DEFAULT_SIDE}
@@ -198,10 +197,12 @@ def _wanted(form: Form, by: str) -> Wanted:
 
 
 def _wait_seconds() -> int:
-    text = request.args.get("wait", "0")
-    if not re.fullmatch("[0-9]{1,3}", text):
-        raise BadQuery([f"wait: must be a number of seconds, at most {_MAX_WAIT_SECONDS}"])
-    return min(int(text), _MAX_WAIT_SECONDS)
+    # Not by Flask's reader, to which bytes that are no UTF-8 are an error of the server.
+    query = request.query_string.decode("latin-1")
+    given = parse_qs(query, keep_blank_values=True).get("wait", ["0"])
+    if len(given) > 1 or not re.fullmatch("[0-9]{1,3}", given[0]):
+        raise BadQuery([f"wait: must be one number of seconds, at most {_MAX_WAIT_SECONDS}"])
+    return min(int(given[0]), _MAX_WAIT_SECONDS)
 
 
 def _told(record: JobRecord, status: int, *, retry: bool = False) -> Response:

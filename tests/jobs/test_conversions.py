@@ -1,0 +1,115 @@
+"""Jobs in one process: what is told of them, and what is done again."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from imgprocessor.config.jobs_settings import JobsSettings
+from imgprocessor.config.settings import Settings
+from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.errors import Busy
+from imgprocessor.jobs.conversions import Conversions
+from imgprocessor.jobs.memory import MemoryRecords
+from imgprocessor.jobs.records import Queue, Wanted
+from imgprocessor.parts import make_conversions, make_delivery
+
+WANTED = Wanted("name=nasa.jpeg&width=100&height=100", "quick", "somebody")
+
+Make = Callable[..., Conversions]
+
+
+class BusyRenderer:
+    """Has no worker."""
+
+    def render(self, _: object) -> NoReturn:
+        """Make nothing."""
+        raise Busy
+
+    check = render
+
+    def require_place(self) -> None:
+        """Say that there is one."""
+
+
+class Sent:
+    """Notes what is sent, and loses it."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bool]] = []
+
+    def __call__(self, queue: Queue, job: str, *, first: bool = False) -> None:
+        """Note a message."""
+        assert queue == WANTED.queue
+        self.messages.append((job, first))
+
+
+def _no_sizes(_: str) -> None:
+    raise AssertionError
+
+
+@pytest.fixture
+def make(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make conversions whose records have a clock that differs by so many seconds."""
+
+    def made(sent: Sent, *, ahead_seconds: float = 0.0, result_seconds: int = 600) -> Conversions:
+        def clock() -> float:
+            return time.time() + ahead_seconds
+
+        monkeypatch.setattr("imgprocessor.parts.MemoryRecords", partial(MemoryRecords, clock=clock))
+        there = replace(
+            settings,
+            uploads=UploadsSettings(enabled=True, folder=tmp_path / "uploads", min_free_bytes=0),
+            jobs=JobsSettings(enabled=True, result_seconds=result_seconds, job_seconds=1),
+        )
+        renderer = BusyRenderer()
+        delivery = make_delivery(there, renderer=renderer)
+        return make_conversions(there, delivery, renderer, sent, _no_sizes)
+
+    return made
+
+
+@pytest.mark.parametrize("ahead_seconds", [-3600.0, 3600.0])
+def test_times_are_those_of_the_records(make: Make, ahead_seconds: float) -> None:
+    conversions = make(Sent(), ahead_seconds=ahead_seconds)
+    record = conversions.begin(WANTED, None)
+
+    again = conversions.do(record.job)
+
+    known = conversions.find(record.job)
+    assert (again, known.state) == ("quick", "RETRY")
+    assert 0 <= known.age_seconds < 10
+    assert 590 < known.left_seconds <= 600
+
+
+def test_a_job_that_others_went_past_is_sent_again(make: Make) -> None:
+    sent = Sent()
+    conversions = make(sent)
+    one, two = (conversions.begin(WANTED, None).job for _ in range(2))
+    assert sent.messages == [(one, False), (two, False)]
+    sent.messages.clear()
+
+    conversions.send_again("quick", are_lost=False)
+    assert sent.messages == []
+    conversions.send_again("quick", are_lost=False)
+    assert sent.messages == [(one, True)]
+    conversions.cancel(one)
+    conversions.send_again("quick", are_lost=False)
+    assert sent.messages == [(one, True)]
+    conversions.send_again("quick", are_lost=False)
+    assert sent.messages == [(one, True), (two, True)]
+
+
+def test_where_all_messages_are_lost_all_are_sent_again(make: Make) -> None:
+    sent = Sent()
+    conversions = make(sent)
+    jobs = [conversions.begin(WANTED, None).job for _ in range(3)]
+    sent.messages.clear()
+
+    conversions.send_again("quick", are_lost=True)
+
+    assert sent.messages == [(job, False) for job in jobs]
