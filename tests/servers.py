@@ -55,9 +55,14 @@ class Server:
 
     def processes(self) -> dict[int, str]:
         """Return this server's processes: Apache runs in a session of its own."""
+        apache, known = self.apache(), all_processes()
+        return {pid: command for pid, command in known.items() if session_of(pid) == apache}
+
+    def apache(self) -> int:
+        """Return Apache's first process."""
         known = all_processes()
         (apache,) = (pid for pid in self.children() if "/httpd.conf" in known.get(pid, ""))
-        return {pid: command for pid, command in known.items() if session_of(pid) == apache}
+        return apache
 
     def children(self) -> list[int]:
         """Return what it started itself: Apache, and with --jobs a Redis, a worker and Flower."""

@@ -22,7 +22,7 @@ from pathlib import Path
 import images
 import servers
 import uploaders
-from servers import Answer, Server, all_processes, await_true, children, free_port, serving
+from servers import Answer, Server, all_processes, await_true, free_port, serving
 from uploaders import URLENCODED, ident_of
 
 from imgprocessor.config.upload_settings import UploadsSettings
@@ -207,7 +207,7 @@ def run(folder: Path, count: int, *, life_seconds: float, most_kills: int) -> Co
 
 def kill_everything(server: Server) -> None:
     """Kill Apache, its daemons and their workers by -9, in any order, until none is left."""
-    (apache,) = children(server.process.pid)
+    apache = server.apache()
     chance = random.Random()
 
     def left() -> list[int]:

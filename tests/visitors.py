@@ -76,8 +76,7 @@ def percentile(values: list[float], percent: float) -> float:
 
 def pid_file(server: Server) -> Path:
     """Return where `./run serve` has Apache write its process id."""
-    (apache,) = servers.children(server.process.pid)
-    command = Path(f"/proc/{apache}/cmdline").read_bytes().decode().split("\0")
+    command = Path(f"/proc/{server.apache()}/cmdline").read_bytes().decode().split("\0")
     return Path(command[command.index("-f") + 1]).parent / "httpd.pid"
 
 
