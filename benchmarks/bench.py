@@ -1,11 +1,12 @@
 """Compare imgprocessor with other image servers, on the same cores, in the same run.
 
     ./run bench [--rounds 3] [--quick] [--only NAME ...] [-o benchmarks/results] [--uploads]
+                [--jobs]
 
 Installs the others into ~/.cache/imgprocessor-bench, once. Then each round starts every system in
 turn, in a fresh state, and measures what `results.MEASURES` lists. Writes a table and a plot. The
 originals are the photographs of Debian's lomiri-wallpapers-16.04 and -20.04. With `--uploads` it
-does what `bench_uploads` says instead.
+does what `bench_uploads` says instead, with `--jobs` what `bench_jobs` does.
 """
 
 import argparse
@@ -20,8 +21,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from bench_jobs import measure_jobs
 from bench_uploads import measure_uploads, takers_of
 from load import Answer, Load, LoadError, ask_each, jpeg_size, repeat, touch_memory, watching
 from peers import QUALITIES, STATIC, SYSTEMS
@@ -262,6 +265,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few requests: does everything run?")
     parser.add_argument("--only", nargs="+", choices=known, default=known, help="these systems")
     parser.add_argument("--uploads", action="store_true", help="measure uploads instead")
+    parser.add_argument("--jobs", action="store_true", help="measure jobs instead")
     output = Path(__file__).with_name("results")
     parser.add_argument("-o", "--output", type=Path, default=output, help="folder of results")
     options = parser.parse_args()
@@ -290,8 +294,8 @@ def main() -> int:
     console = Console(stderr=True)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     notes: list[str] = []
-    if options.uploads:
-        return _measure_uploads(home / "imgprocessor-bench", options, console)
+    if options.uploads or options.jobs:
+        return _measure_instead(home / "imgprocessor-bench", options, console)
     wanted = [system(home / "imgprocessor-bench") for system in SYSTEMS]
     chosen = [system for system in wanted if system.name in options.only]
     systems = _install(chosen, console, notes)
@@ -329,23 +333,18 @@ def main() -> int:
     return 0
 
 
-def _measure_uploads(cache: Path, options: argparse.Namespace, console: Console) -> int:
-    """Print what came of uploads; return the exit status."""
-    takers = {one.system: one for one in takers_of(cache) if one.system.name in options.only}
-    found = [takers[system] for system in _install(list(takers), console, [])]
+def _measure_instead(cache: Path, options: argparse.Namespace, console: Console) -> int:
+    """Print what came of uploads, or of jobs; return the exit status."""
+    measure = partial(measure_jobs, cache)
+    if options.uploads:
+        takers = {one.system: one for one in takers_of(cache) if one.system.name in options.only}
+        found = _install(list(takers), console, [])
+        measure = partial(measure_uploads, [takers[system] for system in found])
     with tempfile.TemporaryDirectory(prefix="imgprocessor-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        print(
-            measure_uploads(
-                found,
-                _photographs(),
-                folder,
-                rounds=options.rounds,
-                quick=options.quick,
-                step=console.print,
-            )
-        )
+        rounds, quick = options.rounds, options.quick
+        print(measure(_photographs(), folder, rounds=rounds, quick=quick, step=console.print))
     return 0
 
 

@@ -107,8 +107,7 @@ class Taker:
             Refused: the system has too much to do.
         """
         body = form({"sizes": ",".join(f"{width}x0" for width in sizes)}, self.field, file)
-        kind = f"multipart/form-data; boundary={_BOUNDARY}"
-        connection.request("POST", self.path, body, {"Content-Type": kind})
+        connection.request("POST", self.path, body, form_headers())
         answer = connection.getresponse()
         told = answer.read()
         if answer.status == _UNAVAILABLE:
@@ -152,7 +151,7 @@ class UploadBench:
         self._originals = folder / "originals"
         self._static = folder / "static"
         self._serial = itertools.count()
-        self._cold = _lay_out(wallpapers, self._originals, 2 * counts.cold)
+        self._cold = lay_out(wallpapers, self._originals, 2 * counts.cold)
         self._static.mkdir()
         self.rounds: list[dict[str, Outcome]] = []
 
@@ -289,8 +288,7 @@ class UploadBench:
 
     def _numbered(self, number: int) -> bytes:
         """Return a photograph that nobody sent before."""
-        file = self._photographs[number % len(self._photographs)]
-        return file[:2] + b"\xff\xfe\0\x0a" + number.to_bytes(8, "big") + file[2:]
+        return numbered(self._photographs[number % len(self._photographs)], number)
 
 
 def takers_of(cache: Path) -> list[Taker]:
@@ -307,6 +305,16 @@ def form(texts: dict[str, str], field: str, file: bytes) -> bytes:
     parts = [head + f'{name}"\r\n\r\n{text}\r\n'.encode() for name, text in texts.items() if text]
     named = f'{field}"; filename="photograph.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
     return b"".join((*parts, head, named, file, b"\r\n--", _BOUNDARY.encode(), b"--\r\n"))
+
+
+def form_headers() -> dict[str, str]:
+    """Return the headers of such a form."""
+    return {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+
+
+def numbered(file: bytes, number: int) -> bytes:
+    """Return a JPEG with a number in a comment, so that it is not the same as others."""
+    return file[:2] + b"\xff\xfe\0\x0a" + number.to_bytes(8, "big") + file[2:]
 
 
 def photograph(wallpaper: Path) -> bytes:
@@ -333,7 +341,7 @@ def photograph(wallpaper: Path) -> bytes:
     return encoded(low)
 
 
-def _lay_out(wallpapers: Sequence[Path], folder: Path, count: int) -> list[str]:
+def lay_out(wallpapers: Sequence[Path], folder: Path, count: int) -> list[str]:
     """Put so many originals into a folder; return their names."""
     folder.mkdir()
     names = [f"cold-{number}.jpg" for number in range(count)]
