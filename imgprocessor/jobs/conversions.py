@@ -180,9 +180,15 @@ class Conversions:
         """
         for queue, job in self._records.hand_out():
             self._dispatch(queue, job, first=True)
+        failed: OSError | None = None
         for job in self._records.expired():
-            self._files.remove(job)
-            self._records.forget(job)
+            try:
+                self._files.remove(job)
+                self._records.forget(job)
+            except OSError as error:  # others' can be removed all the same
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def remove_strays(self) -> None:
         """Remove files of jobs that nobody knows: left by a process that was killed, or of records

@@ -1,6 +1,7 @@
 """A check: a file on its way in is looked at, decoded whole, and written without metadata."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ def check_file(
     del content
     with told_in_words():
         # Beside it first: should this process die, the next one checks the file as it was sent.
-        fresh = job.file.with_name(f"{job.file.name}.clean")
+        # By a name of this process's own: a job that was taken for lost may be done by two.
+        fresh = job.file.with_name(f"{job.file.name}.{os.getpid()}.clean")
         try:
             fresh.write_bytes(accepted.body)
             fresh.replace(job.file)

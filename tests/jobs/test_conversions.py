@@ -12,8 +12,9 @@ import pytest
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
-from imgprocessor.errors import Busy
+from imgprocessor.errors import Busy, JobOver
 from imgprocessor.jobs.conversions import Conversions
+from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import Queue, Wanted
 from imgprocessor.parts import make_conversions, make_delivery
@@ -113,3 +114,20 @@ def test_where_all_messages_are_lost_all_are_sent_again(make: Make) -> None:
     conversions.send_again("quick", are_lost=True)
 
     assert sent.messages == [(job, False) for job in jobs]
+
+
+def test_a_job_whose_files_stay_keeps_no_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversions = make(Sent(), result_seconds=0)
+    stays, goes = (conversions.begin(WANTED, None).job for _ in range(2))
+
+    def remove(_: JobFiles, job: str) -> None:
+        if job == stays:
+            raise PermissionError(job)
+
+    monkeypatch.setattr(JobFiles, "remove", remove)
+    with pytest.raises(PermissionError):
+        conversions.sweep()
+
+    assert conversions.find(stays).job == stays
+    with pytest.raises(JobOver):
+        conversions.find(goes)
