@@ -26,6 +26,7 @@ from imgprocessor.geometry import Size
 from imgprocessor.images.acceptance import AcceptedFile, accept
 from imgprocessor.images.clean.extras import Extras
 from imgprocessor.images.clean.gif import gif_frames
+from imgprocessor.images.clean.png import PNG_SIGNATURE
 from imgprocessor.images.clean.rewrite import clean
 from imgprocessor.images.clean.tails import without_tails
 from imgprocessor.images.decode import fault_of_the_original, open_original
@@ -386,6 +387,26 @@ def test_frames_of_very_many_pixels_are_left_as_they_are(
     file = b"".join((head, first, *more, large, b";"))
 
     assert accepted(file).body == file
+
+
+def test_frames_of_very_many_bytes_are_not_unpacked() -> None:
+    """A file of 3 MB would keep a worker busy for half a minute, and another after it."""
+    size, frames = (9000, 6000), 20
+    rows = zlib.compressobj()
+    packed = b"".join(rows.compress(bytes(1 + size[0])) for _ in range(size[1])) + rows.flush()
+    control = struct.pack(">IIIIHHBB", *size, 0, 0, 1, 10, 0, 0)
+    header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"acTL", struct.pack(">II", frames, 0))]
+    parts += [(b"fcTL", bytes(4) + control), (b"IDAT", packed)]
+    for number in range(1, 2 * frames - 1, 2):
+        parts.append((b"fcTL", struct.pack(">I", number) + control))
+        parts.append((b"fdAT", struct.pack(">I", number + 1) + packed + MUCH))
+    file = PNG_SIGNATURE + b"".join(hostile.chunk(*part) for part in (*parts, (b"IEND", b"")))
+
+    kept = accepted(file)
+
+    assert kept.is_animated
+    assert kept.body.count(MUCH) == frames - 500_000_000 // ((1 + size[0]) * size[1])
 
 
 def decoded_fully(file: bytes) -> list[bytes]:

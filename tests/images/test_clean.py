@@ -318,6 +318,14 @@ def _with_metadata() -> dict[str, tuple[bytes, bytes]]:
         found[f"jpeg-{name}-at-the-end"] = (jpeg[:-2] + JPEG_METADATA[name] + jpeg[-2:], jpeg)
     for name, part in PNG_METADATA.items():
         found[f"png-{name}"] = (_in_png(png, part), png)
+    for name, where, part in (
+        ("palette", "png", (b"PLTE", (SECRET * 99)[:768])),
+        ("palette-of-alpha", "png-alpha", (b"PLTE", SECRET[:9])),
+        ("palette-of-bits", "png-bits", (b"PLTE", SECRET[:9])),
+        ("long-key", "png", (b"tRNS", SECRET)),
+        ("key-beside-alpha", "png-alpha", (b"tRNS", SECRET[:6])),
+    ):
+        found[f"png-{name}"] = (_in_png(good(where), hostile.chunk(*part)), good(where))
     for name, part in GIF_METADATA.items():
         found[f"gif-{name}"] = (_gif(part), gif)
         found[f"gif-{name}-at-the-end"] = (gif[:-1] + part + b";", gif)
@@ -552,6 +560,9 @@ def test_an_animation_that_is_not_whole_becomes_its_first_picture(name: str) -> 
     still = [part for part in parts if part[0] not in {b"acTL", b"fcTL", b"fdAT"}]
     counted = [at for at, (name, _) in enumerate(parts) if name in {b"fcTL", b"fdAT"}]
     begin = next(at for at, (name, _) in enumerate(parts) if name == b"acTL")
+    at = counted[-2]
+    last = parts[at][1]
+    beside = [last[:11] + b"\xff" + last[12:], last[:12] + b"\1" + last[13:]]
     swapped = [*parts]
     swapped[counted[-1]], swapped[counted[-2]] = swapped[counted[-2]], swapped[counted[-1]]
     broken = [
@@ -560,6 +571,7 @@ def test_an_animation_that_is_not_whole_becomes_its_first_picture(name: str) -> 
         [*parts[:begin], *parts[begin + 1 : -1], parts[begin], parts[-1]],
         *([*parts[:at], *parts[at + 1 :]] for at in (begin, *counted)),
         *([*parts[:at], parts[at], *parts[at:]] for at in (begin, *counted)),
+        *([*parts[:at], (b"fcTL", control), *parts[at + 1 :]] for control in beside),
     ]
 
     for file in map(lambda some: _png_of(*some), broken):  # noqa: C417 - as it reads

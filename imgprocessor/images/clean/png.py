@@ -26,6 +26,14 @@ _MOST_BYTES = {
 }  # fmt: skip
 """Decoders refuse longer ones, or pass them over."""
 
+_AROUND_BYTES = 12
+"""Around the content of a chunk."""
+_COLOUR_TYPE_PLACE = 8 + 9
+"""In the first chunk."""
+_INDEXED = 3
+_TRANSPARENT_BYTES = {0: 2, 2: 6}
+"""By the type of colours: one value, or three."""
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -42,10 +50,28 @@ def clean_png(file: bytes, extras: Extras, *, keep_profile: bool) -> Cleaned:
     if not _ORDER.fullmatch(order):
         raise BrokenOriginal("chunks are missing, or in no order that decoders know")
     is_animated = _is_animated(chunks, order)
-    dropped = {*(() if keep_profile else _COLOURS), *(() if is_animated else _ANIMATION)}
+    dropped = {
+        *(() if keep_profile else _COLOURS),
+        *(() if is_animated else _ANIMATION),
+        *_meaningless(chunks),
+    }
     parts = [chunk for name, chunk in chunks if name not in dropped]
     written: list[Part] = [PNG_SIGNATURE, parts[0], *_metadata(extras), *parts[1:], _END]
     return Cleaned(b"".join(written), is_animated)
+
+
+def _meaningless(chunks: list[_Chunk]) -> Iterator[bytes]:
+    """Yield the names of chunks that say nothing of pixels of such a type: a palette without pixels
+    that take their colours from it, and what is transparent where each pixel says so itself, or in
+    so many bytes as no decoder takes.
+    """
+    colour = chunks[0][1][_COLOUR_TYPE_PLACE]
+    if colour == _INDEXED:
+        return
+    yield b"PLTE"
+    for name, chunk in chunks:
+        if name == b"tRNS" and len(chunk) - _AROUND_BYTES != _TRANSPARENT_BYTES.get(colour):
+            yield name
 
 
 def _metadata(extras: Extras) -> Iterator[bytes]:
@@ -95,8 +121,12 @@ def _is_sound(chunk: memoryview) -> bool:
 
 
 def _is_animated(chunks: list[_Chunk], order: str) -> bool:
-    """Return whether all of an animation is there, its parts numbered from 0 without a gap."""
+    """Return whether all of an animation is there, its parts numbered from 0 without a gap, and
+    each frame within the picture.
+    """
     if not _ANIMATION_ORDER.fullmatch(re.sub("[HPx]", "", order)):
+        return False
+    if not all(_fits(chunk, chunks[0][1]) for name, chunk in chunks if name == b"fcTL"):
         return False
     numbered = [
         (name, int.from_bytes(chunk[8:12], "big")) for name, chunk in chunks if name in _ANIMATION
@@ -105,6 +135,13 @@ def _is_animated(chunks: list[_Chunk], order: str) -> bool:
     names = [name for name, _ in numbered]
     numbers = [number for _, number in parts]
     return names.count(b"fcTL") == frames > 0 and numbers == list(range(len(parts)))
+
+
+def _fits(control: memoryview, header: memoryview) -> bool:
+    """Return whether a frame lies within the picture: decoders show none that does not."""
+    width, height, left, top = struct.unpack_from(">IIII", control, 12)
+    across, down = struct.unpack_from(">II", header, 8)
+    return bool(left + width <= across and top + height <= down)
 
 
 def png_chunks(file: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -30,6 +30,9 @@ _BLOCK_BYTES = 1 << 20
 _MOST_PIXELS = 200_000_000
 """Of all frames of a GIF: they take three seconds."""
 
+_MOST_UNPACKED_BYTES = 500_000_000
+"""Of all frames of an animated PNG: they take two seconds."""
+
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By a PNG's type of colours."""
 _ALL_AT_ONCE = ((0, 0, 1, 1),)
@@ -54,8 +57,8 @@ def without_tails(file: bytes, kind: Kind) -> Trimmed:
     and two blocks a frame of a GIF. A file that cannot be decoded comes back as it is.
 
     What is kept still: what follows within a WebP's chunks, before a JPEG's restart markers, in a
-    JPEG with arithmetic coding, in a GIF's frames once they have `_MOST_PIXELS` together, and
-    in those that are larger than its screen.
+    JPEG with arithmetic coding, in a GIF's frames once they have `_MOST_PIXELS` together, in those
+    that are larger than its screen, and in a PNG's frames after `_MOST_UNPACKED_BYTES`.
     """
     match kind:
         case "JPEG":
@@ -159,14 +162,19 @@ def _png(file: bytes) -> bytes:
     width, height = struct.unpack_from(">II", header)
     parts: list[tuple[bytes, Part]] = []
     is_same = True
+    unpacked_bytes = 0
     for name, group in itertools.groupby(chunks, key=lambda chunk: chunk[0]):
         contents: list[Part] = [content for _, content in group]
         if name == b"fcTL":
             width, height = struct.unpack_from(">II", contents[0], 4)
         if name in {b"IDAT", b"fdAT"}:
             needed = _unpacked_bytes(header, width, height)
+            unpacked_bytes += needed
             numbers = 4 if name == b"fdAT" else 0
-            packed = _exact(b"".join(content[numbers:] for content in contents), needed)
+            packed = None
+            # The first picture is decoded anyway: it was inspected what that takes.
+            if name == b"IDAT" or unpacked_bytes <= _MOST_UNPACKED_BYTES:
+                packed = _exact(b"".join(content[numbers:] for content in contents), needed)
             if packed is not None:
                 is_same = False
                 contents = [bytes(numbers) + packed]
