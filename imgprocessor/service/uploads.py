@@ -13,7 +13,6 @@ from imgprocessor.errors import (
     ImageError,
     NoSuchUpload,
     NotAllGone,
-    Overloaded,
     TooLarge,
     UnsupportedOriginal,
     UnsupportedUpload,
@@ -121,13 +120,11 @@ class Uploads:
         ident = sha256[:_IDENT_DIGITS]
         try:
             with self._alone(ident), told_in_words():
-                found = self._store.find(ident)
-                is_new = found is None and self._added(ident, file, sha256, sizes, by)
+                accepted = self._taken(ident, file, sha256, sizes, by)
         finally:
             file.unlink(missing_ok=True)
-        accepted = self._with_sizes(ident, sizes)
         self._make(ident, sizes)
-        return Accepted(accepted.ident, accepted.sizes, is_new)
+        return accepted
 
     def add_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> Accepted:
         """Keep further sizes of an upload.
@@ -240,6 +237,16 @@ class Uploads:
         finally:
             file.unlink(missing_ok=True)
 
+    def _taken(
+        self, ident: str, file: Path, sha256: str, sizes: Sequence[KeptSize], by: str
+    ) -> Accepted:
+        """Add sizes to what is there; or keep the file, also where that is removed meanwhile."""
+        with contextlib.suppress(NoSuchUpload):
+            return self._with_sizes(ident, sizes)
+        if self._added(ident, file, sha256, sizes, by):
+            return Accepted(ident, tuple(sizes), is_new=True)
+        return self._with_sizes(ident, sizes)
+
     def _added(
         self, ident: str, file: Path, sha256: str, sizes: Sequence[KeptSize], by: str
     ) -> bool:
@@ -288,8 +295,10 @@ class Uploads:
             if sizes[:at_once]:
                 with self._turns.taken():
                     self._make_sizes(ident, sizes[:at_once])
-        except (Busy, Overloaded):
-            at_once = 0  # others wait for workers, too
+        except ImageError:
+            # Others wait for workers, too; or one died; or it was removed meanwhile. What is kept
+            # is kept, and so it is told: this is made for whoever asks for it first.
+            at_once = 0
         if len(sizes) > at_once and self._later is not None:
             self._later.submit(ident)
 

@@ -14,19 +14,23 @@ from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import (
     BadQuery,
     BrokenOriginal,
+    DeadlyOriginal,
     ImageError,
     NoRoom,
     NoSuchUpload,
     NotAllGone,
+    Overloaded,
     TooLarge,
     UnsupportedUpload,
 )
 from imgprocessor.load import load_policy
 from imgprocessor.parts import direct_renderer, make_delivery, make_uploads, upload_store
 from imgprocessor.request.sizes import read_sizes
-from imgprocessor.service.delivery import Answer, Delivery
+from imgprocessor.service.delivery import Answer, Delivery, Found
 from imgprocessor.service.understanding import Incoming
 from imgprocessor.service.uploads import Accepted, Uploads
+from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.store import Record
 
 MODERN = "image/avif,image/webp,image/*,*/*;q=0.8"
 WEBP = "image/webp,*/*;q=0.8"
@@ -278,6 +282,39 @@ def test_many_sizes_are_made_behind_the_answer(here: House, photograph: bytes) -
     assert handed_on == [ident]
     here.uploads.make_missing(ident)
     assert len(here.kept) == 10
+
+
+@pytest.mark.parametrize("kind", [DeadlyOriginal, NoSuchUpload, Overloaded])
+def test_what_is_kept_is_told_though_no_size_can_be_made(
+    here: House, photograph: bytes, kind: type[ImageError]
+) -> None:
+    """Because a worker dies, or somebody removes it at that moment, or all workers are busy."""
+
+    def fail(_: Found) -> Answer:
+        raise kind
+
+    answer, here.delivery.answer = here.delivery.answer, fail  # type: ignore[method-assign]
+
+    assert here.upload(photograph, "100x50").is_new
+
+    here.delivery.answer = answer  # type: ignore[method-assign]
+    again = here.upload(photograph, "100x50")
+    assert (again.is_new, len(again.sizes), len(here.kept)) == (False, 1, 2)
+
+
+def test_what_is_removed_the_moment_it_is_kept_was_taken(
+    here: House, photograph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = UploadFolder.add
+
+    def add_and_remove(store: UploadFolder, ident: str, file: Path, record: Record) -> bool:
+        is_new = add(store, ident, file, record)
+        here.uploads.remove(ident)
+        return is_new
+
+    monkeypatch.setattr(UploadFolder, "add", add_and_remove)
+
+    assert here.upload(photograph, "100x50").is_new
 
 
 def test_sizes_of_nothing_are_not_added(here: House) -> None:
