@@ -318,14 +318,14 @@ def _with_metadata() -> dict[str, tuple[bytes, bytes]]:
         found[f"jpeg-{name}-at-the-end"] = (jpeg[:-2] + JPEG_METADATA[name] + jpeg[-2:], jpeg)
     for name, part in PNG_METADATA.items():
         found[f"png-{name}"] = (_in_png(png, part), png)
-    for name, where, part in (
+    for name, where, chunk in (
         ("palette", "png", (b"PLTE", (SECRET * 99)[:768])),
         ("palette-of-alpha", "png-alpha", (b"PLTE", SECRET[:9])),
         ("palette-of-bits", "png-bits", (b"PLTE", SECRET[:9])),
         ("long-key", "png", (b"tRNS", SECRET)),
         ("key-beside-alpha", "png-alpha", (b"tRNS", SECRET[:6])),
     ):
-        found[f"png-{name}"] = (_in_png(good(where), hostile.chunk(*part)), good(where))
+        found[f"png-{name}"] = (_in_png(good(where), hostile.chunk(*chunk)), good(where))
     for name, part in GIF_METADATA.items():
         found[f"gif-{name}"] = (_gif(part), gif)
         found[f"gif-{name}-at-the-end"] = (gif[:-1] + part + b";", gif)

@@ -286,18 +286,17 @@ def test_many_sizes_are_made_behind_the_answer(here: House, photograph: bytes) -
 
 @pytest.mark.parametrize("kind", [DeadlyOriginal, NoSuchUpload, Overloaded])
 def test_what_is_kept_is_told_though_no_size_can_be_made(
-    here: House, photograph: bytes, kind: type[ImageError]
+    here: House, photograph: bytes, kind: type[ImageError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Because a worker dies, or somebody removes it at that moment, or all workers are busy."""
 
     def fail(_: Found) -> Answer:
         raise kind
 
-    answer, here.delivery.answer = here.delivery.answer, fail  # type: ignore[method-assign]
+    with monkeypatch.context() as failing:
+        failing.setattr(here.delivery, "answer", fail)
+        assert here.upload(photograph, "100x50").is_new
 
-    assert here.upload(photograph, "100x50").is_new
-
-    here.delivery.answer = answer  # type: ignore[method-assign]
     again = here.upload(photograph, "100x50")
     assert (again.is_new, len(again.sizes), len(here.kept)) == (False, 1, 2)
 

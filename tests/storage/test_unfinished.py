@@ -500,3 +500,24 @@ def test_what_must_stay_free_stays_free_though_others_write_meanwhile(tmp_path: 
         (disk / "ballast").unlink()
         left = _noise(5_000_000)[arrived:]
         assert unfinished.write(upload, arrived, len(left), _parts(left)) == 5_000_000
+
+
+@mounts.needs_root
+def test_what_must_stay_free_stays_free_though_many_are_finished_at_once(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with mounts.mounted(disk, "size=12m"):
+        unfinished = Unfinished(disk / "unfinished", replace(SETTINGS, min_free_bytes=4_000_000))
+        body = _noise(1_500_000)
+        upload = unfinished.begin(len(body), "", "somebody")
+        unfinished.write(upload, 0, len(body), _parts(body))
+
+        def new_file() -> Path:
+            mounts.fill(disk, 3_500_000)
+            return disk / "copy"
+
+        with pytest.raises(NoRoom):
+            unfinished.finish(upload, new_file, _accepting([]))
+
+        assert not (disk / "copy").exists()
+        (disk / "ballast").unlink()
+        assert _finish(unfinished, upload, disk) == body

@@ -205,7 +205,7 @@ class Unfinished:
                 # A copy, no link: whoever takes a file may write to it.
                 copy = new_file()
                 try:
-                    sha256 = _copied(self._folder / upload / _DATA, copy)
+                    sha256 = self._copied(self._folder / upload / _DATA, copy)
                 except BaseException:
                     copy.unlink(missing_ok=True)
                     raise
@@ -324,6 +324,17 @@ class Unfinished:
                 raise Busy("another request has the upload checked")
             yield
 
+    def _copied(self, path: Path, copy: Path) -> str:
+        """Copy a file; return the SHA-256 of what the copy has."""
+        digest = hashlib.sha256()
+        with path.open("rb") as source, copy.open("xb") as target:
+            while part := source.read(_COPY_BYTES):
+                if target.tell() % LOOK_EVERY_BYTES < len(part):
+                    self._require_free(0)
+                digest.update(part)
+                target.write(part)
+        return digest.hexdigest()
+
     def _require_room(self, length_bytes: int) -> None:
         """Look whether an upload of so many bytes may be begun; all others arrive whole, too."""
         lengths = list(self._lengths())
@@ -373,16 +384,6 @@ def _write_at(data: int, part: bytes, offset: int) -> int:
         written = os.pwrite(data, left, offset)
         offset, left = offset + written, left[written:]
     return len(part)
-
-
-def _copied(path: Path, copy: Path) -> str:
-    """Copy a file; return the SHA-256 of what the copy has."""
-    digest = hashlib.sha256()
-    with path.open("rb") as source, copy.open("xb") as target:
-        while part := source.read(_COPY_BYTES):
-            digest.update(part)
-            target.write(part)
-    return digest.hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
