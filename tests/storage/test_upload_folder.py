@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from imgprocessor.errors import NoRoom
+from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.store import Record
+from imgprocessor.storage.usage import Usage
 
 BODY = b"a picture"
 IDENT = "0123456789abcdef0123456789abcdef"
@@ -266,6 +268,32 @@ def test_what_processes_left_behind_is_swept(tmp_path: Path) -> None:
     assert list(old.parent.iterdir()) == [new]
 
 
+def test_once_a_day_all_is_counted_anew_however_much_is_uploaded(tmp_path: Path) -> None:
+    store = folder(tmp_path / "uploads")
+    counted = Usage(
+        tmp_path / "uploads/uploads", Locks(tmp_path / "uploads/locks"), is_empty=lambda: False
+    )
+    add(store)
+    store.sweep()
+
+    def sweep_after(seconds: int) -> int:
+        """Return what is counted, where a process was killed that had counted what it did not keep,
+        and others go on writing down what they keep.
+        """
+        with counted.locked():
+            counted.write(7, 7)
+        when = time.time() - seconds
+        os.utime(tmp_path / "uploads/counted", (when, when))
+        store.keep(IDENT, "1x0.best", b"made")
+        store.sweep()
+        return store.count()
+
+    assert sweep_after(80_000) == 7
+    assert sweep_after(90_000) == 1
+    assert sweep_after(-90_000) == 1  # the clock was set back
+    assert sweep_after(10) == 7
+
+
 def test_a_copy_of_the_folder_is_a_backup(tmp_path: Path) -> None:
     add(folder(tmp_path / "uploads"))
     folder(tmp_path / "uploads").keep(IDENT, "1x0.best", b"made")
@@ -287,6 +315,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> str:
         f"""
 import sys
 from pathlib import Path
+from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.folder import UploadFolder
 store = UploadFolder(Path(sys.argv[1]), max_uploads=100, max_bytes=10**9, min_free_bytes=0)
 for step in range(3):

@@ -67,6 +67,8 @@ class UploadFolder:
         self._locks = Locks(folder / "locks")
         self._bytes = Usage(folder / "bytes", self._locks, is_empty=self._is_empty)
         self._uploads = Usage(folder / "uploads", self._locks, is_empty=self._is_empty)
+        # Its time stamp says when: those of the counts change with each upload.
+        self._counted_anew = folder / "counted"
         self._serial = count()
 
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
@@ -249,8 +251,9 @@ class UploadFolder:
             if not mine:
                 return
             self._clear_incoming()
-            with contextlib.suppress(OSError):
-                if time.time() - (self._folder / "bytes").stat().st_ctime < _COUNT_AGAIN_SECONDS:
+            with contextlib.suppress(FileNotFoundError):
+                age_seconds = time.time() - self._counted_anew.stat().st_mtime
+                if 0 <= age_seconds < _COUNT_AGAIN_SECONDS:
                     return
             self.count_anew()
 
@@ -270,6 +273,7 @@ class UploadFolder:
         cost += sum(map(_cost_in, map(Path, folders_in(self._removed))))
         for usage, found, was in zip(known, (uploads, cost), before, strict=True):
             usage.correct(found, was)
+        self._counted_anew.touch()
 
     def _record(self, ident: str) -> Record:
         path = self._path(ident) / _RECORD
