@@ -185,8 +185,8 @@ def test_bounds_hold_for_all_of_it(tmp_path: Path) -> None:
     few = folder(tmp_path / "few", max_uploads=1)
     small = folder(tmp_path / "small", max_bytes=20_000)
     full = folder(tmp_path / "full", min_free_bytes=10**18)
-    add(few)
-    add(small, body=b"x" * 5000)
+    for store, size in ((few, 9), (small, 5000), (full, 9)):
+        add(store, body=b"x" * size)
 
     with pytest.raises(NoRoom, match="max_uploads"):
         add(few, OTHER)
@@ -196,6 +196,8 @@ def test_bounds_hold_for_all_of_it(tmp_path: Path) -> None:
         small.keep(IDENT, "1x0.best", b"x" * 10_000)
     with pytest.raises(NoRoom, match="min_free_bytes"):
         full.require_room(1)
+    with pytest.raises(NoRoom, match="min_free_bytes"):
+        full.keep(IDENT, "1x0.best", b"x")
     with pytest.raises(NoRoom, match="max_uploads"):
         few.require_room(1)
     with pytest.raises(NoRoom, match="max_kept_bytes"):

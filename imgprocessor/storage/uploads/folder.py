@@ -173,6 +173,7 @@ class UploadFolder:
         """
         entry, path, fresh = _entry(ident, name), self._path(ident) / name, self.new_file()
         cost = cost_of(entry_bytes(entry, len(body)))
+        require_free(self._folder, cost, self._bounds["min_free_bytes"])
         try:
             with told_of_a_full_disk(), self._counted(self._bytes, cost, "max_bytes"):
                 with fresh.open("xb") as file:
