@@ -295,6 +295,7 @@ def _unused() -> dict[str, tuple[bytes, bytes]]:
 def _with_metadata() -> dict[str, tuple[bytes, bytes]]:
     """Files with something that must go, and the same files without."""
     jpeg, progressive, png, gif = good("jpeg"), good("jpeg-progressive"), good("png"), _gif()
+    restarts = good("jpeg-restarts")
     thumbnail = hostile.segment(0xE0, jpeg[6:18] + b"\1\1rgb" + SECRET)
     first, *others = _frames("RGB")
     mpo = images.encoded(first, "MPO", save_all=True, append_images=others, exif=EXIF)
@@ -303,6 +304,8 @@ def _with_metadata() -> dict[str, tuple[bytes, bytes]]:
         "jpeg-mpo": (mpo, images.encoded(first, "JPEG")),
         "jpeg-two": (jpeg + mpo, jpeg),
         "jpeg-lines": (_after_start(jpeg, hostile.segment(0xDC, SECRET)), jpeg),
+        "jpeg-fill-at-the-end": (jpeg[:-2] + b"\xff" + jpeg[-2:], jpeg),
+        "jpeg-fill-in-a-scan": (restarts.replace(b"\xff\xd0", b"\xff" * 9 + b"\xd0"), restarts),
         "png-after-pixels": (_in_png(png, PNG_METADATA["text"], b"IEND"), png),
         "png-gamma-after-pixels": (_in_png(png, GAMMA, b"IEND"), png),
         "png-end": (png[:-12] + hostile.chunk(b"IEND", SECRET), png),
