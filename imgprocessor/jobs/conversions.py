@@ -91,6 +91,7 @@ class Conversions:
                 if file is not None:
                     self._files.take(job, file)
                 self._records.create(job, wanted)
+                record = self.find(job)  # before a worker knows: it may be forgotten soon after
             except BaseException:
                 self._files.remove(job)
                 raise
@@ -98,7 +99,7 @@ class Conversions:
             if file is not None:
                 file.unlink(missing_ok=True)
         self._dispatch(wanted.queue, job)
-        return self.find(job)
+        return record
 
     def find(self, job: str) -> JobRecord:
         """Return how a job stands.

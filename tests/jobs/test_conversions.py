@@ -16,8 +16,9 @@ from imgprocessor.errors import Busy, JobOver
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
-from imgprocessor.jobs.records import Queue, Wanted
-from imgprocessor.parts import make_conversions, make_delivery
+from imgprocessor.jobs.records import JobKind, Queue, Wanted
+from imgprocessor.parts import direct_renderer, make_conversions, make_delivery
+from imgprocessor.rendering.job import Renderer
 
 WANTED = Wanted("name=nasa.jpeg&width=100&height=100", "quick", "somebody")
 
@@ -35,6 +36,9 @@ class BusyRenderer:
 
     def require_place(self) -> None:
         """Say that there is one."""
+
+
+BUSY = BusyRenderer()
 
 
 class Sent:
@@ -57,7 +61,13 @@ def _no_sizes(_: str) -> None:
 def make(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make conversions whose records have a clock that differs by so many seconds."""
 
-    def made(sent: Sent, *, ahead_seconds: float = 0.0, result_seconds: int = 600) -> Conversions:
+    def made(
+        sent: Sent,
+        *,
+        ahead_seconds: float = 0.0,
+        result_seconds: int = 600,
+        renderer: Renderer | BusyRenderer = BUSY,
+    ) -> Conversions:
         def clock() -> float:
             return time.time() + ahead_seconds
 
@@ -67,7 +77,6 @@ def make(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             uploads=UploadsSettings(enabled=True, folder=tmp_path / "uploads", min_free_bytes=0),
             jobs=JobsSettings(enabled=True, result_seconds=result_seconds, job_seconds=1),
         )
-        renderer = BusyRenderer()
         delivery = make_delivery(there, renderer=renderer)
         return make_conversions(there, delivery, renderer, sent, _no_sizes)
 
@@ -103,6 +112,22 @@ def test_a_job_that_others_went_past_is_sent_again(make: Make) -> None:
     assert sent.messages == [(one, True)]
     conversions.send_again("quick", are_lost=False)
     assert sent.messages == [(one, True), (two, True)]
+
+
+@pytest.mark.parametrize("kind", ["convert", "warm"])
+def test_a_worker_may_be_done_before_whoever_handed_in_is_told(
+    make: Make, settings: Settings, kind: JobKind
+) -> None:
+    """What leaves nothing to fetch is forgotten by then."""
+
+    class Done(Sent):
+        def __call__(self, queue: Queue, job: str, *, first: bool = False) -> None:
+            super().__call__(queue, job, first=first)
+            conversions.do(job)
+
+    conversions = make(Done(), renderer=direct_renderer(settings))
+
+    assert conversions.begin(replace(WANTED, kind=kind), None).state == "PENDING"
 
 
 def test_where_all_messages_are_lost_all_are_sent_again(make: Make) -> None:
