@@ -174,6 +174,7 @@ WHOLE = _field(IMAGE, b"bytes")
     (_body(WHOLE, WHOLE), BadQuery, "one request for each picture"),
     (_body(WHOLE, _field('name="file"; filename="b"', b"b")), BadQuery, "each picture"),
     (_body(_field('name="image"', b"http://host/a.jpg")), UnsupportedUpload, "not text"),
+    (_body(_field('name="file"', b"text")), UnsupportedUpload, "file must be a file, not text"),
     (_body(_field('name="file"', b"text", "Content-Type: text/plain")), UnsupportedUpload, "-F"),
     (_body(WHOLE, _field('name="image"', b"text")), UnsupportedUpload, "not text"),
     (_body(WHOLE, _field(SIZES, b"1x1"), _field(SIZES, b"1x1")), BadQuery, "sizes: given twice"),

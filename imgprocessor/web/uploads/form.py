@@ -39,7 +39,7 @@ _BOUNDARY = re.compile(r"[!-~]([ -~]{0,198}[!-~])?")
 
 _NO_FILE = f"the form must have a file as one of: {', '.join(_FILE_FIELDS)}"
 _ONE_FILE = "the form must have one file; send one request for each picture"
-_NO_TEXT = "image must be a file, not text: with curl, -F image=@picture.jpg"
+_NO_TEXT = "{0} must be a file, not text: with curl, -F {0}=@picture.jpg"
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class _Multipart:
             if self._new_file is None:
                 raise BadQuery(["the form must have no file: it adds sizes to a picture"])
             if not _is_file(field):
-                raise UnsupportedUpload(_NO_TEXT)
+                raise UnsupportedUpload(_NO_TEXT.format(self._name))
             if self._path is not None:
                 raise BadQuery([_ONE_FILE])
             path = self._new_file()
