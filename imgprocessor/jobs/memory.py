@@ -11,9 +11,9 @@ from typing import Any
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.errors import JobsUnavailable
 from imgprocessor.jobs.records import (
-    CANCELLED,
+    CANCELLED_FAILURE,
     LEASE_SECONDS,
-    LOST,
+    LOST_FAILURE,
     MAX_LEASES,
     QUEUES,
     SUCCESS,
@@ -22,9 +22,6 @@ from imgprocessor.jobs.records import (
     Queue,
     Wanted,
 )
-
-CANCELLED_FAILURE = Failure(CANCELLED, "The job was cancelled.")
-LOST_FAILURE = Failure(LOST, "The workers that had this job went away, too often.")
 
 
 class MemoryRecords:

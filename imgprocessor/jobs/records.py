@@ -66,6 +66,10 @@ class Failure:
     """A sentence for strangers."""
 
 
+CANCELLED_FAILURE = Failure(CANCELLED, "The job was cancelled.")
+LOST_FAILURE = Failure(LOST, "The workers that had this job went away, too often.")
+
+
 @dataclass(frozen=True)
 class JobRecord:
     """How a job stands."""

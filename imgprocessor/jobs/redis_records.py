@@ -15,9 +15,10 @@ import redis
 
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.errors import JobsUnavailable
-from imgprocessor.jobs.memory import CANCELLED_FAILURE, LOST_FAILURE
 from imgprocessor.jobs.records import (
+    CANCELLED_FAILURE,
     LEASE_SECONDS,
+    LOST_FAILURE,
     MAX_LEASES,
     QUEUES,
     SUCCESS,
