@@ -41,6 +41,11 @@ class JobsSettings:
     max_waiting_bytes: int = setting(
         2_000_000_000, positive, "Files that were handed in for jobs take no more than this (2 GB)."
     )
+    max_kept_bytes: int = setting(
+        5_000_000_000,
+        positive,
+        "Where thumbnails take more than this (5 GB), a new job is a 503 until some are forgotten.",
+    )
     result_seconds: int = setting(
         86_400, positive, "A job, its file and its thumbnail are kept for so long."
     )

@@ -33,8 +33,10 @@ class MemoryRecords:
         self._key = secrets.token_bytes(32)
         self._changing = threading.Lock()
         self._jobs: dict[str, JobRecord] = {}
+        self._open: dict[str, None] = {}
         self._held: dict[str, tuple[str, float]] = {}
         self._lost = 0
+        self._kept_bytes = 0
         self._outcomes = Counter({SUCCESS: 0})
 
     def key(self) -> bytes:
@@ -49,9 +51,12 @@ class MemoryRecords:
                 raise JobsUnavailable("[jobs] max_pending is reached")
             if self._bytes() + wanted.size_bytes > self._settings.max_waiting_bytes:
                 raise JobsUnavailable("[jobs] max_waiting_bytes is reached")
+            if wanted.keeps_thumbnail and self._kept_bytes >= self._settings.max_kept_bytes:
+                raise JobsUnavailable("[jobs] max_kept_bytes is reached")
             now = self._clock()
             expires = now + self._settings.result_seconds
             self._jobs[job] = JobRecord(job, wanted, "PENDING", now, expires, now)
+            self._open[job] = None
 
     def find(self, job: str) -> JobRecord | None:
         """Return how a job stands."""
@@ -134,8 +139,11 @@ class MemoryRecords:
     def forget(self, job: str) -> None:
         """Forget a job."""
         with self._changing:
-            self._jobs.pop(job, None)
+            known = self._jobs.pop(job, None)
             self._held.pop(job, None)
+            self._open.pop(job, None)
+            if known is not None:
+                self._kept_bytes -= known.result.get("bytes", 0)
 
     def counts(self) -> dict[str, float]:
         """Return how many there are."""
@@ -143,6 +151,7 @@ class MemoryRecords:
             told: dict[str, float] = {
                 "held": len(self._held),
                 "bytes": self._bytes(),
+                "kept": self._kept_bytes,
                 "lost": self._lost,
             }
             now = self._clock()
@@ -158,11 +167,13 @@ class MemoryRecords:
             return {**self._outcomes}
 
     def _waiting(self, queue: Queue) -> list[JobRecord]:
-        known = (one for one in self._jobs.values() if one.wanted.queue == queue)
-        return [one for one in known if one.state in {"PENDING", "RETRY"}]
+        known = (self._jobs[job] for job in self._open)
+        return [
+            one for one in known if one.wanted.queue == queue and one.state in {"PENDING", "RETRY"}
+        ]
 
     def _bytes(self) -> int:
-        return sum(one.wanted.size_bytes for one in self._jobs.values() if not one.is_over)
+        return sum(self._jobs[job].wanted.size_bytes for job in self._open)
 
     def _is_held(self, job: str, holder: str) -> bool:
         known, _ = self._held.get(job, ("", 0.0))
@@ -179,5 +190,7 @@ class MemoryRecords:
     def _over(self, known: JobRecord, **changes: Any) -> JobRecord:
         expires = self._clock() + self._settings.result_seconds
         over = replace(known, expires_seconds=expires, **changes)
+        self._open.pop(known.job, None)
+        self._kept_bytes += over.result.get("bytes", 0)
         self._outcomes[SUCCESS if over.failure is None else over.failure.code] += 1
         return over

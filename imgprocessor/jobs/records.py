@@ -52,6 +52,11 @@ class Wanted:
     """Of the request that handed it in, as logs have it."""
 
     @property
+    def keeps_thumbnail(self) -> bool:
+        """Whether what is made is kept for this job alone."""
+        return self.kind == "convert"
+
+    @property
     def has_file(self) -> bool:
         """Whether a file was handed in, be it empty."""
         return bool(self.sha256)
@@ -119,7 +124,7 @@ class Records(Protocol):
         """Keep a new job, which waits.
 
         Raises:
-            JobsUnavailable: as many wait as may, or as many bytes.
+            JobsUnavailable: as many wait as may, or as many bytes wait or are kept.
         """
 
     def find(self, job: str) -> JobRecord | None:
@@ -137,7 +142,9 @@ class Records(Protocol):
         """Have a job wait again, which could not be done at this moment."""
 
     def succeed(self, job: str, holder: str, result: dict[str, Any]) -> bool:
-        """Say that a job is done; return whether that counts: only for whoever holds it."""
+        """Say that a job is done; return whether that counts: only for whoever holds it. What is
+        kept of it has so many `bytes`, if its result says so.
+        """
 
     def fail(self, job: str, holder: str, failure: Failure) -> bool:
         """Say that a job cannot be done; return whether that counts."""
@@ -160,8 +167,9 @@ class Records(Protocol):
         """Forget a job."""
 
     def counts(self) -> dict[str, float]:
-        """Return how many wait by queue, how many are held, how many bytes wait, the age in seconds
-        of the longest known that waits by queue, and how many leases were lost so far.
+        """Return how many wait by queue, how many are held, how many bytes wait and are kept, the
+        age in seconds of the longest known that waits by queue, and how many leases were lost so
+        far.
         """
 
     def outcomes(self) -> dict[str, float]:

@@ -66,9 +66,13 @@ end
 _CREATE = """
 local job, queue, size, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local kept, most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local most_kept = tonumber(ARGV[8])
 if redis.call('ZCARD', set('waiting:' .. queue)) >= most then return 'max_pending' end
 if tonumber(redis.call('GET', set('bytes')) or 0) + size > most_bytes then
     return 'max_waiting_bytes'
+end
+if most_kept and tonumber(redis.call('GET', set('kept')) or 0) >= most_kept then
+    return 'max_kept_bytes'
 end
 redis.call('HSET', hash(job), 'state', 'PENDING', 'queue', queue, 'size', size, 'wanted', wanted,
     'created', now, 'expires', now + kept, 'leases', 0)
@@ -110,6 +114,10 @@ _END = """
 local job, holder, state, field, text = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if redis.call('HGET', hash(job), 'holder') ~= holder then return 0 end
 over(job, state, field, text, tonumber(ARGV[6]))
+if tonumber(ARGV[7]) > 0 then
+    redis.call('HSET', hash(job), 'made', ARGV[7])
+    redis.call('INCRBY', set('kept'), ARGV[7])
+end
 return 1
 """
 
@@ -150,6 +158,7 @@ _FORGET = """
 local job = ARGV[1]
 if redis.call('EXISTS', hash(job)) == 1 then
     freed(job)
+    redis.call('DECRBY', set('kept'), redis.call('HGET', hash(job), 'made') or 0)
     redis.call('ZREM', set('waiting:' .. redis.call('HGET', hash(job), 'queue')), job)
 end
 redis.call('ZREM', set('held'), job)
@@ -159,7 +168,7 @@ redis.call('DEL', hash(job))
 
 _COUNTS = """
 local told = {redis.call('ZCARD', set('held')), redis.call('GET', set('bytes')) or '0',
-    redis.call('GET', set('lost')) or '0'}
+    redis.call('GET', set('lost')) or '0', redis.call('GET', set('kept')) or '0'}
 for _, queue in ipairs(ARGV) do
     local oldest = redis.call('ZRANGE', set('waiting:' .. queue), 0, 0, 'WITHSCORES')
     told[#told + 1] = redis.call('ZCARD', set('waiting:' .. queue))
@@ -203,6 +212,7 @@ class RedisRecords:
             self._settings.result_seconds,
             self._settings.max_pending,
             self._settings.max_waiting_bytes,
+            self._settings.max_kept_bytes if wanted.keeps_thumbnail else "",
         )
         if told:
             raise JobsUnavailable(f"[jobs] {told} is reached")
@@ -281,8 +291,8 @@ class RedisRecords:
 
     def counts(self) -> dict[str, float]:
         """Return how many there are."""
-        held, size, lost, *of_queues = self._run(_FREES_MEMORY + _BEGIN + _COUNTS, *QUEUES)
-        told = {"held": float(held), "bytes": float(size), "lost": float(lost)}
+        held, size, lost, made, *of_queues = self._run(_FREES_MEMORY + _BEGIN + _COUNTS, *QUEUES)
+        told = {"held": float(held), "bytes": float(size), "lost": float(lost), "kept": float(made)}
         for number, queue in enumerate(QUEUES):
             told[queue] = float(of_queues[2 * number])
             told[f"{queue}_age"] = float(of_queues[2 * number + 1])
@@ -297,7 +307,8 @@ class RedisRecords:
     def _end(self, job: str, holder: str, state: State, name: str, told: dict[str, Any]) -> bool:
         kept = self._settings.result_seconds
         script = _FREES_MEMORY + _BEGIN + _END
-        return bool(self._run(script, job, holder, state, name, json.dumps(told), kept))
+        made = told.get("bytes", 0)
+        return bool(self._run(script, job, holder, state, name, json.dumps(told), kept, made))
 
     def _run(self, script: str, *arguments: str | float) -> Any:
         with _reached():

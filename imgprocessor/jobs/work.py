@@ -63,7 +63,7 @@ class JobWork:
             # Whoever asks for the picture meanwhile waits for this, so it is not called off.
             with self.turns.taken(rank):
                 answer = self.delivery.answer(found)
-        return answer.rendition if wanted.kind == "convert" else None
+        return answer.rendition if wanted.keeps_thumbnail else None
 
     def _of_file(self, record: JobRecord, planned: Planned, renderer: Renderer) -> Rendition:
         wanted, file = record.wanted, self.files.file(record.job)

@@ -270,6 +270,7 @@ def watched_jobs(records: Records) -> Iterator[Watched]:
     for name, about, key in (
         ("imgprocessor_jobs_held", "Jobs that workers have.", "held"),
         ("imgprocessor_jobs_waiting_bytes", "Bytes of files of jobs that are not over.", "bytes"),
+        ("imgprocessor_jobs_kept_bytes", "Bytes of thumbnails.", "kept"),
     ):
         yield Watched(name, about, partial(_alone, partial(_one_of, asked, key)))
     yield Watched(

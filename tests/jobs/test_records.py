@@ -19,7 +19,9 @@ from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import LEASE_SECONDS, MAX_LEASES, Failure, Records, Wanted
 from imgprocessor.jobs.redis_records import RedisRecords
 
-SETTINGS = JobsSettings(enabled=True, max_pending=5, max_waiting_bytes=1000, result_seconds=100)
+SETTINGS = JobsSettings(
+    enabled=True, max_pending=5, max_waiting_bytes=1000, max_kept_bytes=2000, result_seconds=100
+)
 WANTED = Wanted("name=a.jpg&width=100&height=100", "quick", "somebody")
 
 
@@ -208,6 +210,45 @@ def test_waiting_bytes_are_counted_until_it_is_over(place: Place) -> None:
 
     assert records.counts()["bytes"] == 0
     records.create("d", large)
+
+
+def test_thumbnails_are_counted_until_they_are_forgotten(place: Place) -> None:
+    records = place.records
+    for job in "abc":
+        records.create(job, WANTED)
+    for job in "ab":
+        records.claim(job, "one")
+        records.succeed(job, "one", {"bytes": 1000})
+    records.succeed("a", "one", {"bytes": 1000})  # it was over
+    kept = records.counts()["kept"]
+
+    with pytest.raises(JobsUnavailable, match="max_kept_bytes"):
+        records.create("d", WANTED)
+    records.create("e", replace(WANTED, kind="warm"))
+    records.forget("a")
+    records.forget("a")
+
+    assert (kept, records.counts()["kept"]) == (2000, 1000)
+    records.create("d", WANTED)
+
+
+def test_jobs_that_are_over_make_no_new_one_slow() -> None:
+    records = MemoryRecords(JobsSettings(enabled=True))
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        for number in range(100):
+            records.create(f"new {number}", WANTED)
+            records.cancel(f"new {number}")
+            records.forget(f"new {number}")
+        return time.perf_counter() - began
+
+    alone = min(seconds() for _ in range(3))
+    for number in range(3000):
+        records.create(str(number), WANTED)
+        records.cancel(str(number))
+
+    assert min(seconds() for _ in range(3)) < 10 * alone
 
 
 def test_what_is_over_for_long_is_forgotten(place: Place) -> None:
