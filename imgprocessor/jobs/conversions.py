@@ -80,7 +80,7 @@ class Conversions:
         """Take a job; it is kept by the time this returns. The file is gone afterwards.
 
         Raises:
-            BadQuery: what is asked of the picture makes no sense, or is not allowed.
+            BadQuery: what is asked of the picture makes no sense.
             JobsUnavailable: it cannot be kept, or as many wait as may.
             NoRoom, OSError: the file cannot be kept.
         """

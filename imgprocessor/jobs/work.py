@@ -37,7 +37,7 @@ class JobWork:
         """Return what a query asks for.
 
         Raises:
-            BadQuery: that makes no sense, or is not allowed.
+            BadQuery: that makes no sense.
         """
         asked = parse(query, self.max_side_pixels).require()
         return self.delivery.plan(asked, Hints())
