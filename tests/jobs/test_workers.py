@@ -210,7 +210,10 @@ def test_what_is_cancelled_is_not_rendered_to_its_end(workers: Workers) -> None:
 
 
 def processor_seconds(pid: int) -> float:
-    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    try:
+        used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):  # one that has just ended
+        return 0.0
     return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
 
 
