@@ -238,6 +238,16 @@ def _no_sizes(ident: str) -> None:
     raise NoSuchUpload(f"{ident}: [uploads] enabled is no")
 
 
+def require_redis(jobs: JobsSettings) -> None:
+    """Require that workers beside the daemons do jobs.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    if not jobs.enabled or jobs.redis is None:
+        raise ConfigurationError("[jobs] enabled must be yes, and redis say where jobs are kept")
+
+
 def make_records(jobs: JobsSettings) -> Records:
     """Make what keeps jobs.
 

@@ -21,7 +21,13 @@ from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.jobs.processes import run_beside
 from imgprocessor.jobs.records import QUEUES, Queue
 from imgprocessor.load import load_policy, load_settings
-from imgprocessor.parts import make_conversions_on_node, make_records, processes, with_jobs_extra
+from imgprocessor.parts import (
+    make_conversions_on_node,
+    make_records,
+    processes,
+    require_redis,
+    with_jobs_extra,
+)
 from imgprocessor.program import delivered
 from imgprocessor.rendering.process import give_memory_back
 from imgprocessor.web.log import Entry, job_entry
@@ -74,8 +80,7 @@ def serve(files: Files, host: str, port: int) -> None:
 def worker(files: Files, queues: tuple[Queue, ...], heartbeat: Path | None) -> int:
     """Use the workers that render on this node, or start them, where no daemon does."""
     settings = load_settings(files.conf, files.overrides)
-    if not settings.jobs.enabled or settings.jobs.redis is None:
-        raise ConfigurationError("[jobs] enabled must be yes, and redis say where jobs are kept")
+    require_redis(settings.jobs)
     if not settings.uploads.enabled:
         raise ConfigurationError("[uploads] enabled must be yes: jobs' files lie where uploads do")
     load_policy(settings)  # what is wrong is said once

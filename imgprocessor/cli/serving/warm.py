@@ -19,7 +19,7 @@ from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.jobs.records import Wanted
 from imgprocessor.load import load_policy
-from imgprocessor.parts import make_conversions_on_node, make_dispatch, processes
+from imgprocessor.parts import make_conversions_on_node, make_dispatch, processes, require_redis
 from imgprocessor.request.names import is_name
 from imgprocessor.service.warming import warming_queries
 
@@ -70,10 +70,7 @@ def warm(
 def _conversions(settings: Settings, *, by_jobs: bool) -> Conversions:
     """Return the part that has it done: by workers anywhere, or by this node's."""
     if by_jobs:
-        if not settings.jobs.enabled or settings.jobs.redis is None:
-            raise ConfigurationError(
-                "[jobs] enabled must be yes, and redis say where jobs are kept"
-            )
+        require_redis(settings.jobs)
         return make_conversions_on_node(settings, make_dispatch(settings.jobs))
     require_owner(settings.disk_cache.folder)
     here = InProcessJobs(max(1, processes(settings) // 2))
