@@ -440,7 +440,8 @@ UNITS = (
     "_per_worker",
 )  # fmt: skip
 COUNTS = (
-    "_redirects", "_fetches", "workers", "_uploads", "_sizes", "_at_once", "_unfinished", "_pending"
+    "_redirects", "_fetches", "workers", "_uploads", "_sizes", "_at_once", "_unfinished", "_pending",
+    "_known",
 )  # fmt: skip
 
 

@@ -38,6 +38,11 @@ class JobsSettings:
     max_pending: int = setting(
         1000, positive, "So many jobs wait, of each queue; one more is a 503."
     )
+    max_known: int = setting(
+        100_000,
+        positive,
+        "So many jobs are known, those that are over included; each takes some 2 kB of memory.",
+    )
     max_waiting_bytes: int = setting(
         2_000_000_000, positive, "Files that were handed in for jobs take no more than this (2 GB)."
     )

@@ -49,6 +49,8 @@ class MemoryRecords:
             waiting = self._waiting(wanted.queue)
             if len(waiting) >= self._settings.max_pending:
                 raise JobsUnavailable("[jobs] max_pending is reached")
+            if len(self._jobs) >= self._settings.max_known:
+                raise JobsUnavailable("[jobs] max_known is reached")
             if self._bytes() + wanted.size_bytes > self._settings.max_waiting_bytes:
                 raise JobsUnavailable("[jobs] max_waiting_bytes is reached")
             if wanted.keeps_thumbnail and self._kept_bytes >= self._settings.max_kept_bytes:

@@ -66,8 +66,9 @@ end
 _CREATE = """
 local job, queue, size, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local kept, most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local most_kept = tonumber(ARGV[8])
+local most_kept, most_known = tonumber(ARGV[8]), tonumber(ARGV[9])
 if redis.call('ZCARD', set('waiting:' .. queue)) >= most then return 'max_pending' end
+if redis.call('ZCARD', set('expires')) >= most_known then return 'max_known' end
 if tonumber(redis.call('GET', set('bytes')) or 0) + size > most_bytes then
     return 'max_waiting_bytes'
 end
@@ -213,6 +214,7 @@ class RedisRecords:
             self._settings.max_pending,
             self._settings.max_waiting_bytes,
             self._settings.max_kept_bytes if wanted.keeps_thumbnail else "",
+            self._settings.max_known,
         )
         if told:
             raise JobsUnavailable(f"[jobs] {told} is reached")

@@ -310,3 +310,12 @@ def test_files_that_nobody_knows_are_removed(settings: Settings, tmp_path: Path)
     conversions.remove_strays()
 
     assert [folder.exists() for folder in folders] == [False, True, False]
+
+
+@pytest.mark.parametrize("path", ["/convert/", "/convert/a/", "/convert/a/b", "/convert/a/b/c"])
+def test_below_is_nothing_else(taking: FlaskClient, path: str) -> None:
+    """No picture that caches would keep for a while."""
+    answer = taking.get(path)
+
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (404, "no-store")
+    assert answer.headers["image-error"] == "no-such-job"

@@ -11,7 +11,7 @@ from flask import Flask, g, request
 from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
-from imgprocessor.errors import BadQuery, JobFailed, MethodNotAllowed
+from imgprocessor.errors import BadQuery, JobFailed, MethodNotAllowed, NoSuchJob
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.records import CANCELLED, JobRecord, Queue, Wanted
@@ -73,6 +73,8 @@ def add_convert(
     add(CONVERT_PATH, "convert", views.begin, "GET", "HEAD", "POST")
     add(f"{CONVERT_PATH}/<job>", "job", views.one, "GET", "HEAD", "DELETE")
     add(f"{CONVERT_PATH}/<job>/thumbnail", "thumbnail", views.thumbnail, "GET", "HEAD")
+    add(f"{CONVERT_PATH}/<path:job>", "no-job", views.none, *METHODS)
+    add(f"{CONVERT_PATH}/", "no-job-either", views.none, *METHODS)
 
 
 def _answered(
@@ -160,6 +162,14 @@ class _Views:
 
     def _answered(self, record: JobRecord, status: int) -> Response:
         return self._pages.of_job(record, status) if prefers_html() else _told(record, status)
+
+    def none(self, job: str = "") -> Response:
+        """Answer for all else below: no picture is called so.
+
+        Raises:
+            NoSuchJob: always.
+        """
+        raise NoSuchJob(f"{job!r:.60} is no id of a job")
 
     def thumbnail(self, job: str) -> Response:
         """Answer with what was made."""
