@@ -114,6 +114,24 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
     CMD ["/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8443"]
 CMD ["tls.sh"]
 
+# --- the tests, on all that `run` sets up for them ---------------------------------------------------
+
+FROM ${BASE} AS tests
+ENV LANG=C.UTF-8
+WORKDIR /srv/imgprocessor
+# No more than what is installed hangs on, so that a change of anything else installs nothing anew.
+COPY run setup.py pyproject.toml requirements*.lock ./
+COPY apache apache
+COPY conf conf
+COPY static static
+COPY imgprocessor/__init__.py imgprocessor/
+RUN --mount=type=secret,id=certificates \
+    if [ -s /run/secrets/certificates ]; then export PIP_CERT=/run/secrets/certificates; fi \
+    && ./run setup --tests \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY . .
+CMD ["./run", "test", "--fast"]
+
 # --- the server: the last one, so that it is what `docker build .` makes -----------------------------
 
 FROM program AS server

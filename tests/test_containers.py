@@ -1,7 +1,9 @@
 """`Dockerfile`, `compose.yaml` and `containers/` against each other, without any container."""
 
 import re
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ STAGES = {
 }
 """What is done for each target, by its name."""
 
+GIT = shutil.which("git") or ""
 VIRTUAL_HOST = (ROOT / "apache/imgprocessor.conf").read_text()
 
 
@@ -129,19 +132,51 @@ def test_the_virtual_host_is_told_all_that_it_asks_for() -> None:
     assert sorted(told) == sorted(asked)
 
 
-def test_what_images_are_made_of_is_let_in_and_no_secret() -> None:
+def _let_in() -> set[str]:
+    """Return what `.dockerignore` lets in."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
-    let_in = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert rules[0] == "*"
+    return {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+
+
+def test_what_images_are_made_of_is_let_in() -> None:
     copied = {
-        source.split("/")[0]
+        source
         for words in re.findall(r"^COPY ((?!--from).*) \S+$", DOCKERFILE, re.MULTILINE)
         for source in words.split()
+        if source != "."
     }
 
-    assert rules[0] == "*"
-    assert copied == let_in
-    assert all((ROOT / name).exists() for name in let_in)
+    for source in copied:
+        found = {path.relative_to(ROOT).parts[0] for path in ROOT.glob(source)}
+        assert found, source
+        assert found <= _let_in(), source
+
+
+@pytest.mark.skipif(not GIT or not (ROOT / ".git").exists(), reason="this is no clone")
+def test_all_of_the_project_is_let_in_and_no_more() -> None:
+    """So that the image of the tests has all of it, and no secret."""
+    done = subprocess.run([GIT, "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    whole = {
+        name if name.startswith("logs/") else name.split("/")[0] for name in done.stdout.split()
+    }
+
+    assert _let_in() == whole
+
+
+def test_the_image_of_the_tests_is_set_up_by_the_task_that_it_runs() -> None:
+    """So that no list of packages is written twice; and the project's files come after that, so
+    that a change of them installs nothing anew.
+    """
+    stage = STAGES["tests"]
+
+    assert stage.startswith("${BASE} AS tests\n")
+    assert "apt-get" not in stage
+    assert re.findall(r"\./run \w+.*", stage) == ["./run setup --tests \\"]
+    assert stage.index("./run setup") < stage.index("COPY . .\n")
+    assert 'CMD ["./run", "test", "--fast"]' in stage
+    assert "tests" not in TARGETS
 
 
 def test_secrets_are_fresh_and_closed(tmp_path: Path) -> None:
