@@ -141,16 +141,21 @@ class _Header(tarfile.TarInfo):
     """
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
         try:
-            header = super().frombuf(buf, encoding, errors)
+            return super().fromtarfile(tar)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
             raise _Unreadable(f"the tar is damaged or cut off: {error}") from error
-        if header.size < 0 or header.type not in _PLAIN:
+
+    # The library's hook for what a subclass makes of a header, before anything behind it is read.
+    # Not `frombuf`, which Python no longer calls since Debian's 3.11.2-6+deb12u9.
+    def _proc_member(self, tar: tarfile.TarFile) -> Self:
+        if self.size < 0 or self.type not in _PLAIN:
             raise _Unreadable("the tar has what export does not write; repack it: --format=ustar")
-        return header
+        member: Self = super()._proc_member(tar)  # type: ignore[misc]
+        return member
 
 
 def _write(file: BinaryIO, store: UploadFolder, idents: Iterable[str]) -> int:
