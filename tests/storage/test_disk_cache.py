@@ -13,7 +13,7 @@ import pytest
 from disk_caches import Told, bytes_on_disk, entry_files, got, kill_writers, make, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mounts import mounted, needs_root
+from mounts import mounted, needs_mounts
 
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.generation import Generations
@@ -501,7 +501,7 @@ def test_a_file_larger_than_all_may_be_is_a_miss_and_heals(
     assert got(disk_cache, "g", "k") == b"new"
 
 
-@needs_root
+@needs_mounts
 def test_a_full_disk_keeps_nothing_and_heals(tmp_path: Path, told: Told) -> None:
     with mounted(tmp_path / "disk", "size=400k"):
         disk_cache = make(tmp_path / "disk/store", told)
@@ -516,7 +516,7 @@ def test_a_full_disk_keeps_nothing_and_heals(tmp_path: Path, told: Told) -> None
         assert put(disk_cache, "g", "large", bytes(50_000))
 
 
-@needs_root
+@needs_mounts
 def test_a_share_of_the_disk_stays_free(tmp_path: Path, told: Told) -> None:
     disk = tmp_path / "disk"
     with mounted(disk, "size=1m"):
@@ -532,7 +532,7 @@ def test_a_share_of_the_disk_stays_free(tmp_path: Path, told: Told) -> None:
         assert len(entry_files(disk / "store")) > 20
 
 
-@needs_root
+@needs_mounts
 def test_no_inodes_are_no_error(tmp_path: Path, told: Told) -> None:
     with mounted(tmp_path / "disk", "size=1m,nr_inodes=12"):
         disk_cache = make(tmp_path / "disk/store", told)
@@ -543,7 +543,7 @@ def test_no_inodes_are_no_error(tmp_path: Path, told: Told) -> None:
         assert "cannot be written: No space left" in told[0]
 
 
-@needs_root
+@needs_mounts
 def test_a_disk_that_became_read_only_is_still_read(tmp_path: Path, told: Told) -> None:
     disk = tmp_path / "disk"
     with mounted(disk, "size=1m"):

@@ -478,7 +478,7 @@ def test_what_killed_processes_left_half_done_is_swept(
     assert unfinished.find(upload).outcome == KEPT
 
 
-@mounts.needs_root
+@mounts.needs_mounts
 def test_what_must_stay_free_stays_free_though_others_write_meanwhile(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with mounts.mounted(disk, "size=12m"):

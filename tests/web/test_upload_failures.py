@@ -21,7 +21,7 @@ import servers
 import uploaders
 from flask.testing import FlaskClient
 from load import repeating
-from mounts import fill, mounted, needs_root
+from mounts import fill, mounted, needs_mounts
 from servers import Answer, Server, await_true, serving
 from uploaders import PIECE, RESUMABLE, TUS, break_off, ident_of, reset, send_form, send_piece, told
 from werkzeug.test import TestResponse
@@ -130,7 +130,7 @@ def words(answer: TestResponse) -> dict[str, Any]:
     return told(Answer(answer.status_code, known, answer.data))
 
 
-@needs_root
+@needs_mounts
 def test_a_disk_that_fills_up_at_any_moment_of_a_form(settings: Settings, disk: Path) -> None:
     """From the second half of the body to the last kept size, block by block."""
     client, kept, statuses = taking(settings, disk / "uploads"), set[str](), set[int]()
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_at_any_moment_of_a_form(settings: Settings, disk: 
     assert statuses == {201, 507}
 
 
-@needs_root
+@needs_mounts
 def test_a_disk_that_fills_up_at_any_moment_of_a_piece(settings: Settings, disk: Path) -> None:
     """What arrived is kept, and the upload goes on once there is room."""
     client, kept, statuses = taking(settings, disk / "uploads"), set[str](), set[int]()
@@ -174,7 +174,7 @@ def test_a_disk_that_fills_up_at_any_moment_of_a_piece(settings: Settings, disk:
     assert statuses == {204, 507}
 
 
-@needs_root
+@needs_mounts
 def test_a_full_disk_can_be_cleared_by_removals(settings: Settings, disk: Path) -> None:
     client = taking(settings, disk / "uploads")
     content, headers = uploaders.form(picture(1))
@@ -265,7 +265,7 @@ def is_looked_at(server: Server) -> None:
 
 
 @pytest.mark.apache
-@needs_root
+@needs_mounts
 def test_a_full_disk_is_told_and_pictures_are_answered(server: Server, uploads: Path) -> None:
     fill(uploads.parent, 600_000)
     kept, refused = set[str](), list[Answer]()
@@ -310,7 +310,7 @@ def test_a_full_disk_is_told_and_pictures_are_answered(server: Server, uploads: 
 
 
 @pytest.mark.apache
-@needs_root
+@needs_mounts
 def test_a_folder_without_rights_is_told_and_heals(server: Server, uploads: Path) -> None:
     body, other = picture(300), picture(301)
     assert send_form(server.port, body, ["20x10"]).status == 201
