@@ -1,6 +1,6 @@
 # Images for docs/containers.md. Nothing comes from outside but Debian's packages, and from PyPI what
-# the lock files name by its hash. Every image runs as any user, on a read-only root: what is written
-# goes into /dev/shm, which is fresh memory at each start, and into volumes.
+# the lock files name by its hash. Every image but that of the tests runs as any user, on a read-only
+# root: what is written goes into /dev/shm, which is fresh memory at each start, and into volumes.
 
 ARG BASE=debian:bookworm-slim
 
