@@ -440,8 +440,8 @@ UNITS = (
     "_per_worker",
 )  # fmt: skip
 COUNTS = (
-    "_redirects", "_fetches", "workers", "_uploads", "_sizes", "_at_once", "_unfinished", "_pending",
-    "_known",
+    "_redirects", "_fetches", "workers", "_uploads", "_sizes", "_at_once", "_unfinished",
+    "_pending", "_known",
 )  # fmt: skip
 
 
