@@ -502,7 +502,7 @@ def test_what_must_stay_free_stays_free_though_others_write_meanwhile(tmp_path: 
         assert unfinished.write(upload, arrived, len(left), _parts(left)) == 5_000_000
 
 
-@mounts.needs_root
+@mounts.needs_mounts
 def test_what_must_stay_free_stays_free_though_many_are_finished_at_once(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with mounts.mounted(disk, "size=12m"):
