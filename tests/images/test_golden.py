@@ -163,6 +163,7 @@ def test_a_case_looks_as_it_did(case: str, golden_service: Delivery, tmp_path: P
         pipeline=PIPELINE_VERSION,
         calibration=CALIBRATION.digest,
         format=image.format,
+        **_divided(name),
     )
     goldens.check(GOLDEN / f"{case}.txt", seen)
 
@@ -181,9 +182,13 @@ def test_what_is_kept_of_an_original_is_as_it_was(name: str, folder: Path, tmp_p
         assert found.source == "master"
         levels = ", ".join(kept.keys[1:])
         image = found.picture.image.convert("RGB")
-        seen = goldens.described(image, kept.digest.hexdigest(), levels=levels)
+        seen = goldens.described(image, kept.digest.hexdigest(), levels=levels, **_divided(name))
 
     goldens.check(GOLDEN / f"master_{name.replace('.', '_')}.txt", seen)
+
+
+def _divided(name: str) -> dict[str, str]:
+    return {"division": goldens.division_by_alpha()} if name == "alpha.png" else {}
 
 
 def test_what_goldens_are_made_by_is_in_the_keys() -> None:
