@@ -270,4 +270,4 @@ def require_nothing_else(folder: Path, store: UploadFolder, expected: dict[str, 
             sizes = {size.replace("<", "max") for size in expected[inner[1]].all_sizes}
             assert inner[2] in {"original", "record.json"} or inner[2].rpartition(".")[0] in sizes
         else:
-            assert path.name in {"locks", "bytes", "uploads"}, path
+            assert path.name in {"locks", "bytes", "uploads", "counted"}, path

@@ -255,13 +255,14 @@ def test_whatever_follows_a_beginning_ends_in_an_error_of_ours(
     "name", [known.name for known in HOSTILE.values() if known.expected == hostile.OVERSIZED]
 )
 def test_what_is_too_large_is_refused_within_a_tenth_of_a_second(name: str) -> None:
+    """Of the processor: how long it takes besides says how busy the machine is."""
     file = HOSTILE[name].make()
     seconds = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.process_time()
         with pytest.raises(OversizedOriginal):
             open_original(io.BytesIO(file), LIMITS)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
 
     assert statistics.median(seconds) < (0.05 if name.startswith("scans") else 0.1)
 

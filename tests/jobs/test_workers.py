@@ -35,9 +35,9 @@ pytestmark = pytest.mark.slow
 TOKEN = secrets.token_urlsafe(32)
 MAY = {"Authorization": f"Bearer {TOKEN}"}
 SECRET_NAME = "holiday-with-somebody"  # noqa: S105 - what a client calls its file
-SLOW = {"width": "3000", "format": "avif", "max_bytes": "2000", "dpr": "1"}
+SLOW = {"width": "4000", "format": "avif", "max_bytes": "2000", "dpr": "1"}
 """A rendition that takes longer than two renewals of a lease, ..."""
-CHECK_SECONDS = 2
+CHECK_SECONDS = 3
 """... and processor time that its check and a worker's start do not take together."""
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OVER = {"SUCCESS", "FAILURE"}
@@ -191,7 +191,7 @@ def test_what_redis_said_it_keeps_it_keeps(workers: Workers) -> None:
 
 def test_what_is_cancelled_is_not_rendered_to_its_end(workers: Workers) -> None:
     """Its renderer is ended, which nobody complains of, nor blames the picture for."""
-    body = images.encoded(images.noise((3000, 2000)), "PNG", compress_level=1)
+    body = images.encoded(images.noise((4000, 3000)), "PNG", compress_level=1)
     job = workers.begin(body, **SLOW)
     # It was checked, and is being encoded.
     await_true(lambda: any(processor_seconds(pid) > CHECK_SECONDS for pid in workers.renderers()))
