@@ -33,7 +33,8 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     images.save(pictures / "a.jpg", images.texture((900, 600)), "JPEG", quality=92)
     with serving(tmp_path_factory.mktemp("server"), pictures, "--jobs") as server:
         (password,) = re.findall(r"/flower/ user flower, password (\w+)", "\n".join(server.printed))
-        commands = [all_processes()[pid] for pid in server.children()]
+        # One that has just ended has no command any more.
+        commands = [known for pid in server.children() if (known := all_processes().get(pid))]
         (state,) = set(re.findall(r"(\S+)/imgprocessor\.ini", "\n".join(commands)))
         assert len(commands) == 4
         yield Behind(server, password)
