@@ -226,8 +226,9 @@ def make_conversions_on_node(
     """
     folder = run_folder(settings)
     pool = make_pool(settings, folder)
-    delivery = make_delivery(settings, keeps=True, renderer=pool)
-    uploads = make_uploads(settings, delivery, pool, load_policy(settings))
+    policy = load_policy(settings)
+    delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool)
+    uploads = make_uploads(settings, delivery, pool, policy)
     if starts_workers:
         Supervisor(folder, processes(settings), settings, complain).start()
     make_sizes = uploads.make_sizes if uploads is not None else _no_sizes

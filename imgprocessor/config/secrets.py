@@ -45,11 +45,7 @@ def purge_token(settings: PurgeSettings) -> str | None:
     Raises:
         ConfigurationError: it cannot be read, or is wrong.
     """
-    if settings.token_file is None:
-        return None
-    file = settings.token_file
-    where = f"[purge] token_file: {file}"
-    return _word(secret_text(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+    return _word_in(settings.token_file, "[purge] token_file")
 
 
 def flower_password(settings: JobsSettings) -> str | None:
@@ -58,11 +54,7 @@ def flower_password(settings: JobsSettings) -> str | None:
     Raises:
         ConfigurationError: it cannot be read, or is wrong.
     """
-    if settings.flower_password_file is None:
-        return None
-    file = settings.flower_password_file
-    where = f"[jobs] flower_password_file: {file}"
-    return _word(secret_text(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+    return _word_in(settings.flower_password_file, "[jobs] flower_password_file")
 
 
 def bearer_token(authorization: str) -> str:
@@ -81,6 +73,14 @@ def secret_text(file: Path, where: str) -> str:
     if file.stat().st_mode & stat.S_IRWXO:
         raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")
     return text
+
+
+def _word_in(file: Path | None, setting: str) -> str | None:
+    """Return the one word in a file; None where there is no file."""
+    if file is None:
+        return None
+    where = f"{setting}: {file}"
+    return _word(secret_text(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
 
 
 def _word(text: str, min_characters: int, where: str) -> str:

@@ -6,7 +6,7 @@ Rows are screens, columns bandwidth classes, a cell says how wide, which quality
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from imgprocessor.formats import PLAINEST, Format
+from imgprocessor.formats import PLAINEST, UNIVERSAL, Format
 from imgprocessor.policy.limits import BYTES_A_KILOBYTE, Allowed
 
 DENSITIES = (Decimal(1), Decimal("1.5"), Decimal(2), Decimal(3))
@@ -95,6 +95,16 @@ class Policy:
     def rows(self) -> tuple[str, ...]:
         """The rows of the table, in its order."""
         return (SIZED, *(screen.name for screen in self.screens))
+
+    @property
+    def everything(self) -> frozenset[Format]:
+        """What a client takes that takes all that is offered."""
+        return frozenset(self.formats) | UNIVERSAL | {"gif"}
+
+    @property
+    def newer(self) -> frozenset[Format]:
+        """What is offered and not every client takes."""
+        return frozenset(self.formats) - UNIVERSAL - {"gif"}
 
     @property
     def measures_rtt(self) -> bool:

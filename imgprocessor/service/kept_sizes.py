@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from imgprocessor.errors import BadQuery, NoRoom
-from imgprocessor.formats import UNIVERSAL, Format
+from imgprocessor.formats import UNIVERSAL
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.source import Original
 from imgprocessor.originals.uploads import ident_of
@@ -63,9 +63,9 @@ class KeptSizes:
     ) -> None:
         self._store = store
         self._plan = plan
-        self._newer = frozenset(policy.formats) - UNIVERSAL - {"gif"}
+        self._newer = policy.newer
         self._roles: tuple[Role, ...] = ("plain", "best") if self._newer else ("plain",)
-        self._everything: frozenset[Format] = frozenset(policy.formats) | UNIVERSAL | {"gif"}
+        self._everything = policy.everything
         self._richest = choose_formats(self._everything, policy)[0]
         self._plan_of = lru_cache(_MAX_REMEMBERED)(self._planned_for_default)
 

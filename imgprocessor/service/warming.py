@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from imgprocessor.formats import UNIVERSAL, Format
+from imgprocessor.formats import UNIVERSAL
 from imgprocessor.policy.table import Policy
 from imgprocessor.request.names import spell
 from imgprocessor.request.parameters import PARAMETERS
@@ -14,8 +14,7 @@ def warming_queries(
     """Yield what visitors of these rows and columns ask for of an original: those whose browsers
     take all formats that the policy offers, and those that take JPEG and PNG alone.
     """
-    everything: frozenset[Format] = frozenset(policy.formats) | UNIVERSAL | {"gif"}
-    kinds = (everything, UNIVERSAL) if everything - UNIVERSAL - {"gif"} else (UNIVERSAL,)
+    kinds = (policy.everything, UNIVERSAL) if policy.newer else (UNIVERSAL,)
     for bandwidth in policy.bandwidths:
         for screen in policy.screens:
             if screen.name in screens and bandwidth.name in bandwidths:
