@@ -24,7 +24,7 @@ from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.formats.exif import ORIENTATIONS, binary_in
 from imgprocessor.images.formats.structure import Inspected, Kind
 from imgprocessor.images.inspection import ORIGINAL_FORMATS, inspect
-from imgprocessor.images.pyramid import Level, choose_level, levels_to_keep
+from imgprocessor.images.pyramid import Level, choose_level, direct_level, levels_to_keep
 from imgprocessor.policy.plan import Plan
 
 MASTER_VERSION = 2
@@ -89,6 +89,16 @@ class Metadata:
         level = choose_level(self.displayed, layout, margin)
         return level.turned() if self.is_lying else level
 
+    def direct_level(self, plan: Plan) -> Level | None:
+        """Return the level that a rendition is made from soonest, where no other will be made; None
+        where keeping is cheap beside decoding, because the decoder does not reduce by itself.
+        """
+        max_draft = ORIGINAL_FORMATS[self.kind].max_draft
+        if max_draft == 1:
+            return None
+        layout, margin = plan.lay_out(self.displayed), plan.pixels.master_margin
+        return direct_level(self.displayed, layout, margin, max_draft)
+
     def levels_to_keep(self, level: Level) -> list[Level]:
         """Return the levels that are kept once the original was decoded for one of them."""
         if not self.is_lying:
@@ -130,8 +140,9 @@ class OpenedOriginal:
         """Return what decoding takes at its peak."""
         return self._inspected.memory_bytes(self._by_decoder(draft))
 
-    def decode(self, draft: int) -> Image.Image:
+    def decode(self, draft: int, *, hurry: bool = False) -> Image.Image:
         """Decode at one `draft`-th of the scale; 8 bits a channel. Of an animation its first frame.
+        In a `hurry` what is worth a fraction of a point is left out.
 
         Of what ends too early, what there is; the metadata say so from then on.
 
@@ -139,6 +150,8 @@ class OpenedOriginal:
             BrokenOriginal: it cannot be decoded.
             OversizedOriginal: there is not enough memory to.
         """
+        if hurry:
+            self._known.hurry(self._image)
         return reduced(self._decoded(draft), draft // self._by_decoder(draft))
 
     def _decoded(self, draft: int) -> Image.Image:

@@ -60,8 +60,10 @@ def at_levels(
     decoded: list[Pixels], stored: Size, levels: list[Level]
 ) -> list[tuple[Level, Pixels]]:
     """Take the one picture out of a list, so that it can be freed; return it at each level, the
-    largest first.
+    largest first. Without levels there need be none.
     """
+    if not levels:
+        return []
     halved = whole = decoded.pop()
     found, reduce = [], 1
     for level in levels:

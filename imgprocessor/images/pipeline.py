@@ -23,7 +23,7 @@ from imgprocessor.images.unchanged import OriginalFile, Unchanged, is_untouched
 from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 
-PIPELINE_VERSION = 4
+PIPELINE_VERSION = 5
 """Raised by hand whenever the same plan makes other bytes of the same master, or what is kept of a
 rendition changes. Goldens in the tests fail until it is.
 """

@@ -1,7 +1,7 @@
 """How far an original is reduced before a rendition is made from it: one ladder for all renditions.
 
-The same levels are gone through whether they are made from the original or were kept, so that a
-rendition has the same bytes either way.
+The levels that are kept are gone through whether they have just been made or were kept, so that a
+rendition has the same bytes either way. The first rendition of an original takes a shorter way.
 """
 
 import math
@@ -76,8 +76,7 @@ def choose_level(original: Size, layout: Layout, margin: float) -> Level:
         layout: what is wanted of it, in its own pixels.
         margin: so many times the size wanted a half has at least.
     """
-    left, top, right, bottom = layout.part
-    wanted = (layout.size.width / (right - left), layout.size.height / (bottom - top))
+    wanted = _wanted(layout)
     draft, base = _base(original)
     level = Level(draft, base)
     if base is not None and not _suffices(level.scale(original), wanted, _BASE_MARGIN):
@@ -87,6 +86,16 @@ def choose_level(original: Size, layout: Layout, margin: float) -> Level:
             break
         level = coarser
     return level
+
+
+def direct_level(original: Size, layout: Layout, margin: float, max_draft: int) -> Level:
+    """Return the level of which one rendition is made soonest, by a decoder that reduces so much by
+    itself: for an original of which no other has been wanted. Arguments as `choose_level` has them.
+    """
+    draft, wanted = choose_level(original, layout, margin).draft, _wanted(layout)
+    while draft < max_draft and _suffices(Level(2 * draft).scale(original), wanted, margin):
+        draft *= 2
+    return Level(draft)
 
 
 def levels_to_keep(original: Size, level: Level) -> list[Level]:
@@ -134,6 +143,12 @@ def _halves(original: Size, draft: int) -> Iterator[Level]:
     while max(original.width, original.height) // (draft * reduce) >= _SMALLEST_SIDE_PIXELS:
         yield Level(draft, None, reduce)
         reduce *= 2
+
+
+def _wanted(layout: Layout) -> tuple[float, float]:
+    """Return how many pixels are wanted for one of the original's, across and down."""
+    left, top, right, bottom = layout.part
+    return layout.size.width / (right - left), layout.size.height / (bottom - top)
 
 
 def _suffices(scale: tuple[float, float], wanted: tuple[float, float], margin: float) -> bool:

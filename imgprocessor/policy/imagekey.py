@@ -111,7 +111,9 @@ def name_in(key: str) -> str:
 
 
 def etag(key: str, version: str) -> str:
-    """Return the strong validator of a rendition: its name, and the version of its original."""
+    """Return the validator of a rendition: its name, and the version of its original. It is a weak
+    one: there are two ways to the same picture, whose bytes differ by a hair.
+    """
     return hashlib.sha256(f"{key}\0{version}".encode()).hexdigest()[:32]
 
 

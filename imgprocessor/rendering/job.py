@@ -27,6 +27,8 @@ class Job:
     """What the time went to so far."""
     generation: Generation
     """The one that the answer was begun in: nothing is kept of what was purged since."""
+    expects_more: bool = False
+    """Whether other renditions of the same original are wanted, too: masters are made at once."""
     takes_place: bool = True
     """Whether it counts among the jobs that admission control lets in."""
     trace_id: str = field(default_factory=trace_id)
@@ -86,7 +88,9 @@ class DirectRenderer:
         Raises:
             ImageError: as `Masters.found` does.
         """
-        found = self._masters.found(job.original, job.plan, job.timings, job.generation)
+        found = self._masters.found(
+            job.original, job.plan, job.timings, job.generation, expects_more=job.expects_more
+        )
         with found as master:
             self._decoded()
             file = OriginalFile(master.original.size_bytes, partial(_bytes_of, master.original))

@@ -1,8 +1,10 @@
 """Reduced copies of an original, from which renditions are made without decoding it again.
 
 A master is the original at one level, its pixels as they were decoded, bit by bit: so a rendition
-has the same bytes whether its master was kept or has just been decoded. Masters are kept in the
-background, and an original is decoded by one process at a time.
+has the same bytes whether its master was kept or has just been decoded. Most originals are seen in
+one rendition: of the first it is only noted that it was made, directly from the original. Masters
+are made when another is wanted; they are kept in the background, and an original is decoded by one
+process at a time.
 """
 
 import contextlib
@@ -66,7 +68,9 @@ class _Pending:
     original: Original
     metadata: Metadata
     decoded: list[Pixels]
-    """One picture; a list, so that it can be taken out and freed before its levels are written."""
+    """One picture, or none where no level is kept; a list, so that it can be taken out and freed
+    before its levels are written.
+    """
     levels: list[Level]
     """Those to keep, the largest first."""
     lock: Lock
@@ -105,9 +109,12 @@ class Masters:
         plan: Plan,
         timings: Timings,
         began: Generation | None = None,
+        *,
+        expects_more: bool = False,
     ) -> Iterator[FoundMaster]:
         """Yield the picture that a plan's rendition is made from; it is only good inside, and this
-        process works on no other meanwhile. It is kept unless a purge came since it `began`.
+        process works on no other meanwhile. It is kept, where it is the second of its original or
+        more are expected, unless a purge came since it `began`.
 
         Raises:
             ImageError: as `Source.open`, `open_original` and `Opened.decode` do.
@@ -127,8 +134,15 @@ class Masters:
                 stack.enter_context(timings.held(self._working))
                 found = self._kept(original, plan, timings) if mine is not None else None
                 if found is None:
+                    more = mine is not None and (expects_more or self._is_seen(original))
                     found = self._decoded(
-                        original, plan, timings, lock=lock, mine=mine, began=began
+                        original,
+                        plan,
+                        timings,
+                        is_alone=not more,
+                        lock=lock,
+                        mine=mine,
+                        began=began,
                     )
                 lock.close()  # others need not wait until this one is encoded, too
             yield found
@@ -170,30 +184,39 @@ class Masters:
                 Picture(metadata, level, image_from_bytes(pixels)), "master", original
             )
 
+    def _is_seen(self, original: Original) -> bool:
+        """Whether a rendition was made of it."""
+        return self._disk_cache.get(original.group, _metadata_key(original)) is not None
+
     def _decoded(
         self,
         original: Original,
         plan: Plan,
         timings: Timings,
         *,
+        is_alone: bool,
         lock: contextlib.ExitStack,
         mine: Lock | None,
         began: Generation | None,
     ) -> FoundMaster:
-        """Decode, and have it kept where the lock is `mine`; whoever does so then releases it."""
+        """Decode, and have it kept where the lock is `mine`; whoever does so then releases it. Of
+        what was decoded for one rendition that `is_alone` nothing is kept but that it was made.
+        """
         with original.source.open(original) as (file, really):
             opened = open_original(file, self._limits)
-            metadata, level = opened.metadata, opened.metadata.choose_level(plan)
+            metadata = opened.metadata
+            direct = metadata.direct_level(plan) if is_alone else None
+            level = direct or metadata.choose_level(plan)
             memory_bytes = opened.memory_bytes(level.draft)
             with self._room_for(memory_bytes, timings), timings.timed("decode"):
-                image = opened.decode(level.draft)
+                image = opened.decode(level.draft, hurry=direct is not None)
                 metadata = opened.metadata  # now with what was found on the way
                 del opened  # with the whole picture, where its decoder cannot reduce
         with timings.timed("reduce"):
             picture = Picture(metadata, level, at_level(image, metadata.stored, level))
-        levels = metadata.levels_to_keep(level)
-        if mine is not None and levels:
-            job = _Pending(really, metadata, [image], levels, mine, began)
+        if mine is not None:
+            levels = metadata.levels_to_keep(level) if direct is None else []
+            job = _Pending(really, metadata, [image] if levels else [], levels, mine, began)
             if self._hand_over(job):
                 lock.pop_all()
         return FoundMaster(picture, "original", really)

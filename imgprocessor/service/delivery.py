@@ -44,7 +44,7 @@ class Found:
 
     @property
     def etag(self) -> str:
-        """The strong validator of the picture."""
+        """The weak validator of the picture."""
         known = self.planned if self.for_good is None else self.for_good
         return etag(known.imagekey, self.original.validator)
 
@@ -268,7 +268,14 @@ class Delivery:
         Raises:
             ImageError: as `Renderer.render` does.
         """
-        job = Job(found.original, found.planned.plan, found.timings, found.began, takes_place)
+        job = Job(
+            found.original,
+            found.planned.plan,
+            found.timings,
+            found.began,
+            expects_more=found.kept_name is not None,  # an upload has several sizes, and formats
+            takes_place=takes_place,
+        )
         made = self._renderer.render(job)
         return Answer(replace(found, original=made.original), made.rendition, made.source)
 

@@ -165,7 +165,7 @@ def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:
     planned = found.planned
     return {
         IMAGEKEY: planned.imagekey,
-        "ETag": f'"{found.etag}"',
+        "ETag": f'W/"{found.etag}"',
         "Last-Modified": formatdate(found.original.modified_seconds, usegmt=True),
         "Cache-Control": _cache_control(planned, freshness),
         **_vary(planned),

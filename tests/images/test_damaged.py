@@ -244,13 +244,13 @@ def test_bad_data_ends_a_picture_as_the_end_of_the_file_does(name: str) -> None:
 
 
 class _Failing(io.BytesIO):
-    """A disk that fails, from a moment on, at the end of what it could read."""
+    """A disk that fails, from a moment on, where what it could read ends."""
 
     fails = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
-        if self.fails and not data:
+        if self.fails and self.tell() == len(self.getbuffer()):
             raise OSError(errno.EIO, "input/output error")
         return data
 

@@ -1,4 +1,6 @@
-"""Masters: the same bytes whether one was kept or not, made once, and never an old one."""
+"""Masters: made when a second rendition is wanted, the same bytes whether one was kept or not, made
+once, and never an old one.
+"""
 
 import io
 import multiprocessing
@@ -126,22 +128,32 @@ def make_one(masters: Masters, root: Path, plan: Plan = PLAN) -> Made:
         return Made(found.source, found.original, found.picture.metadata, body)
 
 
+def see(masters: Masters, root: Path) -> None:
+    """Make a first rendition: masters are made with the next one."""
+    make_one(masters, root, replace(PLAN, box=Box(17, None)))
+    masters.finish()
+
+
+def kept_files(cache: Path) -> list[Path]:
+    return [file for file in (cache / "masters/entries").rglob("*") if file.is_file()]
+
+
 @pytest.mark.parametrize(
     "odd",
     [odd if odd in QUICK else pytest.param(odd, marks=pytest.mark.slow) for odd in ODD],
 )
 def test_the_bytes_are_the_same_from_a_master(odd: str, root: Path, tmp_path: Path) -> None:
     (root / "a").write_bytes(ODD[odd]())
-    nothing = make(tmp_path / "nothing", max_bytes=0)
-    masters = make(tmp_path / "cache")
-    for width in (1, 40, 200, 333, 700, 1100):
+    for number, width in enumerate((1, 40, 200, 333, 700, 1100)):
         plan = replace(PLAN, box=Box(width, None))
+        masters = make(tmp_path / str(number))
+        see(masters, root)
         first = make_one(masters, root, plan)
         masters.finish()
         second = make_one(masters, root, plan)
 
-        assert (first.source, second.source)[1] == "master"
-        assert first.body == second.body == make_one(nothing, root, plan).body
+        assert second.source == "master"
+        assert first.body == second.body
 
 
 @settings(
@@ -160,6 +172,7 @@ def test_any_shape_has_the_same_bytes_from_a_master(
     (root / "a").write_bytes(file)
     plan = replace(PLAN, box=box, fit=fit)
     masters = make(tmp_path / "cache")
+    see(masters, root)
     first = make_one(masters, root, plan)
     masters.finish()
     second = make_one(masters, root, plan)
@@ -168,10 +181,46 @@ def test_any_shape_has_the_same_bytes_from_a_master(
     assert first.body == second.body
 
 
+@pytest.mark.parametrize("odd", ["large", "progressive"])
+def test_of_a_first_rendition_nothing_is_kept_but_a_note(
+    odd: str, root: Path, tmp_path: Path
+) -> None:
+    (root / "a").write_bytes(ODD[odd]())
+    masters = make(tmp_path)
+    sources, kept = [], []
+    for width in (300, 200, 100):
+        sources.append(make_one(masters, root, replace(PLAN, box=Box(width, None))).source)
+        masters.finish()
+        kept.append(len(kept_files(tmp_path)))
+
+    assert sources == ["original", "original", "master"]
+    assert kept == [1, kept[2], kept[2]]
+    assert kept[2] > 4
+
+
+def test_where_all_must_be_decoded_masters_are_made_at_once(root: Path, tmp_path: Path) -> None:
+    """To keep them is cheap beside that."""
+    (root / "a").write_bytes(ODD["png"]())
+    masters = make(tmp_path)
+    make_one(masters, root)
+    masters.finish()
+
+    assert make_one(masters, root, replace(PLAN, box=Box(200, None))).source == "master"
+
+
+def test_what_is_not_kept_is_decoded_directly_each_time(root: Path, tmp_path: Path) -> None:
+    (root / "a").write_bytes(ODD["large"]())
+    nothing, masters = make(tmp_path / "nothing", max_bytes=0), make(tmp_path / "cache")
+    bodies = {make_one(nothing, root).body for _ in range(3)}
+
+    assert bodies == {make_one(masters, root).body}
+
+
 @pytest.mark.slow
 def test_one_decoding_serves_all_smaller_renditions(root: Path, tmp_path: Path) -> None:
     (root / "a").write_bytes(ODD["large"]())
     masters = make(tmp_path)
+    see(masters, root)
     sources = []
     for width in (640, 30, 320, 1000, 1080):
         sources.append(make_one(masters, root, replace(PLAN, box=Box(width, None))).source)
@@ -212,12 +261,13 @@ def test_a_damaged_master_is_made_anew(root: Path, tmp_path: Path) -> None:
         wait_seconds=1,
         report=print,
     )
+    see(masters, root)
     good = make_one(masters, root).body
     masters.finish()
-    for file in (tmp_path / "masters/entries").rglob("*"):
-        if file.is_file():
-            file.write_bytes(file.read_bytes()[:-1] + b"x")
+    for file in kept_files(tmp_path):
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
 
+    see(masters, root)
     assert make_one(masters, root).body == good
     masters.finish()
     assert make_one(masters, root).source == "master"
@@ -226,6 +276,7 @@ def test_a_damaged_master_is_made_anew(root: Path, tmp_path: Path) -> None:
 def test_purged_masters_are_made_anew(root: Path, tmp_path: Path) -> None:
     (root / "a").write_bytes(ODD["large"]())
     masters = make(tmp_path)
+    see(masters, root)
     original = make_one(masters, root).original
     masters.finish()
 
@@ -249,6 +300,7 @@ def test_a_broken_original_leaves_nothing_and_blocks_nobody(root: Path, tmp_path
 def test_that_an_original_is_damaged_is_kept_with_it(root: Path, tmp_path: Path) -> None:
     (root / "a").write_bytes(ODD["large"]()[:200_000])
     masters = make(tmp_path)
+    see(masters, root)
     decoded = make_one(masters, root)
     masters.finish()
     kept = make_one(masters, root)
@@ -273,6 +325,7 @@ def test_several_processes_decode_an_original_once(root: Path, tmp_path: Path) -
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         for number in range(3):
             (root / "a").write_bytes(images.encoded(images.texture((3000, 2000), number), "JPEG"))
+            see(make(tmp_path / "cache"), root)
             sources = _at_once(pool, root, tmp_path / "cache")
             assert sorted(sources) == ["master"] * 3 + ["original"]
 
@@ -328,6 +381,7 @@ def test_a_fault_in_the_background_is_reported_and_frees_the_lock(
     monkeypatch.undo()
 
     assert [str(error) for error in reported] == ["no"]
+    see(masters, root)
     assert make_one(masters, root).source == "original"
     masters.finish()
     assert make_one(masters, root).source == "master"
@@ -374,15 +428,16 @@ def test_others_need_not_wait_until_a_rendition_is_encoded(root: Path, tmp_path:
         assert timings["wait"] < 10_000
 
 
-def test_a_rendition_larger_than_any_level_that_is_kept_writes_nothing(
+def test_a_rendition_larger_than_any_level_that_is_kept_writes_no_pixels(
     root: Path, tmp_path: Path
 ) -> None:
     images.save(root / "a", Image.new("RGB", (4000, 2500), "red"), "JPEG")
     masters = make(tmp_path)
+    see(masters, root)
     assert make_one(masters, root, replace(PLAN, box=Box(3000, None))).source == "original"
     masters.finish()
 
-    assert not (tmp_path / "masters").exists()
+    assert len(kept_files(tmp_path)) == 1  # the note that it was seen
 
 
 def test_what_was_replaced_after_it_was_found_is_kept_as_what_it_is(
@@ -409,6 +464,7 @@ def test_facts_survive_being_kept(root: Path, tmp_path: Path) -> None:
     images.texture((300, 200)).save(file, "JPEG", exif=exif.tobytes(), icc_profile=SRGB)
     (root / "a").write_bytes(file.getvalue())
     masters = make(tmp_path)
+    see(masters, root)
     first = make_one(masters, root)
     masters.finish()
     second = make_one(masters, root)
@@ -434,6 +490,7 @@ def test_without_threads_nothing_is_kept_and_nothing_fails(
         patched.setattr(threading.Thread, "start", fail)
         assert make_one(masters, root).source == "original"
     assert len(reported) == 1
+    see(masters, root)
     assert make_one(masters, root).source == "original"
     masters.finish()
     assert make_one(masters, root).source == "master"

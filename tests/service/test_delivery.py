@@ -147,9 +147,12 @@ def test_long_requests_are_understood_and_not_remembered(delivery: Delivery) -> 
 )
 @given(st.data())
 def test_equal_keys_mean_equal_bytes_and_validators(
-    delivery: Delivery, data: st.DataObject
+    settings: Settings, data: st.DataObject
 ) -> None:
-    """Two requests for one picture, so that keys are often equal; small, so that it is quick."""
+    """Two requests for one picture, so that keys are often equal; small, so that it is quick. All
+    are made directly.
+    """
+    delivery = make_delivery(settings, keeps=False)
     seen: dict[str, tuple[bytes, str]] = {}
     for _ in range(4):
         values = data.draw(strategies.parameters) | {"name": "nasa.jpeg", "screen": "phone"}

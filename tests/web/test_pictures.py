@@ -129,7 +129,7 @@ def test_a_copy_that_is_still_good_is_not_rendered_again(
     for means in ("answer", "render", "kept"):
         monkeypatch.delattr(Delivery, means)
 
-    for tags in (first.headers["ETag"], f'"other", W/{first.headers["ETag"]}', "*"):
+    for tags in (first.headers["ETag"], f'"other", {first.headers["ETag"][2:]}', "*"):
         again = client.get(NASA, headers={"If-None-Match": tags})
         assert again.status_code == 304
         assert again.data == b""

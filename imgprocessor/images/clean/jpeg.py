@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from imgprocessor.errors import BrokenOriginal
 from imgprocessor.images.clean.extras import Extras
 from imgprocessor.images.clean.parts import Cleaned, Cursor, Part
-from imgprocessor.images.formats.jpeg import (
+from imgprocessor.images.formats.jpeg_scans import (
     AFTER_A_SCAN,
     APP1,
     APP15,
     COM,
+    DQT,
     EOI,
     FRAMES,
     PROGRESSIVE,
@@ -21,8 +22,8 @@ from imgprocessor.images.formats.jpeg import (
 )
 
 _APP0, _APP2, _APP13, _APP14 = 0xE0, 0xE2, 0xED, 0xEE
-_DHT, _DAC, _DQT, _DNL, _DRI = 0xC4, 0xCC, 0xDB, 0xDC, 0xDD
-_TABLES = {_DHT, _DAC, _DQT, _DRI}
+_DHT, _DAC, _DNL, _DRI = 0xC4, 0xCC, 0xDC, 0xDD
+_TABLES = {_DHT, _DAC, DQT, _DRI}
 
 _LENGTH_BYTES = 2
 """At the beginning of a segment's content; they count themselves."""
@@ -140,7 +141,7 @@ def _used(segments: list[_Segment], cursor: Cursor) -> list[_Segment]:
         while tables.left:
             begin = tables.place
             number = content[begin]
-            if marker == _DQT:
+            if marker == DQT:
                 tables.take(65 if number < 0x10 else 129)  # noqa: PLR2004 - 16 bits a step
                 number &= 0xF
             elif marker == _DHT:

@@ -12,6 +12,22 @@ from PIL import Image, ImageFile, JpegImagePlugin, features
 from imgprocessor.errors import BrokenOriginal, OversizedOriginal
 from imgprocessor.images.formats.damaged import Shown
 from imgprocessor.images.formats.encoder import Encoder, saved
+from imgprocessor.images.formats.jpeg_scans import (
+    AFTER_A_SCAN,
+    APP1,
+    APP15,
+    COM,
+    EOI,
+    FRAMES,
+    PROGRESSIVE,
+    RST0,
+    RST7,
+    SOI,
+    SOS,
+    TEM,
+    Edit,
+    edits_for,
+)
 from imgprocessor.images.formats.structure import (
     Inspected,
     OriginalFormat,
@@ -24,15 +40,8 @@ _COEFFICIENT_BYTES = 2
 """Of a JPEG in several scans all coefficients are kept, one a sample (libjpeg's JCOEF)."""
 
 _BLOCK_BYTES = 1 << 20
+_READ_BYTES = 1 << 16
 
-# JPEG markers (ITU-T T.81, table B.1).
-SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
-TEM, RST0, RST7 = 0x01, 0xD0, 0xD7
-APP1, APP15, COM = 0xE1, 0xEF, 0xFE
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-AFTER_A_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
-"""What ends entropy-coded data: no stuffed zero, no restart marker."""
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
 """The same, but for the beginning and the end of a picture, which have no length."""
 _FRAME_HEADER = struct.Struct(">xHHB")
@@ -177,8 +186,10 @@ class _Decoder(JpegImagePlugin.JpegImageFile):
     """The first picture of a JPEG file, or of an MPO, whatever else the latter has."""
 
     is_cut = False
-    _end = 0
-    """Where to stop reading."""
+    hurries = False
+    """Whether scans are passed over that are worth little, reduced."""
+    _parts: Iterator[bytes] = iter(())
+    """What is left to be read."""
 
     def _read_dpi_from_exif(self) -> None:
         """Do nothing: the density is not used, and Pillow's reader of EXIF data costs memory."""
@@ -187,14 +198,15 @@ class _Decoder(JpegImagePlugin.JpegImageFile):
         """Find out where the last whole segment ends: libjpeg gives up over half of one."""
         super().load_prepare()
         assert self.fp is not None  # noqa: S101 - for mypy
-        self._end = _end_of_segments(self.fp)
+        draft = self.decoderconfig[0] if self.decoderconfig else 1
+        edits = edits_for(self.fp, draft) if self.hurries else []
+        self._parts = _edited(self.fp, edits, _end_of_segments(self.fp))
 
-    def load_read(self, read_bytes: int) -> bytes:
+    def load_read(self, _: int) -> bytes:
         """Read on; where there is no more, end the picture, so that libjpeg makes grey of the rest,
         or of a progressive one all that there is.
         """
-        assert self.fp is not None  # noqa: S101 - for mypy
-        data = self.fp.read(min(read_bytes, max(0, self._end - self.fp.tell())))
+        data = next(self._parts, b"")
         if data or self.is_cut:
             return data
         self.is_cut = True
@@ -204,6 +216,24 @@ class _Decoder(JpegImagePlugin.JpegImageFile):
         """Say that the end was missing."""
         if self.is_cut:
             raise OSError("ends too early")
+
+
+def _edited(file: IO[bytes], edits: list[Edit], end: int) -> Iterator[bytes]:
+    """Yield a file up to an end, some of it read otherwise."""
+    begin = 0
+    for edit in (*edits, Edit(end, end)):
+        file.seek(begin)
+        while begin < edit.begin and (data := file.read(min(_READ_BYTES, edit.begin - begin))):
+            begin += len(data)
+            yield data
+        if edit.instead:
+            yield edit.instead
+        begin = edit.end
+
+
+def _hurry(image: ImageFile.ImageFile) -> None:
+    if isinstance(image, _Decoder):
+        image.hurries = True
 
 
 def _end_of_segments(file: IO[bytes]) -> int:
@@ -263,6 +293,7 @@ JPEG_ORIGINAL = OriginalFormat(
     decoder=_Decoder,
     saved_quality=_saved_quality,
     shown=_shown,
+    hurry=_hurry,
     max_draft=8,  # libjpeg's decoder reduces by itself, to a half, a quarter and an eighth
 )
 

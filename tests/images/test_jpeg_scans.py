@@ -1,0 +1,146 @@
+"""Progressive JPEG: what is passed over where the decoder reduces, and what that loses."""
+
+import io
+import random
+
+import images
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageStat
+
+from imgprocessor.images.formats.jpeg import JPEG_ORIGINAL
+from imgprocessor.images.formats.jpeg_scans import Edit, edits_for
+
+COLOURED = images.texture((640, 480))
+GREY = COLOURED.convert("L")
+
+
+def progressive(image: Image.Image, **options: object) -> bytes:
+    return images.encoded(image, "JPEG", progressive=True, **{"quality": 90, **options})
+
+
+def decoded(file: bytes, draft: int, *, hurry: bool) -> Image.Image:
+    image = JPEG_ORIGINAL.decoder(io.BytesIO(file))
+    if hurry:
+        JPEG_ORIGINAL.hurry(image)
+    image.draft(None, (image.width // draft, image.height // draft))
+    image.load()
+    return image
+
+
+def applied(file: bytes, edits: list[Edit]) -> bytes:
+    parts, place = [], 0
+    for edit in edits:
+        parts += [file[place : edit.begin], edit.instead]
+        place = edit.end
+    return b"".join([*parts, file[place:]])
+
+
+def scans(file: bytes, draft: int) -> list[tuple[int, int, int]]:
+    """The scans passed over: component, first coefficient, bit positions."""
+    found = []
+    for edit in edits_for(io.BytesIO(file), draft):
+        if file[edit.begin : edit.begin + 2] == b"\xff\xda" and not edit.instead:
+            assert file[edit.begin + 4] == 1
+            found.append((file[edit.begin + 5], file[edit.begin + 7], file[edit.begin + 9]))
+    return found
+
+
+Y, CB, CR = 1, 2, 3
+LAST = 0x10
+"""The scan of the last bit."""
+ALL_OF_Y = [(Y, 1, 0x02), (Y, 6, 0x02), (Y, 1, 0x21), (Y, 1, LAST)]
+ALL_OF_CHROMA = [(CR, 1, 0x01), (CB, 1, 0x01), (CR, 1, LAST), (CB, 1, LAST)]
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "draft", "passed"),
+    [
+        ("4:2:0", 1, []),
+        ("4:2:0", 2, [(Y, 1, LAST)]),
+        ("4:2:0", 4, [(Y, 1, LAST), (CB, 1, LAST), (CR, 1, LAST)]),
+        ("4:2:0", 8, [*ALL_OF_Y, (CB, 1, LAST), (CR, 1, LAST)]),
+        ("4:4:4", 2, [(Y, 1, LAST), (CB, 1, LAST), (CR, 1, LAST)]),
+        ("4:4:4", 4, [(Y, 1, LAST), (CB, 1, LAST), (CR, 1, LAST)]),
+        ("4:4:4", 8, [*ALL_OF_Y, *ALL_OF_CHROMA]),
+        ("4:2:2", 8, [*ALL_OF_Y, *ALL_OF_CHROMA]),
+    ],
+)
+def test_what_is_passed_over(
+    subsampling: str, draft: int, passed: list[tuple[int, int, int]]
+) -> None:
+    file = progressive(COLOURED, subsampling=subsampling, quality=95)
+    assert sorted(scans(file, draft)) == sorted(passed)
+
+
+@pytest.mark.parametrize(
+    ("file", "draft"),
+    [
+        (images.encoded(COLOURED, "JPEG"), 8),
+        (progressive(COLOURED)[:-9000], 8),
+        (progressive(COLOURED, quality=30), 2),
+        (progressive(COLOURED, quality=30), 4),
+        (b"", 8),
+        (b"\xff\xd8\xff\xd9", 8),
+    ],
+    ids=["one scan", "ends too early", "coarse", "coarse, a quarter", "empty", "no frame"],
+)
+def test_where_nothing_is(file: bytes, draft: int) -> None:
+    assert edits_for(io.BytesIO(file), draft) == []
+
+
+@pytest.mark.parametrize("quality", [40, 90])
+def test_an_eighth_is_the_same_to_the_bit(quality: int) -> None:
+    """All of it is in the DC scans; of a file of any quality."""
+    file = progressive(GREY, quality=quality)
+    assert scans(file, 8)
+    assert decoded(file, 8, hurry=True).tobytes() == decoded(file, 8, hurry=False).tobytes()
+
+
+@pytest.mark.parametrize(("image", "draft"), [(GREY, 2), (GREY, 4), (COLOURED, 2), (COLOURED, 4)])
+def test_what_is_lost_is_no_more_than_the_last_bit(image: Image.Image, draft: int) -> None:
+    file = progressive(image)
+    whole, quick = (decoded(file, draft, hurry=hurry) for hurry in (False, True))
+    lost = ImageStat.Stat(ImageChops.difference(whole, quick))
+
+    assert 0 < max(lost.mean) < 3
+    assert max(high for _, high in lost.extrema) < 24
+
+
+def test_nothing_is_guessed_instead_of_what_is_left_out() -> None:
+    """Two ways to keep libjpeg from that give the same pixels."""
+    file = progressive(GREY)
+    by_a_step, by_a_bit = (applied(file, edits_for(io.BytesIO(file), draft)) for draft in (4, 2))
+    assert by_a_step != by_a_bit
+    one, other = (decoded(known, 4, hurry=False) for known in (by_a_step, by_a_bit))
+    guessed = applied(file, [edit for edit in edits_for(io.BytesIO(file), 4) if not edit.instead])
+
+    assert one.tobytes() == other.tobytes()
+    assert one.tobytes() != decoded(guessed, 4, hurry=False).tobytes()
+
+
+FILES = [
+    progressive(COLOURED.resize((90, 60)), subsampling=known, quality=quality)
+    for known in ("4:2:0", "4:4:4")
+    for quality in (60, 95)
+]
+
+
+@given(
+    file=st.sampled_from(FILES),
+    seed=st.integers(0, 1 << 32),
+    flips=st.integers(0, 6),
+    draft=st.sampled_from((2, 4, 8)),
+)
+def test_whatever_a_file_says_edits_lie_in_it_one_behind_the_other(
+    file: bytes, seed: int, flips: int, draft: int
+) -> None:
+    chance, bad = random.Random(seed), bytearray(file)
+    for _ in range(flips):
+        bad[chance.randrange(len(bad))] = chance.choice((0, 1, 255, chance.randrange(256)))
+    edits = edits_for(io.BytesIO(bytes(bad)), draft)
+    places = [place for edit in edits for place in (edit.begin, edit.end)]
+
+    assert places == sorted(places)
+    assert all(0 < place <= len(bad) for place in places)
