@@ -164,6 +164,11 @@ class Masters:
         """Remove everything; return how many files."""
         return self._disk_cache.purge_all()
 
+    def rest(self) -> None:
+        """Let go of memory that is kept for the next picture."""
+        with self._working:
+            self._scratch = Scratch()
+
     def finish(self) -> None:
         """Wait until all that was decoded is kept: for tests, and before a process ends."""
         self._jobs.join()

@@ -49,6 +49,12 @@ def _tune(mmap_threshold_bytes: int, trim_threshold_bytes: int) -> None:
         library.mallopt(_M_ARENA_MAX, 1)  # or every thread would keep as much for itself
 
 
+def give_rest_back() -> None:
+    """Have the C library give back, once, what it keeps and does not use."""
+    with contextlib.suppress(AttributeError):  # as above
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def run_folder(settings: Settings) -> Path:
     """Make the folder of the sockets and locks that all daemons share.
 

@@ -19,6 +19,7 @@ from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, sen
 from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.process import (
+    give_rest_back,
     keep_memory,
     make_masters,
     max_job_seconds,
@@ -32,6 +33,9 @@ _HANDED_OVER_SECONDS = 5.0
 
 _MAX_JOBS = 10_000
 """Then another worker takes this one's place: a safety net, should a library leak memory."""
+
+_IDLE_SECONDS = 10.0
+"""After so long without a job the memory that is kept for the next one is given back."""
 
 _LINGER_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.05
@@ -55,13 +59,20 @@ def run_worker() -> int:
     work = _Work(masters, settings)
     with contextlib.suppress(BrokenPipeError):  # the supervisor has ended already
         os.write(sys.stdout.fileno(), READY)  # tells it that all is loaded
-    done = 0
+    done, is_rested = 0, True
     while done < _MAX_JOBS:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        patience = None if is_rested else _IDLE_SECONDS
+        ready, _, _ = select.select([listener, sys.stdin], [], [], patience)
         if sys.stdin in ready:
             _finish(listener, work, run_folder(settings) / SOCKET)
             break
-        done += _do_next(listener, work)
+        if listener in ready:
+            done += _do_next(listener, work)
+            is_rested = False
+        else:
+            masters.rest()
+            give_rest_back()
+            is_rested = True
     listener.close()
     masters.finish()
     return 0
