@@ -127,9 +127,9 @@ class _Search:
 
     def _answer(self, way: Way) -> _Answer | None:
         """Return the best of a way; None where it is lossless, and over the budget."""
-        steps = self._steps(way, self._full)
         if math.isinf(self._budget) and math.isinf(self._target):
-            return _Answer(way, steps[-1])
+            return _Answer(way, Candidate(self.plan.max_quality, self._full))
+        steps = self._steps(way, self._full)
         found = climb(
             steps,
             partial(self._attempt, way),

@@ -4,7 +4,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import IO, BinaryIO
 
 from PIL import Image, ImageFile, JpegImagePlugin, features
@@ -340,17 +340,17 @@ _LIBJPEG_LUMA = (
 _MAX_STEP = 255  # a step is one byte in baseline JPEG
 
 
-def jpeg_tables(setting: int) -> list[list[int]]:
+@lru_cache(maxsize=256)
+def jpeg_tables(setting: int) -> tuple[list[int], list[int]]:
     """Return the quantisation tables of a setting, luma and chroma, in natural order."""
     factor = _SETTING_OF_THE_TABLES / setting
-    return [_scaled(_LUMA, factor), _scaled(_CHROMA, factor)]
+    return _scaled(_LUMA, factor), _scaled(_CHROMA, factor)
 
 
 def _write(image: Image.Image, setting: int, exif: bytes, *, subsampling: str = "4:2:0") -> bytes:
     tables = jpeg_tables(setting)
-    if image.mode == "L":
-        del tables[1:]
-    return saved(image, "JPEG", qtables=tables, subsampling=subsampling, optimize=True, exif=exif)
+    used = tables[:1] if image.mode == "L" else tables
+    return saved(image, "JPEG", qtables=used, subsampling=subsampling, optimize=True, exif=exif)
 
 
 def _scaled(table: list[float], factor: float) -> list[int]:
