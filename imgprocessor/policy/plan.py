@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import CropOutside
@@ -85,26 +86,7 @@ class Plan:
         Raises:
             CropOutside: it has nothing of the crop.
         """
-        if self.crop is None:
-            return self._laid_out(original)
-        part = self.crop.of(original)
-        if part is None:
-            raise CropOutside(f"crop {self.crop} of {original}")
-        left, top, right, bottom = part
-        return self._laid_out(Size(right - left, bottom - top)).moved(left, top)
-
-    def _laid_out(self, original: Size) -> Layout:
-        max_side = self.pixels.max_output_side_pixels
-        if self.box is not None and self.fit is not None and self.density is not None:
-            box, gravity = self.box.times(self.density), self.gravity or CENTRE
-            highest = Box(None, self.max_height).times(self.density).height
-            return lay_out(original, box, self.fit, max_side, gravity, max_height=highest)
-        wanted = original
-        if self.cell.width_pixels is not None:
-            wanted = inside(original, Box(self.cell.width_pixels, None))
-        elif self.cell.width_percent is not None:
-            wanted = share(original, self.cell.width_percent)
-        return lay_out(original, Box(wanted.width, wanted.height), Fit.INSIDE, max_side)
+        return _lay_out(self, original)
 
     def reached_density(self, original: Size, size: Size) -> Decimal | None:
         """Return the device pixels per CSS pixel of a rendition of this size.
@@ -119,6 +101,32 @@ class Plan:
         if abs(size.width - css_width * self.density) <= self.density:
             return self.density  # all but for rounding
         return (Decimal(size.width) / css_width).quantize(Decimal("0.001"))
+
+
+@lru_cache(maxsize=16)
+def _lay_out(plan: Plan, original: Size) -> Layout:
+    """Return what `Plan.lay_out` does, which each step of a rendition asks for."""
+    if plan.crop is None:
+        return _laid_out(plan, original)
+    part = plan.crop.of(original)
+    if part is None:
+        raise CropOutside(f"crop {plan.crop} of {original}")
+    left, top, right, bottom = part
+    return _laid_out(plan, Size(right - left, bottom - top)).moved(left, top)
+
+
+def _laid_out(plan: Plan, original: Size) -> Layout:
+    max_side = plan.pixels.max_output_side_pixels
+    if plan.box is not None and plan.fit is not None and plan.density is not None:
+        box, gravity = plan.box.times(plan.density), plan.gravity or CENTRE
+        highest = Box(None, plan.max_height).times(plan.density).height
+        return lay_out(original, box, plan.fit, max_side, gravity, max_height=highest)
+    wanted = original
+    if plan.cell.width_pixels is not None:
+        wanted = inside(original, Box(plan.cell.width_pixels, None))
+    elif plan.cell.width_percent is not None:
+        wanted = share(original, plan.cell.width_percent)
+    return lay_out(original, Box(wanted.width, wanted.height), Fit.INSIDE, max_side)
 
 
 def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, encoders: str) -> Plan:
