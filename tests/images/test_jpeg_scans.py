@@ -3,12 +3,14 @@
 import io
 import random
 
+import hostile
 import images
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
+from imgprocessor.images.formats import jpeg
 from imgprocessor.images.formats.jpeg import JPEG_ORIGINAL
 from imgprocessor.images.formats.jpeg_scans import Edit, edits_for
 
@@ -29,6 +31,10 @@ def decoded(file: bytes, draft: int, *, hurry: bool) -> Image.Image:
     return image
 
 
+def edits_of(file: bytes, draft: int, max_bytes: int = 1 << 20) -> list[Edit]:
+    return edits_for(io.BytesIO(file), draft, max_bytes)
+
+
 def applied(file: bytes, edits: list[Edit]) -> bytes:
     parts, place = [], 0
     for edit in edits:
@@ -40,7 +46,7 @@ def applied(file: bytes, edits: list[Edit]) -> bytes:
 def scans(file: bytes, draft: int) -> list[tuple[int, int, int]]:
     """The scans passed over: component, first coefficient, bit positions."""
     found = []
-    for edit in edits_for(io.BytesIO(file), draft):
+    for edit in edits_of(file, draft):
         if file[edit.begin : edit.begin + 2] == b"\xff\xda" and not edit.instead:
             assert file[edit.begin + 4] == 1
             found.append((file[edit.begin + 5], file[edit.begin + 7], file[edit.begin + 9]))
@@ -87,7 +93,75 @@ def test_what_is_passed_over(
     ids=["one scan", "ends too early", "coarse", "coarse, a quarter", "empty", "no frame"],
 )
 def test_where_nothing_is(file: bytes, draft: int) -> None:
-    assert edits_for(io.BytesIO(file), draft) == []
+    assert edits_of(file, draft) == []
+
+
+def test_no_more_is_held_than_is_allowed() -> None:
+    """Whatever is behind the picture; where its end is not seen, nothing is passed over."""
+    file = progressive(GREY)
+    assert edits_of(file + bytes(1000), 8, len(file)) == edits_of(file, 8) != []
+    assert edits_of(file, 8, len(file) - 1) == []
+
+
+def test_no_more_is_held_than_was_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = []
+
+    def edits(_: object, draft: int, max_bytes: int) -> list[Edit]:
+        known.append((draft, max_bytes))
+        return []
+
+    monkeypatch.setattr(jpeg, "edits_for", edits)
+    decoded(progressive(GREY), 4, hurry=True)
+
+    assert known == [(4, 2 * 640 * 480)]
+
+
+SCAN, EMPTY_COMMENT = b"\xff\xda", b"\xff\xfe\0\2"
+
+
+@pytest.mark.parametrize(("count", "passed"), [(1000, ALL_OF_Y), (10_000, [])])
+def test_in_too_many_segments_nothing_is_passed_over(
+    count: int, passed: list[tuple[int, int, int]]
+) -> None:
+    """They may be nothing but empty comments between scans, which nobody else counts."""
+    before, scan, last = progressive(GREY).rpartition(SCAN)
+    file = before + count * EMPTY_COMMENT + scan + last
+    assert sorted(scans(file, 8)) == sorted(passed)
+
+
+DC, AC = (0, 0), (1, 63)
+
+
+def grey(
+    marker: int = 0xC2,
+    names: bytes = b"\1",
+    scans: tuple[tuple[int, int], ...] = (DC, AC),
+    data: bytes = bytes(50),
+) -> bytes:
+    """Nothing but zeros: of all components the first coefficients, or of the first one others."""
+    frame = bytearray(hostile.frame(marker, (64, 64), (0x11,) * len(names)))
+    frame[10::3] = names
+    file = b"\xff\xd8" + hostile.segment(0xDB, b"\0" + b"\x10" * 64) + frame
+    file += hostile.one_symbol(0x00, 0) + hostile.one_symbol(0x10, 0)
+    for first, last in scans:
+        file += hostile.scan((*names,) if first == 0 else (names[0],), first, last, data)
+    return file + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("file", "count"),
+    [
+        (grey(), 1),
+        (grey(names=b"\1\2\3"), 1),
+        (grey(0xCA, data=b""), 0),
+        (grey(scans=(AC,)), 0),
+        (grey(names=b"\1\1\1"), 0),
+    ],
+    ids=["usual", "of three", "in arithmetic code", "without DC", "of one name"],
+)
+def test_what_is_odd_is_decoded_as_ever(file: bytes, count: int) -> None:
+    assert len(scans(file, 8)) == count
+    assert decoded(file, 8, hurry=True).tobytes() == decoded(file, 8, hurry=False).tobytes()
 
 
 @pytest.mark.parametrize("quality", [40, 90])
@@ -111,10 +185,10 @@ def test_what_is_lost_is_no_more_than_the_last_bit(image: Image.Image, draft: in
 def test_nothing_is_guessed_instead_of_what_is_left_out() -> None:
     """Two ways to keep libjpeg from that give the same pixels."""
     file = progressive(GREY)
-    by_a_step, by_a_bit = (applied(file, edits_for(io.BytesIO(file), draft)) for draft in (4, 2))
+    by_a_step, by_a_bit = (applied(file, edits_of(file, draft)) for draft in (4, 2))
     assert by_a_step != by_a_bit
     one, other = (decoded(known, 4, hurry=False) for known in (by_a_step, by_a_bit))
-    guessed = applied(file, [edit for edit in edits_for(io.BytesIO(file), 4) if not edit.instead])
+    guessed = applied(file, [edit for edit in edits_of(file, 4) if not edit.instead])
 
     assert one.tobytes() == other.tobytes()
     assert one.tobytes() != decoded(guessed, 4, hurry=False).tobytes()
@@ -139,7 +213,7 @@ def test_whatever_a_file_says_edits_lie_in_it_one_behind_the_other(
     chance, bad = random.Random(seed), bytearray(file)
     for _ in range(flips):
         bad[chance.randrange(len(bad))] = chance.choice((0, 1, 255, chance.randrange(256)))
-    edits = edits_for(io.BytesIO(bytes(bad)), draft)
+    edits = edits_of(bytes(bad), draft)
     places = [place for edit in edits for place in (edit.begin, edit.end)]
 
     assert places == sorted(places)

@@ -199,7 +199,9 @@ class _Decoder(JpegImagePlugin.JpegImageFile):
         super().load_prepare()
         assert self.fp is not None  # noqa: S101 - for mypy
         draft = self.decoderconfig[0] if self.decoderconfig else 1
-        edits = edits_for(self.fp, draft) if self.hurries else []
+        # As many bytes as the coefficients take, for which there is no memory needed yet.
+        most = _COEFFICIENT_BYTES * draft**2 * self.width * self.height
+        edits = edits_for(self.fp, draft, most) if self.hurries else []
         self._parts = _edited(self.fp, edits, _end_of_segments(self.fp))
 
     def load_read(self, _: int) -> bytes:

@@ -18,8 +18,16 @@ TEM, RST0, RST7 = 0x01, 0xD0, 0xD7
 APP1, APP15, COM = 0xE1, 0xEF, 0xFE
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_BY_HUFFMAN = 0xC2
+"""Progressive, and not in arithmetic code, which libjpeg reads only where a whole scan is there: it
+gets a file in parts, and more of them where some is passed over.
+"""
 AFTER_A_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 """What ends entropy-coded data: no stuffed zero, no restart marker."""
+
+_MARKER_BYTES = 2
+_LENGTH = struct.Struct(">H")
+"""Of a segment, with these bytes and without its marker."""
 
 _STEPS = 64
 """In a quantisation table."""
@@ -45,6 +53,12 @@ missing (`smoothing_ok` in jdcoefct.c), which takes longer than all the rest.
 """
 
 
+_MAX_SEGMENTS = 5000
+"""Inspection lets a thousand through before the first scan, and does not count those behind it.
+Each takes a microsecond here, and four bytes of a file.
+"""
+
+
 @dataclass(frozen=True)
 class Edit:
     """Bytes of a file, and what is read instead of them."""
@@ -58,14 +72,17 @@ class Edit:
 class _Scan:
     begin: int
     end: int
-    component: int | None
-    """None where there are several."""
+    components: bytes
     is_dc: bool
     high: int
     low: int
     """Which bits there were before, and are after it (T.81's Ah and Al)."""
     bits_at: int
     """Where in the file both are said, in one byte."""
+
+    def is_ac_of(self, component: int) -> bool:
+        """Whether it has coefficients but the first, and of this component alone."""
+        return not self.is_dc and self.components == bytes((component,))
 
 
 @dataclass
@@ -82,22 +99,26 @@ class _Frame:
 
     @property
     def is_usual(self) -> bool:
-        """Whether each component has its samples and its table."""
-        known = self.samplings.values()
+        """Whether each component has its samples, its table, and a scan that is never passed."""
+        has_dc = {name for scan in self.scans if scan.is_dc for name in scan.components}
+        known = self.samplings.items()
         return bool(known) and all(
-            across and down and table in self.tables for across, down, table in known
+            across and down and table in self.tables and name in has_dc
+            for name, (across, down, table) in known
         )
 
 
-def edits_for(file: IO[bytes], draft: int) -> list[Edit]:
+def edits_for(file: IO[bytes], draft: int, max_bytes: int) -> list[Edit]:
     """Return what may be left out of a file that is decoded at one `draft`-th of its scale, in
-    order; nothing where it is not progressive, or not as usual.
+    order; nothing where it is not progressive, or not as usual, or does not end within `max_bytes`,
+    which are held in memory.
     """
     if draft == 1:
         return []
+    size = file.seek(0, 2)
     file.seek(0)
     try:
-        frame = _frame_of(file.read())
+        frame = _frame_of(file.read(min(size, max_bytes)))
     except (IndexError, ValueError, struct.error):
         return []
     if frame is None or not frame.is_usual:
@@ -130,7 +151,7 @@ def _reduced_side(frame: _Frame, name: int, draft: int) -> int:
 
 def _passed(frame: _Frame, name: int, side: int) -> Iterator[_Scan]:
     """Yield the scans that a component can do without."""
-    scans = [scan for scan in frame.scans if scan.component == name and not scan.is_dc]
+    scans = [scan for scan in frame.scans if scan.is_ac_of(name)]
     if side == 1:
         yield from scans
     elif side < _BLOCK:
@@ -160,8 +181,7 @@ def _with_a_bit_less(frame: _Frame, name: int, passed: list[_Scan]) -> Iterator[
     """
     table = frame.samplings[name][2]
     begin, size = frame.tables_at[table]
-    others = [scan for scan in frame.scans if scan.component == name and not scan.is_dc]
-    others = [scan for scan in others if scan not in passed]
+    others = [scan for scan in frame.scans if scan.is_ac_of(name) and scan not in passed]
     is_shared = [known[2] for known in frame.samplings.values()].count(table) > 1
     doubled = [2 * step for step in frame.tables[table][1:]]
     if is_shared or max(doubled) >= 256**size or not all(scan.low for scan in others):
@@ -180,32 +200,50 @@ def _frame_of(content: bytes) -> _Frame | None:
         IndexError, ValueError, struct.error: it ends too early.
     """
     frame = _Frame()
-    place = 2
-    while match := AFTER_A_SCAN.search(content, place):
-        marker, begin = match[1][0], match.end()
+    for marker, place in _markers(content):
         if frame.scans and not frame.scans[-1].end:
-            frame.scans[-1] = replace(frame.scans[-1], end=match.start())
+            frame.scans[-1] = replace(frame.scans[-1], end=place)
         if marker == EOI:
             return frame
-        (length,) = struct.unpack_from(">H", content, begin)
-        end = begin + length
+        begin = place + _MARKER_BYTES
         if marker in FRAMES:
-            if marker not in PROGRESSIVE or frame.samplings:
+            if marker != _BY_HUFFMAN or frame.samplings:
                 return None
-            for at in range(begin + 8, begin + 8 + 3 * content[begin + 7], 3):
-                name, sampling, table = content[at : at + 3]
-                frame.samplings[name] = sampling >> 4, sampling & 15, table
+            _note_samplings(frame, content, begin + 7)
         elif marker == DQT:
             if frame.scans:
                 return None
-            _note_tables(frame, content, begin + 2, end)
+            _note_tables(frame, content, begin)
         elif marker == SOS:
-            frame.scans.append(_scan(content, match.start(), begin))
-        place = end
+            frame.scans.append(_scan(content, place, begin))
     return None
 
 
-def _note_tables(frame: _Frame, content: bytes, begin: int, end: int) -> None:
+def _markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each marker and where it is, as far as there are not too many."""
+    end = _MARKER_BYTES
+    for _ in range(_MAX_SEGMENTS):
+        match = AFTER_A_SCAN.search(content, end)
+        if match is None:
+            return
+        yield match[1][0], match.start()
+        (length,) = _LENGTH.unpack_from(content, match.end())
+        end = match.end() + length
+
+
+def _note_samplings(frame: _Frame, content: bytes, place: int) -> None:
+    """Note components; where two have one name libjpeg knows which is meant, and we do not."""
+    count = content[place]
+    for at in range(place + 1, place + 1 + 3 * count, 3):
+        name, sampling, table = content[at : at + 3]
+        frame.samplings[name] = sampling >> 4, sampling & 15, table
+    if len(frame.samplings) < count:
+        frame.samplings.clear()
+
+
+def _note_tables(frame: _Frame, content: bytes, begin: int) -> None:
+    (length,) = _LENGTH.unpack_from(content, begin)
+    end, begin = begin + length, begin + _LENGTH.size
     while begin < end:
         size, table = 1 + (content[begin] >> 4), content[begin] & 15
         begin += 1
@@ -223,7 +261,7 @@ def _scan(content: bytes, begin: int, place: int) -> _Scan:
     return _Scan(
         begin=begin,
         end=0,
-        component=content[place + 3] if count == 1 else None,
+        components=content[place + 3 : bits_at - 2 : 2],
         is_dc=content[bits_at - 2] == 0,
         high=bits >> 4,
         low=bits & 15,
