@@ -121,24 +121,25 @@ class CappedFolder:
             return False
         if cost_of(size) > self._max_bytes * _LARGEST_SHARE:
             return False
-        incoming = self._incoming / f"{os.getpid()}-{threading.get_ident()}-{next(self._serial)}"
+        number = next(self._serial)
+        incoming = f"{self._incoming}/{os.getpid()}-{threading.get_ident()}-{number}"
         kept = False
         try:
             with self._opened(incoming) as descriptor:
                 try:
                     if self._reserve(descriptor, size):
                         write(descriptor)
-                        kept = self._publish(incoming, Path(path), generation)
+                        kept = self._publish(incoming, path, generation)
                 finally:
                     if not kept:  # where it was reserved, it stays counted until all is
-                        incoming.unlink(missing_ok=True)
+                        Path(incoming).unlink(missing_ok=True)
         except OSError as error:
             self._complain(f"{self._folder} cannot be written: {error.strerror}")
             return False
         return kept
 
     @contextlib.contextmanager
-    def _opened(self, incoming: Path) -> Iterator[int]:
+    def _opened(self, incoming: str) -> Iterator[int]:
         """Open a new file; yield its descriptor."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
@@ -170,7 +171,7 @@ class CappedFolder:
             self._collect_in_background(0)
         return fits
 
-    def _publish(self, incoming: Path, path: Path, generation: Generation | None) -> bool:
+    def _publish(self, incoming: str, path: str, generation: Generation | None) -> bool:
         """Put a file in its place, unless a purge came after the generation; return whether."""
         purges = generation.held() if generation is not None else contextlib.nullcontext(True)
         with purges as is_current:
@@ -178,15 +179,16 @@ class CappedFolder:
                 self._replace(incoming, path)
         return is_current
 
-    def _replace(self, incoming: Path, path: Path) -> None:
+    def _replace(self, incoming: str, path: str) -> None:
         """Put a file in its place. The one there before is counted no more, unless a process counts
         anew at this moment.
         """
-        if not path.exists():
+        before = Path(path)
+        if not before.exists():
             move(incoming, path)
             return
         with self._locks.held("collector", wait_seconds=0) as mine:
-            cost = cost_of(path.lstat().st_size) if mine and path.is_file() else 0
+            cost = cost_of(before.lstat().st_size) if mine and before.is_file() else 0
             move(incoming, path)
             with contextlib.suppress(OSError):
                 self._totals.subtract(cost)

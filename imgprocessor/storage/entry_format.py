@@ -3,7 +3,7 @@
 import itertools
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import xxhash
 
@@ -24,14 +24,20 @@ def entry_bytes(name: bytes, body_bytes: int) -> int:
 
 
 def write_entry(descriptor: int, name: bytes, parts: Iterable[bytes]) -> None:
-    """Write an entry to an empty file.
+    """Write an entry to an empty file: in one go, where all parts are there already.
 
     Raises:
         OSError: it cannot be written.
     """
     checksum = xxhash.xxh3_128()
+    named = _LENGTH.pack(len(name)) + name
+    if isinstance(parts, Sequence):
+        for part in (named, *parts):
+            checksum.update(part)
+        _write(descriptor, b"".join((_MAGIC, checksum.digest(), named, *parts)))
+        return
     os.lseek(descriptor, _CHECKED_FROM, os.SEEK_SET)
-    for part in itertools.chain((_LENGTH.pack(len(name)), name), parts):
+    for part in itertools.chain((named,), parts):
         checksum.update(part)
         _write(descriptor, part)
     # What makes it an entry comes last.

@@ -74,17 +74,19 @@ def cost_of(size: int) -> int:
     return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
-def move(incoming: Path, path: Path) -> None:
+def move(incoming: str, path: str) -> None:
     """Put a file in its place, whatever is there; its folder may vanish at any time.
 
     Raises:
         OSError: it cannot be put there.
     """
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
     for _ in range(_MOVES - 1):
-        with contextlib.suppress(FileNotFoundError):
-            incoming.replace(path)
+        try:
+            os.replace(incoming, path)  # noqa: PTH105 - for each rendition
+        except FileNotFoundError:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except IsADirectoryError:
+            shutil.rmtree(path)
+        else:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-    incoming.replace(path)
+    os.replace(incoming, path)  # noqa: PTH105

@@ -39,7 +39,7 @@ class Locks:
 
     def __init__(self, file: Path) -> None:
         """Use a file, which is made with its folder when first needed, and stays empty."""
-        self._file = file
+        self._file = str(file)
 
     def acquire(self, name: str, wait_seconds: float) -> Lock | None:
         """Wait for a name's lock; None where another holder had it all the time.
@@ -124,14 +124,14 @@ class Locks:
         try:
             return os.open(self._file, flags, 0o640)
         except FileNotFoundError:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            Path(self._file).parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._file, flags, 0o640)
 
     def _lock_when_free(self, descriptor: int, name: str) -> bool:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _wanted(_offset(name)))
         # Meanwhile the folder may have been cleared away, and others lock a new file.
         try:
-            return os.path.samestat(self._file.stat(), os.fstat(descriptor))
+            return os.path.samestat(Path(self._file).stat(), os.fstat(descriptor))
         except FileNotFoundError:
             return False
 

@@ -90,7 +90,7 @@ class Usage:
 
     def _load(self) -> Totals:
         try:
-            total, added, checksum = _NUMBERS.unpack(self._file.read_bytes())
+            total, added, checksum = _NUMBERS.unpack(_read(self._file, _NUMBERS.size))
         except FileNotFoundError:
             return (0 if self._is_empty() else None), 0
         except struct.error:
@@ -125,10 +125,19 @@ class DurableCounter:
             OSError: it cannot be read.
         """
         try:
-            number, checksum = _NUMBER.unpack(self._file.read_bytes())
+            number, checksum = _NUMBER.unpack(_read(self._file, _NUMBER.size))
         except (FileNotFoundError, struct.error):
             return 0
         return number if checksum == numbers_checksum(number) else 0
+
+
+def _read(file: Path, size: int) -> bytes:
+    """Read a file of always one length; of what is longer, one byte more."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, size + 1)
+    finally:
+        os.close(descriptor)
 
 
 def write_in_place(file: Path, content: bytes) -> None:
