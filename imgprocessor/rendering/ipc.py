@@ -12,7 +12,7 @@ from typing import Any
 
 READY, BEGUN, DECODED, DONE = b"?", b"+", b"d", b"="
 """What a worker says: it takes a job, has it, has decoded the original; the result follows. With
-`BEGUN` comes a descriptor of the worker's process, for whoever may have to end it.
+`BEGUN` comes a descriptor of the worker's process, for those who said that they may have to end it.
 """
 
 CALL_OFF = signal.SIGUSR1
@@ -20,40 +20,60 @@ CALL_OFF = signal.SIGUSR1
 starts another, and complains of nothing.
 """
 
+ANSWER_BYTES = 11
+"""What an answer has at least: three words and the length of the result, or two, which a byte of
+the result follows. Who waits for so many at once is woken once.
+"""
+
 _LENGTH = struct.Struct("<Q")
+
+_TIME = struct.Struct("@ll")
+"""`struct timeval`: seconds and microseconds."""
 
 _MAX_BYTES = 1 << 30
 """More than any rendition has; so that nonsense is no reason to reserve all memory."""
 
 
-def send(connection: socket.socket, message: object) -> None:
-    """Send one object.
+def send(connection: socket.socket, message: object, *, after: bytes = b"") -> None:
+    """Send one object, after a word.
 
     Raises:
         OSError: the other end has gone, or takes too long.
     """
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    connection.sendall(_LENGTH.pack(len(data)) + data)
+    connection.sendall(after + _LENGTH.pack(len(data)) + data)
 
 
-def receive(connection: socket.socket) -> Any:
-    """Receive one object; only ever from a socket that no other user can reach.
+def receive(connection: socket.socket, begun: bytes = b"") -> Any:
+    """Receive one object, of which `begun` has come already; only ever from a socket that no other
+    user can reach.
 
     Raises:
         EOFError: the other end has gone.
         OSError: it takes too long.
     """
-    (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    head, body = begun[: _LENGTH.size], begun[_LENGTH.size :]
+    (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size, head))
     if size > _MAX_BYTES:
         raise EOFError(f"{size} bytes cannot be right")
-    return pickle.loads(_exactly(connection, size))  # noqa: S301 - from this server itself
+    return pickle.loads(_exactly(connection, size, body))  # noqa: S301 - from this server itself
 
 
-def _exactly(connection: socket.socket, size: int) -> bytearray:
+def wait_at_most(connection: socket.socket, seconds: float) -> None:
+    """Have the kernel give up what takes longer: of a socket that has no timeout of Python's, which
+    looks before each call whether there is something, and waits in no call until all is there.
+    """
+    timeout = _TIME.pack(*divmod(max(1, round(seconds * 1_000_000)), 1_000_000))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+
+
+def _exactly(connection: socket.socket, size: int, begun: bytes) -> bytearray:
     data = bytearray(size)
-    rest = memoryview(data)
+    data[: len(begun)] = begun
+    rest = memoryview(data)[len(begun) :]
     while rest:
-        count = connection.recv_into(rest)
+        count = connection.recv_into(rest, 0, socket.MSG_WAITALL)
         if not count:
             raise EOFError("the other end has gone")
         rest = rest[count:]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from imgprocessor.errors import OriginalsUnavailable
 from imgprocessor.images.pipeline import Rendition, render
@@ -33,6 +33,14 @@ class Job:
     """Whether it counts among the jobs that admission control lets in."""
     trace_id: str = field(default_factory=trace_id)
     """Of the request that it is for, as logs have it."""
+
+
+class Call(NamedTuple):
+    """What a worker is handed."""
+
+    job: Job | Check
+    may_be_called_off: bool
+    """Whether the worker is to say which process it is."""
 
 
 @dataclass(frozen=True)

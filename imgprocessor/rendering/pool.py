@@ -20,8 +20,18 @@ from typing import Any
 from imgprocessor.errors import Busy, DeadlyOriginal, ImageError, JobOver
 from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.check import Check, Checked
-from imgprocessor.rendering.ipc import BEGUN, CALL_OFF, DECODED, DONE, READY, receive, send
-from imgprocessor.rendering.job import Job, Rendered
+from imgprocessor.rendering.ipc import (
+    ANSWER_BYTES,
+    BEGUN,
+    CALL_OFF,
+    DECODED,
+    DONE,
+    READY,
+    receive,
+    send,
+    wait_at_most,
+)
+from imgprocessor.rendering.job import Call, Job, Rendered
 from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.run_folder import SOCKET
 
@@ -80,7 +90,7 @@ class WorkerPool:
             DeadlyOriginal: workers died over the original.
             ImageError: as `Renderer.render` does.
         """
-        rendered: Rendered = self._done(job, repr(job.plan))
+        rendered: Rendered = self._done(job, job.plan)
         return rendered
 
     def check(self, job: Check) -> Checked:
@@ -88,7 +98,7 @@ class WorkerPool:
         checked: Checked = self._done(job, "check")
         return checked
 
-    def _done(self, job: Job | Check, plan: str) -> Any:
+    def _done(self, job: Job | Check, plan: object) -> Any:
         self._quarantine.check(job.original, plan)
         with self._admission.taken() if job.takes_place else contextlib.nullcontext():
             deaths = 0
@@ -133,26 +143,27 @@ class WorkerPool:
         """Return how many more jobs would be taken now."""
         return self._admission.count - self.taken_places()
 
-    def _done_once(self, job: Job | Check, plan: str) -> "Rendered | Checked | _Death":
-        """Return what a worker made, or how it died over it."""
+    def _done_once(self, job: Job | Check, plan: object) -> "Rendered | Checked | _Death":
+        """Return what a worker made, or how it died over it.
+
+        Raises:
+            Busy: none was free in time.
+            ImageError: as `Quarantine.check` does, or what the worker said.
+        """
         before = job.timings.get("wait", 0.0)
-        with contextlib.ExitStack() as stack:
+        patience = job.timings.left_of(self._wait_seconds)
+        deadline = time.monotonic() + patience
+        result = None
+        while result is None:
             with job.timings.timed("wait"):
-                connection, process = self._hand_over(job, plan)
-            stack.callback(connection.close)
-            if process is not None:
-                stack.callback(os.close, process)
+                connection = self._hand_over(job, plan, deadline)
+            if connection is None:
+                raise Busy(f"no worker was free within {patience:.1f} s")
             waited = job.timings["wait"] - before
-            decoded = False
-            connection.settimeout(self._answer_seconds)
-            try:
-                while (word := self._word(connection, process)) == DECODED:
-                    decoded = True
-                if word != DONE:
-                    return _Death(decoded)
-                result: Rendered | Checked | ImageError = receive(connection)
-            except (OSError, EOFError):
-                return _Death(decoded)
+            with connection:
+                result = self._heard(connection)
+        if isinstance(result, _Death):
+            return result
         if isinstance(result, ImageError):
             self._quarantine.note_verdict(job.original, result)
             raise result
@@ -161,59 +172,78 @@ class WorkerPool:
         job.timings["wait"] = round(result.timings.get("wait", 0.0) + waited, 2)
         return result
 
-    def _word(self, connection: socket.socket, process: int | None) -> bytes:
-        """Return the next word of a worker; end it where its job is not wanted any more.
+    def _heard(
+        self, connection: socket.socket
+    ) -> "Rendered | Checked | ImageError | _Death | None":
+        """Return what a worker says of a job that was sent to it; None where it had not begun."""
+        wait_at_most(connection, self._answer_seconds)
+        words, decoded = b"", False
+        try:
+            if self._is_wanted is None:
+                words = connection.recv(ANSWER_BYTES, socket.MSG_WAITALL)
+            else:
+                words = self._words_while_wanted(connection, self._is_wanted)
+            decoded = words.startswith(BEGUN + DECODED)
+            _, done, rest = words.partition(DONE)
+            if done:
+                result: Rendered | Checked | ImageError = receive(connection, rest)
+                return result
+        except (OSError, EOFError):
+            pass
+        return _Death(decoded) if words.startswith(BEGUN) else None
+
+    def _words_while_wanted(
+        self, connection: socket.socket, is_wanted: Callable[[], bool]
+    ) -> bytes:
+        """Return a worker's words up to the result; end it where its job is not wanted any more.
 
         Raises:
             OSError: there is none for too long.
             JobOver: it was ended.
         """
-        if self._is_wanted is not None and process is not None:
+        words, processes, *_ = socket.recv_fds(connection, 1, 1)
+        with contextlib.ExitStack() as stack:
+            for process in processes:
+                stack.callback(os.close, process)
             heard = select.poll()
             heard.register(connection, select.POLLIN)
             deadline = time.monotonic() + self._answer_seconds
-            while not heard.poll(_ASK_AGAIN_SECONDS * 1000):
-                if time.monotonic() > deadline:
-                    raise TimeoutError("a worker does not answer")
-                if not self._is_wanted():
+            while words and not words.endswith(DONE):
+                if heard.poll(_ASK_AGAIN_SECONDS * 1000):
+                    word = connection.recv(1)
+                    if not word:
+                        break
+                    words += word
+                elif time.monotonic() > deadline:
+                    break
+                elif not is_wanted():
                     with contextlib.suppress(OSError):
-                        signal.pidfd_send_signal(process, CALL_OFF)
+                        signal.pidfd_send_signal(processes[0], CALL_OFF)
                     raise JobOver("it was called off")
-        return connection.recv(1)
+        return words
 
-    def _hand_over(self, job: Job | Check, plan: str) -> tuple[socket.socket, int | None]:
-        """Return a connection to a worker that has begun with the job, and, where that may have to
-        be ended, a descriptor of its process.
+    def _hand_over(self, job: Job | Check, plan: object, deadline: float) -> socket.socket | None:
+        """Return a connection to a worker that was sent the job; None where none was free in time.
 
         Raises:
-            Busy: none was free in time.
             ImageError: as `Quarantine.check` does.
         """
-        patience = job.timings.left_of(self._wait_seconds)
-        deadline = time.monotonic() + patience
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise Busy(f"no worker was free within {patience:.1f} s")
+        while (left := deadline - time.monotonic()) > 0:
             with contextlib.ExitStack() as stack:
                 connection = stack.enter_context(socket.socket(socket.AF_UNIX))
                 # There may be none for a moment: the first is being started, or one was stopped
                 # before it took this job.
                 with contextlib.suppress(OSError):
-                    connection.settimeout(left)
+                    wait_at_most(connection, left)
                     connection.connect(self._socket)
                     if connection.recv(1) == READY:
                         # Another worker may have died over it while this job was waiting.
                         self._quarantine.check(job.original, plan)
-                        send(connection, job)
-                        if self._is_wanted is None:
-                            begun, processes = connection.recv(1), list[int]()
-                        else:
-                            begun, processes, *_ = socket.recv_fds(connection, 1, 1)
-                        if begun == BEGUN:
-                            stack.pop_all()
-                            return connection, processes[0] if processes else None
+                        send(connection, Call(job, self._is_wanted is not None))
+                        stack.pop_all()
+                        return connection
             time.sleep(min(_PAUSE_SECONDS, left))
+        return None
 
 
 @dataclass(frozen=True)

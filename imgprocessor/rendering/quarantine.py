@@ -30,6 +30,8 @@ _MAX_TEXT = 800
 part of the file in it.
 """
 _DEATHS = ".deaths"
+_TICK_NS = 100_000_000
+"""More than file systems' clocks take for a tick, in which a second change is not seen."""
 
 _VERDICTS: dict[str, type[ImageError]] = {
     kind.code: kind for kind in (BrokenOriginal, OversizedOriginal, UnsupportedOriginal)
@@ -46,14 +48,17 @@ class Quarantine:
         """
         self._folder = folder
         self._seconds = seconds
+        self._empty_since_ns: int | None = None
 
-    def check(self, original: Original, plan: str) -> None:
+    def check(self, original: Original, plan: object) -> None:
         """Refuse what is known to do harm: an original, or one of its renditions.
 
         Raises:
             DeadlyOriginal: it killed a worker twice.
             ImageError: what the original was refused for.
         """
+        if self._is_empty():
+            return
         with contextlib.suppress(OSError, ValueError):
             code, _, detail = self._read(self._verdict_of(original)).partition("\n")
             if code in _VERDICTS:
@@ -62,7 +67,7 @@ class Quarantine:
             wrong = f"{original.id} killed a worker {_MAX_DEATHS} times; not opened"
             raise DeadlyOriginal(wrong)
 
-    def note_death(self, original: Original, plan: str = "") -> int:
+    def note_death(self, original: Original, plan: object = "") -> int:
         """Remember that a worker died over an original; with a plan, over what was to be made of
         it, after it had been decoded. Return how often one did.
         """
@@ -79,7 +84,7 @@ class Quarantine:
                 os.close(descriptor)
         return _MAX_DEATHS  # nothing can be remembered: it must not be tried for ever
 
-    def forgive(self, original: Original, plan: str) -> None:
+    def forgive(self, original: Original, plan: object) -> None:
         """Forget deaths: what a worker died over was made by the next one, so that it was not the
         original that killed it.
         """
@@ -99,7 +104,22 @@ class Quarantine:
             fresh.write_text(text, encoding="utf-8", errors="replace")
             fresh.replace(path)
 
-    def _deaths(self, original: Original, plan: str) -> int:
+    def _is_empty(self) -> bool:
+        """Whether nothing is remembered, as mostly: that takes one call to see."""
+        try:
+            changed_ns = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - for each rendition
+            if changed_ns != self._empty_since_ns:
+                is_old = time.time_ns() - changed_ns > _TICK_NS
+                is_empty = not os.listdir(self._folder)  # noqa: PTH208
+                self._empty_since_ns = changed_ns if is_empty and is_old else None
+                return is_empty
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _deaths(self, original: Original, plan: object) -> int:
         path = self._deaths_of(original, plan)
         with contextlib.suppress(OSError):
             if self._is_recent(path.stat().st_mtime):
@@ -128,12 +148,12 @@ class Quarantine:
                 if len(crowd) >= _MAX_REMEMBERED or not self._is_recent(path.stat().st_mtime):
                     path.unlink()
 
-    def _deaths_of(self, original: Original, plan: str) -> Path:
+    def _deaths_of(self, original: Original, plan: object) -> Path:
         return self._folder / f"{_name(original, plan)}{_DEATHS}"
 
     def _verdict_of(self, original: Original) -> Path:
         return self._folder / f"{_name(original, '')}.verdict"
 
 
-def _name(original: Original, plan: str) -> str:
+def _name(original: Original, plan: object) -> str:
     return hashlib.sha256(os.fsencode(f"{original.identity}\0{plan}")).hexdigest()[:32]

@@ -15,8 +15,16 @@ from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ImageError, Internal, OversizedOriginal
 from imgprocessor.rendering.check import Check, Checked
-from imgprocessor.rendering.ipc import BEGUN, DECODED, DONE, READY, receive, send
-from imgprocessor.rendering.job import DirectRenderer, Job, Rendered
+from imgprocessor.rendering.ipc import (
+    BEGUN,
+    DECODED,
+    DONE,
+    READY,
+    receive,
+    send,
+    wait_at_most,
+)
+from imgprocessor.rendering.job import Call, DirectRenderer, Job, Rendered
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.process import (
     give_rest_back,
@@ -101,10 +109,14 @@ class _Work:
 
     def do(self, connection: socket.socket) -> None:
         """Take a job, and answer with what became of it."""
-        connection.settimeout(_HANDED_OVER_SECONDS)
+        wait_at_most(connection, _HANDED_OVER_SECONDS)
         connection.sendall(READY)
-        job: Job | Check = receive(connection)
-        socket.send_fds(connection, [BEGUN], [self._process])
+        call: Call = receive(connection)
+        job = call.job
+        if call.may_be_called_off:
+            socket.send_fds(connection, [BEGUN], [self._process])
+        else:
+            connection.sendall(BEGUN)
         # The kernel ends this process when its time is over, whatever a decoder does.
         signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
@@ -112,8 +124,7 @@ class _Work:
             result = self._result(job, connection)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        connection.sendall(DONE)
-        send(connection, result)
+        send(connection, result, after=DONE)
 
     def _result(
         self, job: Job | Check, connection: socket.socket

@@ -40,6 +40,37 @@ def test_one_death_is_an_accident_and_two_are_none(quarantine: Quarantine) -> No
         quarantine.check(ORIGINAL, PLAN)
 
 
+def test_what_another_process_remembers_is_seen_at_once(tmp_path: Path) -> None:
+    one, other = (Quarantine(tmp_path / "quarantine", 600) for _ in range(2))
+    for _ in range(20):
+        one.check(ORIGINAL, PLAN)  # sees that nothing is remembered
+        other.note_verdict(ORIGINAL, BrokenOriginal("cut"))
+        with pytest.raises(BrokenOriginal):
+            one.check(ORIGINAL, PLAN)
+        for path in (tmp_path / "quarantine").iterdir():
+            path.unlink()
+
+
+def test_nothing_is_listed_again_where_nothing_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine = Quarantine(tmp_path, 600)
+    listed = []
+
+    def listdir(folder: Path) -> list[str]:
+        listed.append(folder)
+        return []
+
+    monkeypatch.setattr("os.listdir", listdir)
+    for _ in range(3):
+        quarantine.check(ORIGINAL, PLAN)
+    assert len(listed) == 3  # it may have changed in this very tick
+    os.utime(tmp_path, (1, 1))
+    for _ in range(3):
+        quarantine.check(ORIGINAL, PLAN)
+    assert len(listed) == 4
+
+
 def test_who_was_not_to_blame_is_forgiven(quarantine: Quarantine) -> None:
     quarantine.note_death(ORIGINAL)
     quarantine.forgive(ORIGINAL, PLAN)

@@ -21,6 +21,7 @@ from imgprocessor.errors import Internal
 from imgprocessor.originals.source import Original
 from imgprocessor.rendering.check import Check
 from imgprocessor.rendering.ipc import BEGUN, DONE, READY, receive, send
+from imgprocessor.rendering.job import Call
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.worker import _Work
 from imgprocessor.reporting import complain, trace_id, traced
@@ -134,7 +135,7 @@ def test_a_workers_error_names_the_request(
 
         def hand_over() -> None:
             assert here.recv(1) == READY
-            send(here, job)
+            send(here, Call(job, may_be_called_off=False))
             assert here.recv(1) == BEGUN
             assert here.recv(1) == DONE
             assert isinstance(receive(here), Internal)
