@@ -33,7 +33,13 @@ ServerName localhost
 Listen 127.0.0.1:{port}
 {user}
 ErrorLog "{logs}/error.log"
+<Directory "/">
+    Options FollowSymLinks
+    AllowOverride None
+    Require all denied
+</Directory>
 """
+"""As Debian's has it: Apache looks for no files that might change its configuration."""
 NGINX_CONF = """\
 pid {state}/nginx.pid;
 error_log {logs}/nginx-error.log warn;
