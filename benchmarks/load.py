@@ -56,13 +56,16 @@ class Load:
         return len(self.answers) / self.seconds
 
 
-def ask_each(port: int, paths: Sequence[str], connections: int = CONNECTIONS) -> Load:
-    """Send a GET for each path, in this order, over so many kept connections to loopback.
+def ask_each(
+    port: int, paths: Sequence[str], connections: int = CONNECTIONS, headers: str = ""
+) -> Load:
+    """Send a GET for each path, in this order, over so many kept connections to loopback. Each line
+    of further `headers` ends in CR and LF.
 
     Raises:
         LoadError: when a server does not answer, or not in HTTP.
     """
-    host = f"Host: localhost:{port}\r\nAccept: image/jpeg\r\n\r\n"
+    host = f"Host: localhost:{port}\r\nAccept: image/jpeg\r\n{headers}\r\n"
     waiting = iter([(path, f"GET {path} HTTP/1.1\r\n{host}".encode()) for path in paths])
     answers: list[Answer] = []
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:

@@ -69,7 +69,7 @@ from imgprocessor.web.metrics import (
     watched_uploads,
 )
 from imgprocessor.web.operator import add_health, add_metrics, add_purge
-from imgprocessor.web.pictures import create_web
+from imgprocessor.web.pictures.routes import create_web
 from imgprocessor.web.responses import PAGE_SECURITY
 from imgprocessor.web.uploads.permission import Permission
 from imgprocessor.web.uploads.resumable import add_resumable

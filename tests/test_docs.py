@@ -234,6 +234,7 @@ def test_modules_that_are_named_exist(file: str) -> None:
         if parts[-1] in {"py", "ini", "conf"}:  # files
             continue
         known = [package.joinpath(*parts[:end]).with_suffix(".py") for end in (2, 3)]
+        known.append(package.joinpath(*parts, "__init__.py"))
         assert any(path.exists() for path in known), named
 
 

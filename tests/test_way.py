@@ -33,7 +33,8 @@ def _module(frame: FrameType | None) -> str | None:
         frame = frame.f_back
     if frame is None:
         return None
-    return frame.f_code.co_filename.removeprefix(PACKAGE)[:-3].replace("/", ".")
+    # A package inside one is one room.
+    return ".".join(frame.f_code.co_filename.removeprefix(PACKAGE)[:-3].split("/")[:2])
 
 
 def _hands_on(frame: FrameType) -> bool:

@@ -2,26 +2,38 @@
 
 from dataclasses import replace
 
-from flask import Request
+from werkzeug.http import parse_date, parse_etags
 
 from imgprocessor.config.settings import FreshnessSettings
+from imgprocessor.web.incoming import Environ
 
 _CONDITIONS = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
 
 
-def is_current(request: Request, etag: str, modified_seconds: int) -> bool:
+def has_conditions(environ: Environ) -> bool:
+    """Whether the client has a copy of its own, and says which."""
+    return not _CONDITIONS.isdisjoint(environ)
+
+
+def is_current(environ: Environ, etag: str, modified_seconds: int) -> bool:
     """Whether the client's own copy is still good (RFC 9110, 13.2.2), by when the original was
     modified, in seconds since 1970.
     """
-    if not _CONDITIONS & request.environ.keys():
+    if not has_conditions(environ):
         return False
-    if request.if_none_match:
-        return request.if_none_match.contains_weak(etag)
+    etags = parse_etags(_header(environ, "HTTP_IF_NONE_MATCH"))
+    if etags:
+        return etags.contains_weak(etag)
     try:
-        since = request.if_modified_since
+        since = parse_date(_header(environ, "HTTP_IF_MODIFIED_SINCE"))
     except OverflowError:  # a year or a zone that no calendar has
         return False
     return since is not None and modified_seconds <= since.timestamp()
+
+
+def _header(environ: Environ, name: str) -> str | None:
+    value = environ.get(name)
+    return None if value is None else str(value)
 
 
 def browsers_seconds(most: int, asked: int | None) -> int:

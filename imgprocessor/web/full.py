@@ -74,7 +74,7 @@ def _sent(
         "ETag": f'"{original.validator}"',
         "Last-Modified": formatdate(original.modified_seconds, usegmt=True),
     }
-    if is_current(request, original.validator, original.modified_seconds):
+    if is_current(request.environ, original.validator, original.modified_seconds):
         return Response(status=304, headers={**headers, **validators})
     environ = request.environ
     if not re.fullmatch(_ONE_RANGE, environ.get("HTTP_RANGE", "")):

@@ -60,8 +60,11 @@ def named_in_path(environ: Environ) -> str | None:
     """Return what names a picture in the path, still percent-encoded; None where nothing does.
     What WSGI decoded tells no `%2F` from a slash.
     """
+    target = str(environ.get("REQUEST_URI", ""))
+    if target.startswith("/images/?"):  # as most
+        return None
     # Apache takes several slashes at the beginning for one, and keeps the answer so.
-    target = re.sub("^(?:[a-z]+://[^/?]*)?/+", "/", str(environ.get("REQUEST_URI", "")))
+    target = re.sub("^(?:[a-z]+://[^/?]*)?/+", "/", target)
     path = target.partition("?")[0]
     named = re.fullmatch(NAMED_IN_PATH, path, re.DOTALL)
     return named[2] if named else None

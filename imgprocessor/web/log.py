@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.policy.negotiation import Decision
-from imgprocessor.reporting import complain
+from imgprocessor.reporting import complain, trace_id
 from imgprocessor.service.delivery import Answer
 from imgprocessor.service.understanding import Planned
 
@@ -77,6 +77,29 @@ class _Opened:
 def utc_now() -> str:
     """Return the time as every line has it, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def request_entry(
+    method: str,
+    status: int,
+    *,
+    body_bytes: int,
+    imagekey: str | None,
+    told: Entry,
+    seconds: float,
+) -> Entry:
+    """Say what a request came to, and how long it took; `told` says why."""
+    return {
+        "time": utc_now(),
+        "pid": os.getpid(),
+        "trace_id": trace_id(),
+        "method": method,
+        "status": status,
+        "bytes": body_bytes,
+        "imagekey": imagekey,
+        **told,
+        "total_ms": round(seconds * 1000, 2),
+    }
 
 
 def job_entry(done: Entry) -> Entry:

@@ -78,17 +78,29 @@ def cross_origin(allow_origin: str | None) -> dict[str, str]:
 
 def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSettings) -> Response:
     """Answer with the picture; without a rendition, with all that is known before rendering."""
-    spent = ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
-    headers = {**_kept(found, freshness), "Server-Timing": spent}
-    if rendition is not None:
-        headers |= saved_as(found.planned.query, rendition.format)
-    if rendition is not None and rendition.is_damaged:
+    if rendition is None:
+        headers = {**_kept(found, freshness), "Server-Timing": _spent(found)}
+        return _response(found.planned, None, headers)
+    return Response(rendition.body, headers=picture_headers(found, rendition, freshness))
+
+
+def picture_headers(
+    found: Found, rendition: Rendition, freshness: FreshnessSettings
+) -> dict[str, str]:
+    """Return all headers of an answer with a picture."""
+    headers = {**_kept(found, freshness), "Server-Timing": _spent(found)}
+    headers |= saved_as(found.planned.query, rendition.format)
+    if rendition.is_damaged:
         # The original may be on its way here still. A 304 would say that the copy is good for long.
         del headers["ETag"], headers["Last-Modified"]
         seconds = freshness.not_found_max_age_seconds
         kept = f"public, max-age={seconds}, s-maxage={seconds}, must-revalidate"
         headers["Cache-Control"] = kept if seconds else "no-store"
-    return _response(found.planned, rendition, headers)
+    return _described(found.planned, rendition, headers)
+
+
+def _spent(found: Found) -> str:
+    return ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
 
 
 def not_modified(found: Found, freshness: FreshnessSettings) -> Response:
@@ -143,9 +155,8 @@ def _response(
     planned: Planned, rendition: Rendition | None, headers: Mapping[str, str]
 ) -> Response:
     """Return a picture with the headers that describe it, be it the one asked for or not."""
-    # All at once, because a header that is set later is looked for among all others; and first
-    # what will be looked for.
-    described = {**SECURE, IMAGE_DECISION: _decision(planned, rendition), **headers}
+    # All at once, because a header that is set later is looked for among all others.
+    described = _described(planned, rendition, headers)
     if rendition is None:
         # Neither the lightest format nor the length is known yet, and 0 would be wrong.
         response = Response(headers=described)
@@ -154,10 +165,19 @@ def _response(
             response.mimetype = f"image/{planned.plan.formats[0]}"
         response.automatically_set_content_length = False
         return response
-    if rendition.density is not None:
-        described["Content-DPR"] = rendition.density
-    described["Content-Type"] = rendition.mime
     return Response(rendition.body, headers=described)
+
+
+def _described(
+    planned: Planned, rendition: Rendition | None, headers: Mapping[str, str]
+) -> dict[str, str]:
+    # First what will be looked for.
+    described = {**SECURE, IMAGE_DECISION: _decision(planned, rendition), **headers}
+    if rendition is not None:
+        if rendition.density is not None:
+            described["Content-DPR"] = rendition.density
+        described["Content-Type"] = rendition.mime
+    return described
 
 
 def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:

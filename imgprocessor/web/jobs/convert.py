@@ -240,6 +240,6 @@ def _in_json(record: JobRecord) -> str:
 def _picture(rendition: Rendition, made_seconds: int, max_age: int) -> Response:
     digest = sha256(rendition.body).hexdigest()[:32]
     headers = {"ETag": f'"{digest}"', "Cache-Control": f"private, max-age={max_age}"}
-    if is_current(request, digest, made_seconds):
+    if is_current(request.environ, digest, made_seconds):
         return Response(status=304, headers=headers)
     return Response(rendition.body, headers=headers, mimetype=rendition.mime)

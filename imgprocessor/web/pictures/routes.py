@@ -1,44 +1,41 @@
 """Pictures over HTTP: requests in, answers out, one log line each. Knows nothing of pixels."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple
 
 from flask import Flask, g, request
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response
 
 from imgprocessor.config.settings import FreshnessSettings
-from imgprocessor.errors import ImageError, Internal, NotFound, Overloaded
+from imgprocessor.errors import Internal, NotFound, Overloaded
 from imgprocessor.reporting import begin_trace, report_unexpected, trace_id
 from imgprocessor.request.query import FULL
 from imgprocessor.request.signing import Signing
 from imgprocessor.service.delivery import Answer, Delivery, Found
 from imgprocessor.service.full import FullOriginals
 from imgprocessor.service.placeholder import Placeholder
-from imgprocessor.service.understanding import Planned, Understood
-from imgprocessor.web.caching import is_current, until
+from imgprocessor.service.understanding import Understood
+from imgprocessor.web.caching import is_current
 from imgprocessor.web.full import full
-from imgprocessor.web.incoming import (
-    asked_of_cache,
-    incoming,
-    named_in_path,
-    queue_seconds,
-    trace_id_of,
-)
-from imgprocessor.web.log import (
-    MAX_TOLD_CHARACTERS,
-    Entry,
-    RequestLog,
-    answer_entry,
-    planned_entry,
-    utc_now,
-)
+from imgprocessor.web.incoming import incoming, queue_seconds, trace_id_of
+from imgprocessor.web.log import MAX_TOLD_CHARACTERS, RequestLog, answer_entry, request_entry
 from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.operator import UNLOGGED
+from imgprocessor.web.pictures.asked import (
+    FAILED,
+    FOUND,
+    NAME,
+    PLACES,
+    UNDERSTOOD,
+    CheckedLink,
+    checked_link,
+    decided,
+    names_picture,
+)
+from imgprocessor.web.pictures.plain import PlainGets
 from imgprocessor.web.problems import known_error
 from imgprocessor.web.responses import (
     IMAGE_DECISION,
@@ -50,7 +47,7 @@ from imgprocessor.web.responses import (
     picture,
 )
 
-_RULES = ("/images/", "/images/<name:name>", "/image/<name:name>", "/media/<name:name>")
+_RULES = (f"/{PLACES[0]}/", *(f"/{place}/<name:name>" for place in PLACES))
 
 _TRIALS = 3
 """Of an answer, where purges come all the time."""
@@ -85,17 +82,14 @@ def create_web(
             return response
         pictures.restrain_caches(response)
         seconds = time.perf_counter() - g.began
-        entry = {
-            "time": utc_now(),
-            "pid": os.getpid(),
-            "trace_id": trace_id(),
-            "method": request.method,
-            "status": response.status_code,
-            "bytes": 0 if request.method == "HEAD" else response.content_length or 0,
-            "imagekey": response.headers.get(IMAGEKEY),
-            **g.entry,
-            "total_ms": round(seconds * 1000, 2),
-        }
+        entry = request_entry(
+            request.method,
+            response.status_code,
+            body_bytes=0 if request.method == "HEAD" else response.content_length or 0,
+            imagekey=response.headers.get(IMAGEKEY),
+            told=g.entry,
+            seconds=seconds,
+        )
         log.write(entry)
         if metrics is not None:
             metrics.count(entry, seconds, queue_seconds(request.environ))
@@ -109,12 +103,18 @@ def create_web(
         view = partial(pictures.full, originals=originals, shared=shared)
         _add_view(web, f"/{FULL}/<name:name>", FULL, view)
     web.register_error_handler(Exception, pictures.fail)
+    plain_gets = PlainGets(
+        web.wsgi_app, delivery, freshness, log, metrics=metrics, signing=signing, shared=shared
+    )
+    # As Flask's documents have it.
+    web.wsgi_app = plain_gets  # type: ignore[method-assign]
     return web
 
 
 def _begin() -> None:
     g.began = time.perf_counter()
-    begin_trace(trace_id_of(request.environ))
+    if not trace_id():
+        begin_trace(trace_id_of(request.environ))
     g.entry = {}
 
 
@@ -128,19 +128,10 @@ def _add_view(web: Flask, rule: str, endpoint: str, view: Callable[..., Response
 
 
 class _NameConverter(BaseConverter):
-    """What names a picture in a path; what begins with `-` is the operator's."""
+    """What names a picture in a path."""
 
-    regex = r"(?!-(?:/|$))[^/](?:.|\n)*"
+    regex = NAME
     part_isolating = False
-
-
-class _Link(NamedTuple):
-    """What is known of a request's link."""
-
-    wrong: ImageError | None
-    """Why it is no link of ours, where links must be signed."""
-    expires: int | None = None
-    """In seconds since 1970, if ever."""
 
 
 class _Pictures:
@@ -165,7 +156,7 @@ class _Pictures:
         asked = self._permitted()
         _check_path(name)
         for _ in range(_TRIALS):
-            found = self._delivery.find(asked)
+            found = request.environ.pop(FOUND, None) or self._delivery.find(asked)
             response = self._answered(found)
             if found.began.is_current:
                 return response
@@ -200,7 +191,7 @@ class _Pictures:
                 may_choose=self._link().wrong is None,
             )
         detail = "; ".join(text for text in (str(known), stand_in.trouble) if text)
-        g.entry.update(self._entry(stand_in.planned))
+        g.entry.update(decided(self._delivery, request.environ, stand_in.planned))
         g.entry.update(error=known.code, detail=detail[:MAX_TOLD_CHARACTERS])
         return failure(known, stand_in, self._left(), as_json=as_json)
 
@@ -224,8 +215,8 @@ class _Pictures:
         return of_kept_size
 
     def _answered(self, found: Found) -> Response:
-        g.entry.update(self._entry(found.planned))
-        if is_current(request, found.etag, found.original.modified_seconds):
+        g.entry.update(decided(self._delivery, request.environ, found.planned))
+        if is_current(request.environ, found.etag, found.original.modified_seconds):
             return not_modified(found, self._left())
         head = request.method == "HEAD"
         answer = self._delivery.kept(found) if head else self._made(found)
@@ -240,7 +231,10 @@ class _Pictures:
 
     def _made(self, found: Found) -> Answer:
         """Return the picture; where there is too much to do, a kept one for a worse bandwidth."""
+        failed: Exception | None = request.environ.pop(FAILED, None)
         try:
+            if failed is not None:
+                raise failed
             return self._delivery.answer(found)
         except Overloaded:
             cheaper = self._delivery.cheaper(self._understood().hints, found)
@@ -250,48 +244,29 @@ class _Pictures:
 
     def _understood(self) -> Understood:
         """Return the request; it is parsed on the first call."""
-        if "understood" not in g:
-            g.understood = self._delivery.understand(incoming(request.environ))
-        understood: Understood = g.understood
+        environ = request.environ
+        if UNDERSTOOD not in environ:
+            environ[UNDERSTOOD] = self._delivery.understand(incoming(environ))
+        understood: Understood = environ[UNDERSTOOD]
         return understood
 
-    def _link(self) -> _Link:
+    def _link(self) -> CheckedLink:
         """Check the link once, where it must be signed."""
         if "link" not in g:
-            g.link = _Link(None)
-            if self._signing is not None:
-                try:
-                    parsed, is_full = self._understood().first.parsed, request.endpoint == FULL
-                    expires = self._signing.require(parsed, time.time(), is_full=is_full)
-                    g.link = _Link(None, expires)
-                except ImageError as error:
-                    g.link = _Link(error)
-        link: _Link = g.link
-        return link
+            g.link = checked_link(
+                self._signing, self._understood(), is_full=request.endpoint == FULL
+            )
+        checked: CheckedLink = g.link
+        return checked
 
     def _left(self) -> FreshnessSettings:
-        """Return how long an answer that is sent now may be kept: no copy outlives its link."""
-        expires = self._link().expires
-        if expires is None:
-            return self._freshness
-        return until(self._freshness, max(0, int(expires - time.time())))
-
-    def _entry(self, planned: Planned) -> Entry:
-        """Say what was decided and why: behind a cache, why it spelled the request so."""
-        asked = asked_of_cache(request.environ)
-        reasons = planned.decision
-        for reading in self._delivery.understand(asked).readings if asked else ():
-            if isinstance(reading.outcome, Planned):
-                reasons = reading.outcome.decision
-                if reading.outcome.imagekey == planned.imagekey:
-                    break
-        return planned_entry(planned, reasons)
+        """Return how long an answer that is sent now may be kept."""
+        return self._link().left(self._freshness)
 
 
 def _check_path(name: str | None) -> None:
     """Refuse what is no name in a path."""
-    path = named_in_path(request.environ)
-    if name is not None and (path is None or "%2f" in path.lower()):
+    if name is not None and not names_picture(request.environ):
         raise NotFound(f"no such path: {request.path!r}")
 
 
