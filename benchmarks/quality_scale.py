@@ -12,6 +12,10 @@ files but the references. Takes about eight minutes for 26 pictures on two proce
 With them stand what pictures weigh and score on average at each quality: the search for a budget
 begins there.
 
+`--only avif-slow` measures one scale that is not its format's own, against that: the setting is the
+one at which the mean score is that of the format's own encoder. What else the file has stays. It
+takes a minute a photograph.
+
 Printed are how far single pictures are off at the settings found, and how far the fitted score is
 off, for pictures that were left out of the fit.
 """
@@ -33,6 +37,8 @@ from scipy.optimize import lsq_linear
 from ssimulacra2.ssimulacra2 import compute_ssimulacra2
 
 from imgprocessor.images.compression.score import features, refer_to
+from imgprocessor.images.formats.avif import AVIF_SLOW
+from imgprocessor.images.formats.encoder import Encoder
 from imgprocessor.images.formats.encoders import ENCODERS, VERSIONS
 
 QUALITIES = (5, 10, 20, 30, 40, 50, 60, 70, 78, 85, 90, 95)
@@ -41,6 +47,10 @@ SETTINGS = {
     "webp": (1, 8, 18, 30, 42, 55, 67, 78, 88, 94, 99),
     "avif": (5, 14, 22, 30, 38, 46, 54, 62, 70, 80, 90, 97),
     "jxl": (5, 12, 22, 33, 44, 55, 65, 74, 82, 89, 95, 99),
+}
+SETTINGS["avif-slow"] = SETTINGS["avif"]
+SCALES: dict[str, Encoder] = {
+    known.scale: known for known in (*ENCODERS.values(), AVIF_SLOW) if known.scale in SETTINGS
 }
 SMALLEST_SIDE_PIXELS = 256
 """SSIMULACRA2 halves a picture five times, down to 8 pixels. With fewer scales its weights fall out
@@ -75,27 +85,35 @@ def main() -> int:
     )
     parser.add_argument("--widths", default="640,1080", help="pixels, the smallest first")
     parser.add_argument("--every", type=int, default=1, help="take every so many-th picture")
+    parser.add_argument("--only", choices=[name for name in SCALES if name not in ENCODERS])
     parser.add_argument("--raw", type=Path, help="keep what was measured; measure no more if there")
     options = parser.parse_args()
     if options.raw and options.raw.exists():
         measured = [Measured(**one) for one in json.loads(options.raw.read_text())]
     else:
-        measured = _measure_all(options.folder, options.widths, options.every)
+        scales = [SCALES[options.only].format, options.only] if options.only else None
+        measured = _measure_all(options.folder, options.widths, options.every, scales)
         if options.raw:
             options.raw.write_text(json.dumps([asdict(one) for one in measured]))
     print(f"{len(measured)} pictures; {VERSIONS}")
     classes: dict[int, list[Measured]] = {}
     for one in measured:
         classes.setdefault(one.width, []).append(one)
+    if options.only:
+        _add_scale(options.only, classes, options.output)
+        return 0
     pixels = [float(np.median([one.pixels for one in same])) for same in classes.values()]
     settings = {
-        name: [_calibrate(name, width, same) for width, same in classes.items()]
-        for name in SETTINGS
+        name: [
+            _calibrate(name, width, same, [[score for _, score in one.reference] for one in same])
+            for width, same in classes.items()
+        ]
+        for name in SCALES
     }
     middle = list(classes)[len(classes) // 2]
     log_bytes = {
         name: _typical_log_bytes(name, settings[name][len(classes) // 2], classes[middle])
-        for name in SETTINGS
+        for name in SCALES
     }
     best, by_size, terms = _fit_score(measured, pixels[0])
     data = {
@@ -109,6 +127,23 @@ def main() -> int:
     }
     options.output.write_text(json.dumps(data, indent=1) + "\n")
     return 0
+
+
+def _add_scale(name: str, classes: dict[int, list[Measured]], output: Path) -> None:
+    """Calibrate a scale against its format's own, and write it beside what is known."""
+    data = json.loads(output.read_text())
+    own = SCALES[name].format
+    rows = []
+    for known, (width, same) in zip(data["settings"][own], classes.items(), strict=True):
+        measured = np.array(SETTINGS[own], float)
+        places = np.array([known[quality - 1] for quality in QUALITIES])
+        scores = (np.array([score for _, score, _ in one.encoded[own]]) for one in same)
+        wanted = [list(_extended(measured, reached, places)) for reached in scores]
+        rows.append(_calibrate(name, width, same, wanted))
+    middle = len(classes) // 2
+    data["settings"][name] = rows
+    data["log_bytes"][name] = _typical_log_bytes(name, rows[middle], [*classes.values()][middle])
+    output.write_text(json.dumps(data, indent=1) + "\n")
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -142,10 +177,12 @@ def libjpeg_turbo(image: Image.Image, quality: int, *, progressive: bool = False
     return body.getvalue()
 
 
-def _measure_all(folders: Sequence[Path], widths: str, every: int) -> list[Measured]:
+def _measure_all(
+    folders: Sequence[Path], widths: str, every: int, scales: Sequence[str] | None
+) -> list[Measured]:
     files = [path for folder in folders for path in pictures(folder)][::every]
     work = [
-        (path, width)
+        (path, width, scales)
         for width in map(int, widths.split(","))
         for path in files
         if _can_be_scored(path, width)
@@ -160,29 +197,35 @@ def _can_be_scored(path: Path, width: int) -> bool:
         return image.width >= width and min(width, height) >= SMALLEST_SIDE_PIXELS
 
 
-def _measure(work: tuple[Path, int]) -> Measured:
-    path, width = work
+def _measure(work: tuple[Path, int, Sequence[str] | None]) -> Measured:
+    path, width, scales = work
     image = resized(path, width)
     known = refer_to(image)
     reference = []
-    for quality in QUALITIES:
+    for quality in () if scales else QUALITIES:
         body = libjpeg_turbo(image, quality)
         reference.append((len(body), ssimulacra2(image, body)))
     encoded: dict[str, list[tuple[int, float, list[float]]]] = {}
-    for encoder in ENCODERS.values():
-        for setting in SETTINGS.get(encoder.format, ()):
+    for name in scales or SCALES:
+        encoder = SCALES[name]
+        for setting in SETTINGS[name]:
             body = encoder.write(image, setting, b"")
             found = features(known, Image.open(io.BytesIO(body)))
             score = ssimulacra2(image, body)
-            encoded.setdefault(encoder.format, []).append((len(body), score, found))
+            encoded.setdefault(name, []).append((len(body), score, found))
     print(width, path.name, file=sys.stderr, flush=True)
     return Measured(width, image.width * image.height, reference, encoded)
 
 
-def _calibrate(name: str, width: int, measured: Sequence[Measured]) -> list[int]:
-    """Return the settings for quality 1 to 100, and print how far single pictures are off."""
+def _calibrate(
+    name: str, width: int, measured: Sequence[Measured], references: Sequence[Sequence[float]]
+) -> list[int]:
+    """Return the settings for quality 1 to 100, and print how far single pictures are off.
+
+    `references` are what each picture is to score at `QUALITIES`.
+    """
     settings = SETTINGS[name]
-    wanted = np.mean([[score for _, score in one.reference] for one in measured], axis=0)
+    wanted = np.mean(references, axis=0)
     scores = [[score for _, score, _ in one.encoded[name]] for one in measured]
     reached = np.maximum.accumulate(np.mean(scores, axis=0))
     # The JPEG setting is one over a factor: even steps of its logarithm are even steps of score.
@@ -191,15 +234,15 @@ def _calibrate(name: str, width: int, measured: Sequence[Measured]) -> list[int]
     qualities = np.arange(1, 101)
     all_places = _extended(np.array(QUALITIES, float), found, qualities)
     exact = np.exp(all_places) if name == "jpeg" else all_places
-    limits = (1, ENCODERS[name].max_setting)  # type: ignore[index]
+    limits = (1, SCALES[name].max_setting)
     rounded = np.maximum.accumulate(np.clip(np.round(exact), *limits).astype(int))
     print(f"\n{name}, {width} px: quality, setting, mean deviation, deviation of single pictures")
     for index, quality in enumerate(QUALITIES):
         place = float(rounded[quality - 1])
         place = math.log(place) if name == "jpeg" else place
         off = [
-            np.interp(place, admission, ours) - one.reference[index][1]
-            for ours, one in zip(scores, measured, strict=True)
+            np.interp(place, admission, ours) - reference[index]
+            for ours, reference in zip(scores, references, strict=True)
         ]
         print(f"{quality:4} {rounded[quality - 1]:5} {np.mean(off):6.2f} {np.std(off):6.2f}")
     return [int(setting) for setting in rounded]

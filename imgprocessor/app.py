@@ -3,8 +3,10 @@
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 from flask import Flask, send_from_directory
 from werkzeug.wrappers import Response
@@ -49,7 +51,7 @@ from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.request.hints import ACCEPT_CH
 from imgprocessor.service.delivery import Delivery
-from imgprocessor.service.later import InProcess, Later, regularly
+from imgprocessor.service.later import InProcess, Later, make_best, owed, regularly
 from imgprocessor.service.library import Library, TinyPictures
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.readiness import Readiness
@@ -74,6 +76,8 @@ from imgprocessor.web.responses import PAGE_SECURITY
 from imgprocessor.web.uploads.permission import Permission
 from imgprocessor.web.uploads.resumable import add_resumable
 from imgprocessor.web.uploads.routes import UploadBounds, UploadPages, add_uploads
+
+_Wanted = TypeVar("_Wanted")
 
 _SWEEP_SECONDS = 60.0
 _SWEEP_JOBS_SECONDS = 2.0
@@ -120,6 +124,9 @@ def make_web(
     """
     policy = load_policy(settings)
     delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool, fetcher=fetcher)
+    if policy.effort == "behind":
+        best = _later(settings, pool, partial(make_best, delivery))
+        delivery.work_later(lambda answer: best.submit(owed(answer)))
     placeholder = Placeholder(
         settings.placeholder.file, delivery, make_locks(settings.disk_cache), settings.originals
     )
@@ -172,7 +179,7 @@ def _add_uploads(
     add_uploads(web, uploads, permission, bounds, pages)
     unfinished = Unfinished(settings.uploads.folder / "unfinished", settings.uploads)
     add_resumable(web, uploads, unfinished, permission=permission, bounds=bounds, pages=pages)
-    later: Later = _later(settings, pool, uploads.make_missing)
+    later: Later[str] = _later(settings, pool, uploads.make_missing)
     if settings.jobs.enabled:
         renderer = pool or direct_renderer(settings)
         conversions = _conversions(settings, delivery, renderer, uploads, log)
@@ -266,7 +273,9 @@ def _library(settings: Settings, delivery: Delivery, pool: WorkerPool | None) ->
     return Library(source, tiny, _later(settings, pool, tiny.make))
 
 
-def _later(settings: Settings, pool: WorkerPool | None, work: Callable[[str], None]) -> Later:
+def _later(
+    settings: Settings, pool: WorkerPool | None, work: Callable[[_Wanted], None]
+) -> InProcess[_Wanted]:
     # Half of the workers stay free for visitors who come meanwhile.
     most = max(1, processes(settings) // 2)
     return InProcess(

@@ -53,7 +53,7 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
 
 
 def load_policy(settings: Settings) -> Policy:
-    """Read the policy.
+    """Read the policy. Where nothing is made behind answers, or nothing kept, it says so.
 
     Raises:
         ConfigurationError: it cannot be read, is wrong, or offers what cannot be encoded here.
@@ -64,6 +64,9 @@ def load_policy(settings: Settings) -> Policy:
         if known not in ENCODERS:
             wrong = f"{known!r} cannot be written here: its Pillow plugin is not installed"
             raise ConfigurationError(f"{file}: [formats] offer: {wrong}")
+    is_behind = settings.rendering.best_behind and settings.disk_cache.max_renditions_bytes > 0
+    if policy.effort == "behind" and not is_behind:
+        return replace(policy, effort="quick")
     return policy
 
 

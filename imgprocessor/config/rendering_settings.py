@@ -43,6 +43,13 @@ class RenderingSettings:
         positive,
         "A worker has no more memory than this (1.5 GiB): an original that wants more is a 422.",
     )
+    best_behind: bool = setting(
+        True,
+        switch,
+        "Where the policy says effort = behind, the best picture is made behind the answer, by a"
+        " worker that has nothing else to do, and takes the quick one's place; no: the quick one"
+        " stays.",
+    )
     quarantine_seconds: int = setting(
         600,
         not_negative,

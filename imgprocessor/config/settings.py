@@ -242,6 +242,12 @@ class FreshnessSettings:
     stale_if_error_seconds: int = setting(
         604_800, not_negative, "A cache may send an old picture while this server is down."
     )
+    quick_max_age_seconds: int = setting(
+        30,
+        not_negative,
+        "Browsers and caches keep a picture that was made quickly, until they ask for the best one:"
+        " see `effort` in the policy's language.",
+    )
     not_found_max_age_seconds: int = setting(
         30,
         not_negative,

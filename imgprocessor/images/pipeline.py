@@ -57,6 +57,8 @@ class Rendition:
     """Whether it is the original itself, without its metadata."""
     is_damaged: bool = False
     """Whether the original ends too early."""
+    is_quick: bool = False
+    """Whether a better one can be made in more time."""
 
     @property
     def mime(self) -> str:
@@ -114,6 +116,7 @@ def render(
         trials=done.trials,
         is_original=done.is_original,
         is_damaged=metadata.is_damaged,
+        is_quick=done.is_quick,
     )
 
 

@@ -90,6 +90,7 @@ class Unchanged:
                 limited="",
                 trials=made.trials,
                 is_original=True,
+                is_quick=made.is_quick,
             )
         if not self._is_own_size or not self._limits(made.format):
             return made

@@ -310,13 +310,13 @@ class LaterByJobs:
     def __init__(self, conversions: Conversions) -> None:
         self._conversions = conversions
 
-    def submit(self, name: str) -> bool:
+    def submit(self, wanted: str) -> bool:
         """Have an upload's sizes made, as `Later.submit` says."""
-        query = f"name={upload_name(name)}"
-        wanted = Wanted(query, QUEUES[-1], "", kind="sizes", trace_id=trace_id())
+        query = f"name={upload_name(wanted)}"
+        job = Wanted(query, QUEUES[-1], "", kind="sizes", trace_id=trace_id())
         try:
-            self._conversions.begin(wanted, None)
+            self._conversions.begin(job, None)
         except (JobsUnavailable, BadQuery) as error:
-            complain(f"sizes of {name} are made when first asked for: {error}")
+            complain(f"sizes of {wanted} are made when first asked for: {error}")
             return False
         return True

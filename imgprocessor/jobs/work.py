@@ -59,10 +59,10 @@ class JobWork:
                 return self._of_file(record, planned, self.renderer(is_wanted))
         found = self.delivery.found(planned)
         answer = self.delivery.kept(found)
-        if answer is None:
+        if answer is None or answer.is_quick:
             # Whoever asks for the picture meanwhile waits for this, so it is not called off.
             with self.turns.taken(rank):
-                answer = self.delivery.answer(found)
+                answer = self.delivery.answer(found, waits=False)
         return answer.rendition if wanted.keeps_thumbnail else None
 
     def _of_file(self, record: JobRecord, planned: Planned, renderer: Renderer) -> Rendition:

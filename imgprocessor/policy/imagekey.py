@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.policy.plan import Plan
-from imgprocessor.policy.table import Cell
+from imgprocessor.policy.table import Cell, Effort
 from imgprocessor.request.names import decode, known_as, spell
 from imgprocessor.request.parameters import PARAMETERS
 
@@ -64,7 +64,7 @@ def imagekey(name: str, plan: Plan) -> str:
             NONE if plan.screen is None else plan.screen,
             "+".join(plan.formats),
             _limits(plan),
-            shape_digest(plan.cell, plan.pixels, plan.encoders),
+            shape_digest(plan.cell, plan.pixels, plan.encoders, plan.effort),
         )
     )
 
@@ -141,11 +141,11 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def shape_digest(cell: Cell, pixels: PixelsSettings, encoders: str) -> str:
+def shape_digest(cell: Cell, pixels: PixelsSettings, encoders: str, effort: Effort | None) -> str:
     """Return a digest of what the operator and the installation decide: the cell, the settings
-    that touch pixels, the encoders. Not of the whole policy: a change of one cell must leave the
-    keys of the others alone.
+    that touch pixels, the encoders, and how much time they get. Not of the whole policy: a change
+    of one cell must leave the keys of the others alone.
     """
     # repr() of frozen dataclasses names every field, so a field added later is in the digest.
-    shaped_by = repr((cell, pixels, encoders))
+    shaped_by = repr((cell, pixels, encoders, effort))
     return hashlib.sha256(shaped_by.encode()).hexdigest()[:8]

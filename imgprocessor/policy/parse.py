@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from decimal import Decimal
+from typing import get_args
 
 from imgprocessor.config.ini_text import read_ini
 from imgprocessor.errors import ConfigurationError
@@ -14,6 +15,7 @@ from imgprocessor.policy.table import (
     SIZED,
     Bandwidth,
     Cell,
+    Effort,
     Policy,
     Screen,
 )
@@ -23,6 +25,7 @@ _BANDWIDTHS = "bandwidths"
 _SCREENS = "screens"
 _FORMATS = "formats"
 _OFFER = "offer"
+_EFFORT = "effort"
 _DEFAULT = "default"
 _MOBILE = "mobile"
 _OTHERWISE = "otherwise"
@@ -65,6 +68,7 @@ class _Reader:
                 for bandwidth in self._known_keys(row, bandwidth_names)
             },
             formats=self._read_formats(),
+            effort=self._read_effort(),
             allowed=read_allowed(self._ini, self._wrong),
         )
 
@@ -135,8 +139,8 @@ class _Reader:
         if _FORMATS not in self._ini:
             return (PLAINEST,)
         for key in self._ini[_FORMATS]:
-            if key != _OFFER:
-                raise self._wrong(_FORMATS, key, f"no such key; there is {_OFFER}")
+            if key not in {_OFFER, _EFFORT}:
+                raise self._wrong(_FORMATS, key, f"no such key; there are {_OFFER} and {_EFFORT}")
         offered: list[Format] = []
         for word in self._ini[_FORMATS].get(_OFFER, "").split():
             known = next((known for known in ENCODED if known == word), None)
@@ -150,6 +154,14 @@ class _Reader:
             wrong = f"must have {PLAINEST}, the one that everybody can show"
             raise self._wrong(_FORMATS, _OFFER, wrong)
         return tuple(offered)
+
+    def _read_effort(self) -> Effort:
+        efforts: tuple[Effort, ...] = get_args(Effort)
+        word = self._ini[_FORMATS].get(_EFFORT, efforts[0]) if _FORMATS in self._ini else efforts[0]
+        known = next((known for known in efforts if known == word), None)
+        if known is None:
+            raise self._wrong(_FORMATS, _EFFORT, f"{word!r} must be one of {', '.join(efforts)}")
+        return known
 
     def _read_cell(self, row: str, bandwidth: str) -> Cell:
         words: dict[str, str] = {}

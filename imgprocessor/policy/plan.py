@@ -22,13 +22,16 @@ from imgprocessor.geometry import (
     share,
 )
 from imgprocessor.policy.negotiation import Decision
-from imgprocessor.policy.table import DENSITIES, Cell
+from imgprocessor.policy.table import DENSITIES, Cell, Effort
 from imgprocessor.request.parameters import ImageQuery
 
 _LQIP_BOX = Box(16, 16)
 _LQIP_CELL = Cell(quality=50)
 _LQIP_BYTES = 199
 """What everybody gets who asks for bytes to be shown blurred."""
+
+_SLOW_FORMATS: frozenset[Format] = frozenset({"avif", "png"})
+"""Those that get lighter in more time than anybody should wait."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,10 @@ class Plan:
     """None where nothing is mirrored."""
     lqip: bool | None = None
     """True where a few bytes are to be shown blurred until the picture is there."""
+    effort: Effort | None = None
+    """How long may be taken; None where no more time makes anything lighter. What is made quickly
+    of a plan that says `behind` is made by the same with `quick`, and the best as it is.
+    """
 
     @property
     def max_quality(self) -> int:
@@ -129,7 +136,13 @@ def _laid_out(plan: Plan, original: Size) -> Layout:
     return lay_out(original, Box(wanted.width, wanted.height), Fit.INSIDE, max_side)
 
 
-def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, encoders: str) -> Plan:
+def make_plan(
+    query: ImageQuery,
+    decision: Decision,
+    pixels: PixelsSettings,
+    encoders: str,
+    effort: Effort,
+) -> Plan:
     """Join what was asked and what was decided into what will be done."""
     if query.lqip:
         return _lqip_plan(query, pixels, encoders)
@@ -154,6 +167,7 @@ def make_plan(query: ImageQuery, decision: Decision, pixels: PixelsSettings, enc
         max_height=_effective_max_height(query),
         gravity=_effective_gravity(query),
         flip=query.flip,
+        effort=effort if _SLOW_FORMATS & {*decision.formats} else None,
     )
 
 

@@ -5,6 +5,7 @@ Rows are screens, columns bandwidth classes, a cell says how wide, which quality
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Literal
 
 from imgprocessor.formats import PLAINEST, UNIVERSAL, Format
 from imgprocessor.policy.limits import BYTES_A_KILOBYTE, Allowed
@@ -22,6 +23,13 @@ FULL_PERCENT = 100
 
 BEST_QUALITY = 95
 """The ceiling of a cell that names a score: above it bytes grow and nothing can be seen."""
+
+
+Effort = Literal["behind", "quick", "best"]
+"""Whether visitors wait for the lightest picture: the first is sent one made quickly, and the best
+is made behind that answer for all others; nobody ever gets more than a quick one; all get the best,
+and the first waits for it.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,8 @@ class Policy:
     """By screen (or `sized`) and bandwidth; none is missing."""
     formats: tuple[Format, ...] = (PLAINEST,)
     """What is offered, the best first; the plainest is always among it, GIF never."""
+    effort: Effort = "behind"
+    """How much is done for light pictures."""
     allowed: Allowed = field(default=Allowed(), repr=False)
     """What requests may name themselves. Not in `repr()`, which digests are made of."""
 

@@ -31,6 +31,8 @@ class Job:
     """Whether other renditions of the same original are wanted, too: masters are made at once."""
     takes_place: bool = True
     """Whether it counts among the jobs that admission control lets in."""
+    is_behind: bool = False
+    """Whether nobody waits for it: it is done at a lower priority."""
     trace_id: str = field(default_factory=trace_id)
     """Of the request that it is for, as logs have it."""
 

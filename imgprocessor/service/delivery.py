@@ -13,6 +13,7 @@ from imgprocessor.errors import BadQuery, Busy, ImageError, NoSuchUpload, NotFou
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.source import Original, Source, group_of
 from imgprocessor.policy.imagekey import etag, name_in
+from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.job import Job, Renderer
 from imgprocessor.rendering.masters import Masters
@@ -60,6 +61,16 @@ class Answer:
     is_cheaper: bool = False
     """Whether it is a picture for a worse bandwidth, for want of time to make the right one."""
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a better one is to take its place."""
+        return self.found.planned.plan.effort == "behind" and self.rendition.is_quick
+
+    @property
+    def etag(self) -> str:
+        """The validator of this very picture."""
+        return f"{self.found.etag}-quick" if self.is_quick else self.found.etag
+
 
 class Delivery:
     """Answers requests for pictures."""
@@ -92,8 +103,12 @@ class Delivery:
         self._cheaper_when_overloaded = cheaper_when_overloaded
         self._single_flight_seconds = single_flight_seconds
         self._kept_sizes = kept_sizes
-        self.understand = understanding.understand
-        self.plan = understanding.plan
+        self._owe: Callable[[Answer], object] | None = None
+        self.understand, self.plan = understanding.understand, understanding.plan
+
+    def work_later(self, owe: Callable[[Answer], object]) -> None:
+        """Make answers quickly where the policy wants that; `owe` is told whenever one is sent."""
+        self._owe = owe
 
     def find(self, request: Understood) -> Found:
         """Do all that needs no pixels: enough for a HEAD or a 304.
@@ -213,28 +228,35 @@ class Delivery:
             rendition = self._renditions.get(found.original, found.planned.imagekey)
         return None if rendition is None else Answer(found, rendition, "store")
 
-    def answer(self, found: Found, *, takes_place: bool = True) -> Answer:
+    def answer(self, found: Found, *, takes_place: bool = True, waits: bool = True) -> Answer:
         """Return the answer that was made before; make and keep it otherwise, once for all equal
         requests of this moment (single flight). Without `takes_place` it is made beside all jobs
-        that admission control lets in.
+        that admission control lets in. Only who `waits` may get a quick one.
 
         Raises:
             Busy: another request is making it, and that takes too long.
             ImageError: as `Renderer.require_place` and `Renderer.render` do.
         """
-        kept = self.kept(found)
-        if kept is not None:
-            return kept
-        if takes_place:
-            self._renderer.require_place()
-        with self._alone(found):
-            kept = self.kept(found)
-            if kept is not None:
-                return kept
-            answer = self.render(found, takes_place=takes_place)
-            with found.timings.timed("store"):
-                self._keep(answer)
+        may_be_quick = waits and self._owe is not None
+        answer = self._good_enough(found, may_be_quick=may_be_quick)
+        if answer is None:
+            if takes_place:
+                self._renderer.require_place()
+            with self._alone(found):
+                answer = self._good_enough(found, may_be_quick=may_be_quick)
+                if answer is None:
+                    is_quick = may_be_quick and found.planned.plan.effort == "behind"
+                    plan = replace(found.planned.plan, effort="quick") if is_quick else None
+                    answer = self.render(found, plan, takes_place=takes_place)
+                    with found.timings.timed("store"):
+                        self.keep(answer)
+        if answer.is_quick and self._owe is not None:
+            self._owe(answer)
         return answer
+
+    def _good_enough(self, found: Found, *, may_be_quick: bool) -> Answer | None:
+        answer = self.kept(found)
+        return None if answer is not None and answer.is_quick and not may_be_quick else answer
 
     def make_anew(self, planned: Planned) -> bool:
         """Make a rendition that is kept for good, where what is kept was made otherwise, or nothing
@@ -244,37 +266,43 @@ class Delivery:
             ImageError: as `Source.find` and `Renderer.render` do.
         """
         found = self.found(planned)
-        if found.for_good is not None and found.for_good.imagekey == planned.imagekey:
+        if found.for_good is not None and found.for_good.is_made_for(planned):
             return False
-        self._keep(self.render(found))
+        self.keep(self.render(found))
         return True
 
-    def _keep(self, answer: Answer) -> None:
+    def keep(self, answer: Answer) -> None:
         """Keep what was made: for good, or in the disk cache."""
         found = answer.found
-        kept_sizes, name = self._kept_sizes, found.kept_name
+        kept_sizes, name, is_kept = self._kept_sizes, found.kept_name, False
         if kept_sizes is not None and name is not None and found.began.is_current:
             # Where its upload has been removed meanwhile, there is nothing any more to keep it in.
             is_kept = kept_sizes.put(name, found.planned, answer.rendition)
-        else:
-            is_kept = False
         if not is_kept:
             key = found.planned.imagekey
             self._renditions.put(found.original, key, answer.rendition, found.began)
 
-    def render(self, found: Found, *, takes_place: bool = True) -> Answer:
-        """Make the picture, whether it was made before or not; `takes_place` as in `answer`.
+    def render(
+        self,
+        found: Found,
+        plan: Plan | None = None,
+        *,
+        takes_place: bool = True,
+        waits: bool = True,
+    ) -> Answer:
+        """Make the picture, whether it was made before or not; the best, but by another plan.
 
         Raises:
             ImageError: as `Renderer.render` does.
         """
         job = Job(
             found.original,
-            found.planned.plan,
+            plan or found.planned.plan,
             found.timings,
             found.began,
             expects_more=found.kept_name is not None,  # an upload has several sizes, and formats
             takes_place=takes_place,
+            is_behind=not waits,
         )
         made = self._renderer.render(job)
         return Answer(replace(found, original=made.original), made.rendition, made.source)

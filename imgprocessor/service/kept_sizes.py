@@ -38,6 +38,11 @@ class KeptRendition:
     """
     rendition: Rendition
 
+    def is_made_for(self, planned: Planned) -> bool:
+        """Whether it is what would be made now: a better one may be owed still."""
+        is_owed = planned.plan.effort == "behind" and self.rendition.is_quick
+        return self.imagekey == planned.imagekey and not is_owed
+
 
 @dataclass(frozen=True)
 class WantedRendition:
@@ -52,7 +57,7 @@ class WantedRendition:
     @property
     def is_current(self) -> bool:
         """Whether what is kept was made as it would be made now."""
-        return self.kept is not None and self.kept.imagekey == self.planned.imagekey
+        return self.kept is not None and self.kept.is_made_for(self.planned)
 
 
 class KeptSizes:
@@ -78,7 +83,7 @@ class KeptSizes:
     def name(self, planned: Planned, original: Original) -> str | None:
         """Return what the rendition is called that is kept for an answer; None where none is."""
         size = self.asked(planned.query, original)
-        if size is None or self._plan_of(size) != replace(planned.plan, formats=()):
+        if size is None or self._plan_of(size) != _but_for_formats(planned.plan):
             return None
         sendable = planned.plan.formats
         if self._newer.isdisjoint(sendable):
@@ -118,7 +123,11 @@ class KeptSizes:
         return self._plan(asked, Hints())
 
     def _planned_for_default(self, size: KeptSize) -> Plan:
-        return replace(self._planned(size, "", "plain").plan, formats=())
+        return _but_for_formats(self._planned(size, "", "plain").plan)
+
+
+def _but_for_formats(plan: Plan) -> Plan:
+    return replace(plan, formats=(), effort=None)
 
 
 def is_kept_name(name: str) -> bool:

@@ -4,19 +4,56 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
 
 from imgprocessor.errors import ImageError
 from imgprocessor.reporting import complain, report_unexpected
+from imgprocessor.service.delivery import Answer, Delivery
+from imgprocessor.service.understanding import Planned
 from imgprocessor.storage.locks import Locks
 
 _MAX_WAITING = 500
-"""Some pages of a gallery. What is dropped is asked for again by the next page that misses it."""
+"""Some pages of a gallery. What is dropped is asked for again by the next one that misses it."""
 
 _LOOK_AGAIN_SECONDS = 0.25
 """Where there is other work."""
 
 _LOCK = "later"
+
+
+@dataclass(frozen=True)
+class Owed:
+    """The best of a picture that was made quickly. Of one key it is owed once."""
+
+    imagekey: str
+    planned: Planned = field(compare=False)
+
+
+def owed(answer: Answer) -> Owed:
+    """Return what is owed whoever was sent a quick picture."""
+    return Owed(answer.found.planned.imagekey, answer.found.planned)
+
+
+def make_best(delivery: Delivery, owed: Owed) -> None:
+    """Make the best of what is kept as made quickly, and put it in its place. Where it cannot be
+    made, the quick one is the best from then on: it is not tried again and again.
+    """
+    try:
+        quick = delivery.kept(delivery.found(owed.planned))
+        if quick is not None and quick.is_quick:  # nobody was quicker, and nothing was evicted
+            delivery.keep(_best_of(delivery, quick))
+    except ImageError:
+        return  # its original has gone, or there is too much to do: who asks again is owed it again
+
+
+def _best_of(delivery: Delivery, quick: Answer) -> Answer:
+    try:
+        return delivery.render(quick.found, waits=False)
+    except ImageError as error:
+        if error.is_passing:
+            raise
+        return replace(quick, rendition=replace(quick.rendition, is_quick=False))
 
 
 def regularly(seconds: float, work: Callable[[], None]) -> None:
@@ -37,38 +74,46 @@ def regularly(seconds: float, work: Callable[[], None]) -> None:
     threading.Thread(target=run, name="regularly", daemon=True).start()
 
 
-class Later(Protocol):
+_Wanted = TypeVar("_Wanted")
+_Wanted_contra = TypeVar("_Wanted_contra", contravariant=True)
+
+
+class Later(Protocol[_Wanted_contra]):
     """Takes work that no answer waits for."""
 
-    def submit(self, name: str) -> bool:
-        """Have the work done on an original, at some time; return at once whether it will be."""
+    def submit(self, wanted: _Wanted_contra) -> bool:
+        """Have the work done, on an original, say, at some time; return at once whether it will
+        be.
+        """
 
 
-class InProcess:
-    """Does such work in a thread of this process, one original at a time over all processes."""
+class InProcess(Generic[_Wanted]):
+    """Does such work in a thread of this process, one piece at a time over all processes. What it
+    is done on is hashed: equals are the same.
+    """
 
     def __init__(
-        self, work: Callable[[str], None], *, may_begin: Callable[[], bool], locks: Locks
+        self, work: Callable[[_Wanted], None], *, may_begin: Callable[[], bool], locks: Locks
     ) -> None:
         """Do `work`, which handles its own failures, whenever it `may_begin`."""
         self._work = work
         self._may_begin = may_begin
         self._locks = locks
-        self._waiting: queue.Queue[str] = queue.Queue(_MAX_WAITING)
-        self._known: set[str] = set()
+        self._waiting: queue.Queue[_Wanted] = queue.Queue(_MAX_WAITING)
+        self._known: set[_Wanted] = set()
         self._changing = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def submit(self, name: str) -> bool:
+    def submit(self, wanted: _Wanted) -> bool:
         """Have it done; what waits already waits once, and where too much waits it is dropped."""
         with self._changing:
-            if name in self._known:
+            if wanted in self._known:
                 return True
             try:
-                self._waiting.put_nowait(name)
+                self._waiting.put_nowait(wanted)
             except queue.Full:
                 return False
-            self._known.add(name)
+            self._known.add(wanted)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="later", daemon=True)
                 self._thread.start()
@@ -76,20 +121,20 @@ class InProcess:
 
     def _run(self) -> None:
         while True:
-            name = self._waiting.get()
-            while not self._done(name):
+            wanted = self._waiting.get()
+            while not self._done(wanted):
                 time.sleep(_LOOK_AGAIN_SECONDS)
             with self._changing:
-                self._known.discard(name)
+                self._known.discard(wanted)
 
-    def _done(self, name: str) -> bool:
+    def _done(self, wanted: _Wanted) -> bool:
         """Do it if this is the moment; return whether it was, or it failed."""
         try:
             if not self._may_begin():
                 return False
             with self._locks.held_if_possible(_LOCK, 0) as mine:
                 if mine:
-                    self._work(name)
+                    self._work(wanted)
                 return mine
         except Exception as error:  # noqa: BLE001 - the thread must go on
             report_unexpected(error)

@@ -96,7 +96,7 @@ class TinyPictures:
 class Library:
     """Folders of originals, to be looked at."""
 
-    def __init__(self, source: FolderSource, tiny: TinyPictures, later: Later | None) -> None:
+    def __init__(self, source: FolderSource, tiny: TinyPictures, later: Later[str] | None) -> None:
         """Use a source; what is not known of pictures is made by `later`, if at all."""
         self._source = source
         self._tiny = tiny

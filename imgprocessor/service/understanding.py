@@ -176,7 +176,7 @@ class Understanding:
     def plan(self, query: ImageQuery, hints: Hints) -> Planned:
         """Decide what this client gets, and what it is called."""
         decision = negotiate(query, hints, self._policy)
-        plan = make_plan(query, decision, self._pixels, SHAPED_BY)
+        plan = make_plan(query, decision, self._pixels, SHAPED_BY, self._policy.effort)
         key = imagekey(query.original, plan)
         return Planned(query, decision, plan, key, self._vary(query), tags([query.original], key))
 

@@ -74,10 +74,10 @@ class Uploads:
         self._renderer = renderer
         self._purger = purger
         self._locks = locks
-        self._later: Later | None = None
+        self._later: Later[str] | None = None
         self._source = UploadedOriginals(store)
 
-    def work_later(self, later: Later) -> None:
+    def work_later(self, later: Later[str]) -> None:
         """Have `make_missing` done by `later`, where a request asks for many sizes."""
         self._later = later
 
@@ -191,7 +191,7 @@ class Uploads:
         """
         for size in self.found(ident).sizes:
             with self._turns.taken(LAST):
-                self._make_sizes(ident, [size])
+                self._make_sizes(ident, [size], waits=False)
 
     def wanted(self, ident: str) -> Iterator[WantedRendition]:
         """Yield what is to be kept of an upload's sizes, and what is.
@@ -302,10 +302,11 @@ class Uploads:
         if len(sizes) > at_once and self._later is not None:
             self._later.submit(ident)
 
-    def _make_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> None:
+    def _make_sizes(self, ident: str, sizes: Sequence[KeptSize], *, waits: bool = True) -> None:
         for size in sizes:
             for wanted in self._kept_sizes.wanted(upload_name(ident), size):
-                self._delivery.answer(self._delivery.found(wanted.planned))
+                found = self._delivery.found(wanted.planned)
+                self._delivery.answer(found, waits=waits)
 
     def _forget(self, ident: str) -> None:
         purged = self._purger.purge(PurgeRequest(names=[upload_name(ident)]))

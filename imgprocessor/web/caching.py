@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from werkzeug.datastructures import ETags
 from werkzeug.http import parse_date, parse_etags
 
 from imgprocessor.config.settings import FreshnessSettings
@@ -21,7 +22,7 @@ def is_current(environ: Environ, etag: str, modified_seconds: int) -> bool:
     """
     if not has_conditions(environ):
         return False
-    etags = parse_etags(_header(environ, "HTTP_IF_NONE_MATCH"))
+    etags = _etags(environ)
     if etags:
         return etags.contains_weak(etag)
     try:
@@ -29,6 +30,15 @@ def is_current(environ: Environ, etag: str, modified_seconds: int) -> bool:
     except OverflowError:  # a year or a zone that no calendar has
         return False
     return since is not None and modified_seconds <= since.timestamp()
+
+
+def has_copy(environ: Environ, etag: str) -> bool:
+    """Whether the client has the very answer that this is the validator of."""
+    return _etags(environ).contains_weak(etag)
+
+
+def _etags(environ: Environ) -> ETags:
+    return parse_etags(_header(environ, "HTTP_IF_NONE_MATCH"))
 
 
 def _header(environ: Environ, name: str) -> str | None:
@@ -39,6 +49,18 @@ def _header(environ: Environ, name: str) -> str | None:
 def browsers_seconds(most: int, asked: int | None) -> int:
     """Return how long browsers may keep an answer, in seconds: the request's `ct` can lower it."""
     return most if asked is None else min(most, asked)
+
+
+def of_quick(freshness: FreshnessSettings) -> FreshnessSettings:
+    """Return how long a picture may be kept that was made quickly: a better one is on its way."""
+    most = freshness.quick_max_age_seconds
+    return replace(
+        freshness,
+        max_age_seconds=min(freshness.max_age_seconds, most),
+        degraded_max_age_seconds=min(freshness.degraded_max_age_seconds, most),
+        shared_max_age_seconds=min(freshness.shared_max_age_seconds, most),
+        stale_while_revalidate_seconds=min(freshness.stale_while_revalidate_seconds, most),
+    )
 
 
 def until(freshness: FreshnessSettings, left_seconds: int) -> FreshnessSettings:

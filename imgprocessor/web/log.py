@@ -137,6 +137,7 @@ def answer_entry(answer: Answer) -> Entry:
         "limited": rendition.limited,
         "trials": rendition.trials,
         **({"original_sent": True} if rendition.is_original else {}),
+        **({"effort": "quick"} if answer.is_quick else {}),
         **({"damaged": True} if rendition.is_damaged else {}),
         "ms": answer.found.timings,
     }

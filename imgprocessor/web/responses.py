@@ -24,10 +24,10 @@ from imgprocessor.errors import (
 from imgprocessor.formats import FILE_SUFFIXES, Format
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.request.parameters import YES, ImageQuery
-from imgprocessor.service.delivery import Found
+from imgprocessor.service.delivery import Answer, Found
 from imgprocessor.service.placeholder import StandIn
 from imgprocessor.service.understanding import Planned
-from imgprocessor.web.caching import browsers_seconds
+from imgprocessor.web.caching import browsers_seconds, of_quick
 
 IMAGEKEY = "imagekey"
 IMAGE_DECISION = "image-decision"
@@ -76,19 +76,18 @@ def cross_origin(allow_origin: str | None) -> dict[str, str]:
     return dict.fromkeys(names, allow_origin)
 
 
-def picture(found: Found, rendition: Rendition | None, freshness: FreshnessSettings) -> Response:
-    """Answer with the picture; without a rendition, with all that is known before rendering."""
-    if rendition is None:
-        headers = {**_kept(found, freshness), "Server-Timing": _spent(found)}
-        return _response(found.planned, None, headers)
-    return Response(rendition.body, headers=picture_headers(found, rendition, freshness))
+def picture(told: Found | Answer, freshness: FreshnessSettings) -> Response:
+    """Answer with the picture; without one, with all that is known before rendering."""
+    if isinstance(told, Answer):
+        return Response(told.rendition.body, headers=picture_headers(told, freshness))
+    headers = {**_kept(told, freshness), "Server-Timing": _spent(told)}
+    return _response(told.planned, None, headers)
 
 
-def picture_headers(
-    found: Found, rendition: Rendition, freshness: FreshnessSettings
-) -> dict[str, str]:
+def picture_headers(answer: Answer, freshness: FreshnessSettings) -> dict[str, str]:
     """Return all headers of an answer with a picture."""
-    headers = {**_kept(found, freshness), "Server-Timing": _spent(found)}
+    found, rendition = answer.found, answer.rendition
+    headers = {**_kept(answer, freshness), "Server-Timing": _spent(found)}
     headers |= saved_as(found.planned.query, rendition.format)
     if rendition.is_damaged:
         # The original may be on its way here still. A 304 would say that the copy is good for long.
@@ -96,16 +95,19 @@ def picture_headers(
         seconds = freshness.not_found_max_age_seconds
         kept = f"public, max-age={seconds}, s-maxage={seconds}, must-revalidate"
         headers["Cache-Control"] = kept if seconds else "no-store"
-    return _described(found.planned, rendition, headers)
+    described = _described(found.planned, rendition, headers)
+    if answer.is_quick:
+        described[IMAGE_DECISION] += "; effort=quick"
+    return described
 
 
 def _spent(found: Found) -> str:
     return ", ".join(f"{part};dur={ms:.1f}" for part, ms in found.timings.items())
 
 
-def not_modified(found: Found, freshness: FreshnessSettings) -> Response:
+def not_modified(told: Found | Answer, freshness: FreshnessSettings) -> Response:
     """Answer that the copy the client has is still good."""
-    return Response(status=304, headers=_kept(found, freshness))
+    return Response(status=304, headers=_kept(told, freshness))
 
 
 def failure(
@@ -180,17 +182,22 @@ def _described(
     return described
 
 
-def _kept(found: Found, freshness: FreshnessSettings) -> dict[str, str]:
+def _kept(told: Found | Answer, freshness: FreshnessSettings) -> dict[str, str]:
     """Return what a 200 and its 304 have in common."""
+    found = told.found if isinstance(told, Answer) else told
     planned = found.planned
-    return {
+    headers = {
         IMAGEKEY: planned.imagekey,
-        "ETag": f'W/"{found.etag}"',
+        "ETag": f'W/"{told.etag}"',
         "Last-Modified": formatdate(found.original.modified_seconds, usegmt=True),
         "Cache-Control": _cache_control(planned, freshness),
         **_vary(planned),
         **_tags(planned),
     }
+    if isinstance(told, Answer) and told.is_quick:
+        headers["Cache-Control"] = _cache_control(planned, of_quick(freshness))
+        del headers["Last-Modified"]  # the original's, which the best has, too
+    return headers
 
 
 def _tags(planned: Planned) -> dict[str, str]:

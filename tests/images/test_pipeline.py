@@ -324,7 +324,7 @@ def test_bytes_to_be_shown_blurred_are_few(
 ) -> None:
     """Only where the alpha is noise are there fewer pixels."""
     query = parse_query("name=a&lqip=yes", 4096)
-    plan = make_plan(query, negotiate(query, Hints(), policy), PixelsSettings(), "")
+    plan = make_plan(query, negotiate(query, Hints(), policy), PixelsSettings(), "", "quick")
 
     rendition = render_bytes(images.encoded(image, "PNG"), plan)
 

@@ -57,6 +57,7 @@ FULL = Plan(
     gravity=(Decimal("0.3"), Decimal("0.6")),
     flip=Flip.ACROSS,
     lqip=True,
+    effort="best",
 )
 """A plan with every field set, so that each can be changed."""
 
@@ -71,7 +72,7 @@ def _planned(
     """Return the name, and the plan."""
     query = parse_query(strategies.query_string(parameters), MAX_SIDE)
     decision = negotiate(query, read_hints(headers), policy)
-    return query.original, make_plan(query, decision, PixelsSettings(), "Pillow 1")
+    return query.original, make_plan(query, decision, PixelsSettings(), "Pillow 1", policy.effort)
 
 
 def _key_of(name: str) -> str:

@@ -90,6 +90,11 @@ def test_a_cell_is_written_as_the_operator_would() -> None:
         ("[screens]", "[formats]\noffer = jpeg jpeg\n[screens]", "[formats] offer: 'jpeg': named"),
         ("[screens]", "[formats]\nofer = jpeg\n[screens]", "[formats] ofer: no such key; there"),
         ("[screens]", "[formats]\n[screens]", "[formats] offer: must have jpeg"),
+        (
+            "[screens]",
+            "[formats]\noffer = jpeg\neffort = slow\n[screens]",
+            "[formats] effort: 'slow' must be one of behind, quick, best",
+        ),
         ("phone = 480", "formats = 480", "[screens] formats: must be 1 to 20"),
         ("q40 360px", "q0 360px", "[phone] 2g: 'q0' is no word"),
         ("q40 360px", "q101 360px", "[phone] 2g: 'q101' is no word"),
@@ -160,6 +165,15 @@ def test_formats_stand_in_the_operators_order() -> None:
 
     assert parse_policy(GOOD, "x.ini").formats == ("jpeg",)
     assert parse_policy(offer + GOOD, "x.ini").formats == ("webp", "jpeg", "avif")
+
+
+@pytest.mark.parametrize("effort", ["behind", "quick", "best"])
+def test_the_policy_says_how_long_visitors_wait(effort: str) -> None:
+    offer = "[formats]\noffer = avif jpeg\n"
+
+    assert parse_policy(GOOD, "x.ini").effort == "behind"
+    assert parse_policy(offer + GOOD, "x.ini").effort == "behind"
+    assert parse_policy(f"{offer}effort = {effort}\n{GOOD}", "x.ini").effort == effort
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Plans: what was asked and decided, brought down to what matters."""
 
+from dataclasses import replace
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 
@@ -9,7 +11,7 @@ from imgprocessor.errors import CropOutside
 from imgprocessor.geometry import UPPER, Box, Crop, Fit, Layout, Size
 from imgprocessor.policy.negotiation import negotiate
 from imgprocessor.policy.plan import Plan, make_plan
-from imgprocessor.policy.table import Policy
+from imgprocessor.policy.table import Effort, Policy
 from imgprocessor.request.hints import read_hints
 from imgprocessor.request.query import parse_query
 
@@ -18,7 +20,8 @@ MAX_SIDE = 4096
 
 def plan(policy: Policy, rest: str) -> Plan:
     query = parse_query(f"name=a&{rest}", MAX_SIDE)
-    return make_plan(query, negotiate(query, read_hints({}), policy), PixelsSettings(), "enc 1")
+    decision = negotiate(query, read_hints({}), policy)
+    return make_plan(query, decision, PixelsSettings(), "enc 1", policy.effort)
 
 
 @pytest.mark.parametrize(
@@ -233,13 +236,34 @@ def test_bytes_to_be_shown_blurred_are_the_same_for_everybody(
 ) -> None:
     query = parse_query(f"name=a&lqip=yes&{rest}", MAX_SIDE)
     decision = negotiate(query, read_hints(headers), policy)
-    made = make_plan(query, decision, PixelsSettings(), "enc 1")
+    made = make_plan(query, decision, PixelsSettings(), "enc 1", "best")
 
     assert made == plan(policy, "lqip=yes")
     assert not decision.is_degraded
     assert made != plan(policy, "lqip=yes&crop=0,0,5,5") != plan(policy, "lqip=yes&flip=h")
     assert made.crop is None
     assert plan(policy, "lqip=yes&crop=0,0,5,5").crop == Crop(0, 0, 5, 5)
+
+
+@pytest.mark.parametrize("effort", get_args(Effort))
+@pytest.mark.parametrize(
+    ("rest", "counts"),
+    [
+        ("formats=avif%2Bwebp", True),
+        ("formats=none", True),  # PNG and JPEG
+        ("format=avif", True),
+        ("format=png", True),
+        ("format=jpeg", False),
+        ("format=webp", False),
+        ("lqip=yes", False),
+    ],
+)
+def test_effort_counts_where_more_time_makes_something_lighter(
+    policy: Policy, effort: Effort, rest: str, *, counts: bool
+) -> None:
+    made = plan(replace(policy, effort=effort), rest)
+
+    assert made.effort == (effort if counts else None)
 
 
 def test_a_box_is_in_css_pixels(policy: Policy) -> None:

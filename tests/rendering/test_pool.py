@@ -70,6 +70,16 @@ def killing(server: Server, name: str) -> Iterator[list[int]]:
         yield killed
 
 
+def works_nicely(pid: int) -> bool:
+    """Whether a thread of a process leaves the processor to others sooner than the first does."""
+    niceness: dict[str, int] = {}
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            niceness[task.name] = int(fields[16])
+    return max(niceness.values(), default=0) > niceness.get(str(pid), 0)
+
+
 def run_folder(server: Server) -> Path:
     """Return where the socket of the workers is."""
     (descriptor, *_) = [
@@ -137,6 +147,37 @@ def test_who_asked_a_worker_that_is_killed_gets_the_picture_all_the_same(plain: 
     assert list((run_folder(plain) / "quarantine").iterdir()) == []
     await_true(lambda: len(plain.workers()) == (os.cpu_count() or 1))
     assert busy not in plain.workers()
+
+
+def test_workers_killed_over_the_best_leave_the_quick_one(started: Serving) -> None:
+    """What nobody waits for is done at a lower priority, and given up as a visitor's picture is."""
+    path = f"{NASA}&width=1200&bandwidth=4g&dpr=1&format=avif"
+    with started("") as server:
+        killed: list[int] = []
+
+        def kill() -> None:
+            for pid in server.workers():
+                if pid not in killed and works_nicely(pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+        with repeating(kill, 0.002):
+            quick = server.ask(path)
+            await_true(lambda: len(killed) >= 2)
+            past_caches = {"Cache-Control": "no-store"}
+            await_true(lambda: "effort" not in decision(server.ask(path, past_caches)))
+            left = server.ask(path, past_caches)
+            # Visitors' pictures are made as ever.
+            assert server.ask(f"{NASA}&width=1201&format=jpeg").status == 200
+        assert decision(quick).endswith("; effort=quick")
+        assert (left.status, left.body) == (200, quick.body)
+        # One of them may have died before the original was decoded, which counts by itself.
+        assert len(killed) <= 3
+
+
+def decision(answer: Answer) -> str:
+    return answer.headers["image-decision"]
 
 
 def test_all_workers_killed_are_replaced_within_a_moment(plain: Server) -> None:

@@ -31,7 +31,7 @@ class _Work:
         return self.has_room
 
 
-def _later(folder: Path, work: _Work) -> InProcess:
+def _later(folder: Path, work: _Work) -> InProcess[str]:
     return InProcess(work, may_begin=work.may_begin, locks=Locks(folder / "locks"))
 
 

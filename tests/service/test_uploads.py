@@ -290,7 +290,7 @@ def test_what_is_kept_is_told_though_no_size_can_be_made(
 ) -> None:
     """Because a worker dies, or somebody removes it at that moment, or all workers are busy."""
 
-    def fail(_: Found) -> Answer:
+    def fail(_: Found, **__: bool) -> Answer:
         raise kind
 
     with monkeypatch.context() as failing:

@@ -287,6 +287,8 @@ def test_every_process_makes_the_same_bytes_by_itself(settings: Settings, tmp_pa
         "        digest = hashlib.sha256(answer.data).hexdigest()\n"
         "        print(digest, answer.headers.get('ETag'), answer.headers['imagekey'])\n"
     )
+    # What is made behind an answer, and when, is not the same.
+    settings = replace(settings, rendering=replace(settings.rendering, best_behind=False))
     printed, names = set(), set()
     for seed, cap in (("0", 10**9), ("1", 10**9), ("random", 0)):
         disk_cache = replace(

@@ -10,7 +10,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from importlib import resources
 
-from imgprocessor.formats import Format
 from imgprocessor.geometry import Size
 
 
@@ -41,10 +40,12 @@ class Calibration:
 
     pixels: tuple[float, ...]
     """The sizes that were calibrated at, the smallest first."""
-    settings: dict[Format, tuple[tuple[int, ...], ...]]
-    """For each format and size its encoder's setting at quality 1, 2, … 100, never falling."""
-    log_bytes: dict[Format, tuple[float, ...]]
-    """For each format the natural logarithm of what pictures weigh on average at quality 1, 2, …
+    settings: dict[str, tuple[tuple[int, ...], ...]]
+    """For each scale and size the encoder's setting at quality 1, 2, … 100, never falling. A scale
+    is a format's, or that of an encoder which has its own.
+    """
+    log_bytes: dict[str, tuple[float, ...]]
+    """For each scale the natural logarithm of what pictures weigh on average at quality 1, 2, …
     100, against quality 100.
     """
     scores: tuple[float, ...]
@@ -53,13 +54,13 @@ class Calibration:
     digest: str
     """Of all of it; another calibration makes other bytes."""
 
-    def setting(self, image_format: Format, quality: int, size: Size) -> int:
+    def setting(self, scale: str, quality: int, size: Size) -> int:
         """Return the setting at which a lossy format looks like libjpeg-turbo at this quality.
 
         It depends on the size, too: what is fine detail in a large picture is all there is to a
         small one. Between the sizes that were measured it goes in a straight line.
         """
-        known = [settings[quality - 1] for settings in self.settings[image_format]]
+        known = [settings[quality - 1] for settings in self.settings[scale]]
         pixels = min(max(size.width * size.height, self.pixels[0]), self.pixels[-1])
         above = min(bisect_right(self.pixels, pixels), len(known) - 1)
         low, high = self.pixels[above - 1], self.pixels[above]

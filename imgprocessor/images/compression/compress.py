@@ -26,12 +26,21 @@ from imgprocessor.images.compression.quality_search import (
     sizes,
 )
 from imgprocessor.images.compression.score import Reference, refer_to, score
-from imgprocessor.images.compression.ways import Way, may_win, ways_of
+from imgprocessor.images.compression.ways import Way, may_win, slower_ways, ways_of
 from imgprocessor.images.formats.encoder import Encoder
 from imgprocessor.policy.plan import Plan
 
 EXACT_QUALITY = 100
 """Of what has lost nothing: every pixel as it was, or the original itself."""
+
+_SLOW_TRIALS = 3
+"""Of a way that takes long. They decide seven steps: those about what a quick way came to."""
+_SLOW_STEP = 2
+"""Of quality, from one of those steps to the next."""
+_SLOW_BELOW = 4
+"""Of quality, that such a way may reach a target by less than the quick one."""
+_SLOW_SHARE = 0.8
+"""Of a quick way's bytes, which a slow one makes at one step, more or less."""
 
 _MAX_EXIF_SHARE = 0.1
 """So much of a budget may go into what is kept of EXIF data; beyond it the picture comes first."""
@@ -54,6 +63,8 @@ class Compressed:
     """How often the picture was encoded."""
     is_original: bool = False
     """Whether it is the original itself, without its metadata."""
+    is_quick: bool = False
+    """Whether there is a way that was left out because it takes long, and may give a better one."""
 
 
 def compress(
@@ -63,7 +74,8 @@ def compress(
     are those of an original that was never lossy.
 
     At most `MAX_TRIALS` encodings for each way; where no quality fits as many again for the
-    size, and for the quality at that size.
+    size, and for the quality at that size. Unless the plan's effort is `quick`, or none, ways that
+    take long are tried about what came of that, three times each: what is returned is no worse.
     """
     budget = plan.budget_bytes
     if budget is not None and len(exif) > budget * _MAX_EXIF_SHARE:
@@ -101,7 +113,50 @@ class _Search:
         if found is None:
             # Nothing lossy may be sent, and what is lossless is over the budget.
             found = self._smaller(ways[0], self._steps(ways[0], self._full))
-        return self._compressed(found)
+        tried = dict.fromkeys((found.way, *(way for way, _ in self.bodies)))
+        slower = list(slower_ways(tried, found.way))
+        if self.plan.effort in {"behind", "best"}:
+            for way in slower:
+                found = self._or_slowly(found, way)
+            slower = []
+        return replace(self._compressed(found), is_quick=bool(slower))
+
+    def _or_slowly(self, found: _Answer, way: Way) -> _Answer:
+        """Return what was found, or the answer of a way that takes long where that is better."""
+        if way.encoder.is_lossless:
+            answer = _Answer(way, found.step)
+            return answer if self._weight(answer) < self._weight(found) else found
+        score = self.scores.get((found.way, found.step), -math.inf)
+        quick = Trial(round(_SLOW_SHARE * self._weight(found)), score)
+        step = climb(
+            self._steps_about(found.step),
+            partial(self._attempt, way),
+            typical_of(way.encoder),
+            budget_bytes=self._budget,
+            target_score=self._target,
+            known=[(found.step, quick)],
+            max_trials=_SLOW_TRIALS,
+        )
+        if step is None:
+            return found
+        answer = _Answer(way, step)
+        return answer if self._rank(answer) > self._rank(found) else found
+
+    def _steps_about(self, step: Candidate) -> list[Candidate]:
+        """Return the steps that the trials of a way that takes long can decide: from what a quick
+        one came to upwards, and somewhat below it where a target may be reached by less.
+        """
+        most = self.plan.max_quality
+        least = min(self.plan.pixels.min_quality, most)
+        steps, start = list[Candidate](), least
+        if step.size == self._full:
+            below = _SLOW_BELOW if math.isfinite(self._target) else 0
+            start = max(least, step.quality - below)
+        else:
+            larger = (known for known in sizes(self._full, least) if known.size != step.size)
+            steps = [step, *(known for known in larger if known.size.width >= step.size.width)]
+        finer = [Candidate(known, self._full) for known in range(start, most, _SLOW_STEP)]
+        return [*steps, *finer, Candidate(most, self._full)][: 2**_SLOW_TRIALS - 1]
 
     def _better(self, found: _Answer, way: Way) -> _Answer:
         """Return what was found, or another way's answer where that is better."""
@@ -169,7 +224,7 @@ class _Search:
         if way.encoder.is_lossless:
             return [Candidate(highest, size)]
         by_setting = {
-            CALIBRATION.setting(way.encoder.format, step.quality, size): step
+            CALIBRATION.setting(way.encoder.scale, step.quality, size): step
             for step in qualities(size, self.plan.pixels.min_quality, highest)
         }
         return list(by_setting.values())
@@ -204,7 +259,7 @@ class _Search:
                 image = image.resize(size, Image.Resampling.LANCZOS)
             setting = 0
             if not way.encoder.is_lossless:
-                setting = CALIBRATION.setting(way.encoder.format, step.quality, step.size)
+                setting = CALIBRATION.setting(way.encoder.scale, step.quality, step.size)
             self.bodies[way, step] = way.encoder.write(image, setting, self.exif)
         return self.bodies[way, step]
 
@@ -239,6 +294,8 @@ class _Search:
         """Whether this way would have gone on, had the budget allowed it."""
         if math.isinf(self._budget) or (score is not None and score >= self._target):
             return False
+        if answer.way.is_slow:  # not all of its steps are tried
+            return answer.step.quality < self.plan.max_quality
         return any(
             known is answer.way and other.quality > answer.step.quality and len(body) > self._budget
             for (known, other), body in self.bodies.items()
@@ -246,8 +303,8 @@ class _Search:
 
 
 def typical_of(encoder: Encoder) -> Typical:
-    """Return what a format's pictures weigh and score on average."""
-    log_bytes = CALIBRATION.log_bytes.get(encoder.format)
+    """Return what an encoder's pictures weigh and score on average."""
+    log_bytes = CALIBRATION.log_bytes.get(encoder.scale)
 
     def weigh(step: Candidate) -> float:
         by_pixels = BYTES_BY_PIXELS * math.log(step.size.width * step.size.height)

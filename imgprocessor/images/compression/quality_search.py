@@ -78,10 +78,12 @@ def climb(
     budget_bytes: float = math.inf,
     target_score: float = math.inf,
     known: Sequence[tuple[Candidate, Trial]] = (),
+    max_trials: int = MAX_TRIALS,
 ) -> Candidate | None:
     """Return the lowest step that reaches the target within the budget, or else the highest that
-    keeps the budget; None if not even the first does. At most `MAX_TRIALS` steps are tried. What
-    is known of other steps of the same picture makes the first guess better.
+    keeps the budget; None if not even the first does. At most `max_trials` steps are tried, which
+    decide 2 to the power of that, less one. What is known of other steps of the same picture makes
+    the first guess better.
 
     What is returned was tried; and unless it reaches the target or is the last, the step above it
     was tried as well, and found too heavy.
@@ -90,7 +92,7 @@ def climb(
     good: int | None = None
     low, high = -1, len(steps)  # all up to `low` is too poor, all from `high` on is no better
     tried = list(known)
-    for left in range(MAX_TRIALS - 1, -1, -1):
+    for left in range(max_trials - 1, -1, -1):
         if high - low == 1:
             break
         # Whatever comes of it, the trials that are left must be able to decide the rest.

@@ -4,7 +4,7 @@ A photograph is worth one lossy format, and sometimes another; a graphic is wort
 too, as it is and in few colours. What is listed may still not be tried: see `may_win`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -14,11 +14,11 @@ from imgprocessor.formats import UNIVERSAL, Format
 from imgprocessor.images.compression.kind import PictureKind, kind_of
 from imgprocessor.images.compression.palette import in_few_colours
 from imgprocessor.images.compression.score import tiled
-from imgprocessor.images.formats.avif import AVIF_GRAPHICS
+from imgprocessor.images.formats.avif import AVIF_ENCODER, AVIF_GRAPHICS, AVIF_SLOW
 from imgprocessor.images.formats.encoder import Encoder
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.formats.jpeg import JPEG_GRAPHICS
-from imgprocessor.images.formats.png import PNG_GRAPHICS
+from imgprocessor.images.formats.png import MOST_QUICK_PIXELS, PNG_GRAPHICS, PNG_SLOW
 from imgprocessor.images.formats.webp import WEBP_LOSSLESS, WEBP_QUICK
 from imgprocessor.policy.plan import Plan
 
@@ -75,6 +75,8 @@ class Way:
     image: Image.Image
     guessed_bytes: float = 0.0
     """What it makes, more or less, where that was looked at."""
+    is_slow: bool = False
+    """Whether it takes longer than anybody should wait."""
 
 
 def ways_of(image: Image.Image, plan: Plan, *, is_untouched: bool) -> Iterator[Way]:
@@ -113,6 +115,18 @@ def may_win(way: Way, best: Way, weight_bytes: int) -> bool:
     if way.encoder.format == "webp":
         return pixels <= _WEBP_MOST_PIXELS and bits < _WEBP_MOST_BITS
     return bits > _JPEG_LEAST_BITS
+
+
+def slower_ways(tried: Iterable[Way], best: Way) -> Iterator[Way]:
+    """Yield the ways that take longer than those that were tried, and may give a lighter answer
+    than the best of them.
+    """
+    for way in tried:
+        if way.encoder is AVIF_ENCODER:
+            yield Way(AVIF_SLOW, way.image, is_slow=True)
+    pixels = best.image.width * best.image.height
+    if best.encoder is PNG_GRAPHICS and pixels > MOST_QUICK_PIXELS:
+        yield Way(PNG_SLOW, best.image, is_slow=True)
 
 
 def _of_photograph(

@@ -33,11 +33,18 @@ class Encoder:
     """Return the file for pixels (grey or RGB, with alpha only if it is kept), a setting and EXIF
     data. Nothing else of the original's goes into it.
     """
+    own_scale: str = ""
+    """The row of the calibration that its settings are in, where that is not the format's."""
 
     @property
     def mime(self) -> str:
         """The media type."""
         return f"image/{self.format}"
+
+    @property
+    def scale(self) -> str:
+        """The row of the calibration that its settings are in."""
+        return self.own_scale or self.format
 
     @property
     def is_lossless(self) -> bool:

@@ -38,7 +38,8 @@ _LEVEL = 2
 """Of oxipng. It takes 0.3 to 0.8 seconds a megapixel, level 0 a tenth of a second, and files weigh
 0.81 of those of level 0. Level 4 gains as much again as 5 %, in ten times the time.
 """
-_MOST_PIXELS_AT_THE_LEVEL = 500_000
+MOST_QUICK_PIXELS = 500_000
+"""Of a larger picture level 2 takes too long for anybody who waits."""
 
 # One thread: the server's processes share the processors already. Read once, by the first file. A
 # process that has written one must not fork a child that does: the thread is not there in it.
@@ -205,9 +206,18 @@ def _write(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG
     return saved(image, "PNG", exif=exif)
 
 
-def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
+def _write_slowly(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
     """Write with the least of filters, colour types and palettes that oxipng finds."""
-    level = _LEVEL if image.width * image.height <= _MOST_PIXELS_AT_THE_LEVEL else 0
+    return _optimized(image, exif, _LEVEL)
+
+
+def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:  # noqa: ARG001
+    """Write the same where the picture is small; look less far for a large one."""
+    is_small = image.width * image.height <= MOST_QUICK_PIXELS
+    return _optimized(image, exif, _LEVEL if is_small else 0)
+
+
+def _optimized(image: Image.Image, exif: bytes, level: int) -> bytes:
     plain = saved(image, "PNG", compress_level=1, exif=exif)
     return oxipng.optimize_from_memory(plain, level=level)
 
@@ -215,3 +225,5 @@ def _write_graphics(image: Image.Image, setting: int, exif: bytes) -> bytes:  # 
 _VERSION = f"zlib {features.version('zlib')}, pyoxipng {metadata.version('pyoxipng')}"
 PNG_ENCODER = Encoder("png", _VERSION, keeps_alpha=True, max_setting=0, write=_write)
 PNG_GRAPHICS = replace(PNG_ENCODER, write=_write_graphics)
+PNG_SLOW = replace(PNG_ENCODER, write=_write_slowly)
+"""For large graphics, where nobody waits."""

@@ -67,7 +67,7 @@ class PlainGets:
             return self._web(environ, start_response)
         answer, its_link = answered
         planned, body = answer.found.planned, answer.rendition.body
-        headers = picture_headers(answer.found, answer.rendition, its_link.left(self._freshness))
+        headers = picture_headers(answer, its_link.left(self._freshness))
         seconds = time.perf_counter() - began
         entry = request_entry(
             "GET",

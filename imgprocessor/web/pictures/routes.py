@@ -18,7 +18,7 @@ from imgprocessor.service.delivery import Answer, Delivery, Found
 from imgprocessor.service.full import FullOriginals
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.understanding import Understood
-from imgprocessor.web.caching import is_current
+from imgprocessor.web.caching import has_copy, is_current
 from imgprocessor.web.full import full
 from imgprocessor.web.incoming import incoming, queue_seconds, trace_id_of
 from imgprocessor.web.log import MAX_TOLD_CHARACTERS, RequestLog, answer_entry, request_entry
@@ -221,9 +221,11 @@ class _Pictures:
         head = request.method == "HEAD"
         answer = self._delivery.kept(found) if head else self._made(found)
         if answer is None:
-            return picture(found, None, self._left())
+            return picture(found, self._left())
         g.entry.update(answer_entry(answer))
-        response = picture(answer.found, answer.rendition, self._left())
+        if answer.is_quick and has_copy(request.environ, answer.etag):
+            return not_modified(answer, self._left())
+        response = picture(answer, self._left())
         if answer.is_cheaper:
             response.headers[IMAGE_DECISION] += "; cheaper=overloaded"
             response.headers["Cache-Control"] = "no-store"
