@@ -77,13 +77,13 @@ def main() -> int:
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imgprocessor-edge-") as folder:
-        settings = _settings(Path(folder))
-        understand = _understanding(settings)
+        settings = delivered_settings(Path(folder))
+        understand = understanding(settings)
         made_up = Visitors(options.seed, sized=not options.unsized).requests(options.requests)
         asks = list(track(made_up, "Making up visitors", total=options.requests))
         # The server behind is forked later, and knows all of this already.
         wanted = [
-            understand(ask.query, _hints(dict(ask.headers))).imagekey
+            understand(ask.query, hints_of(dict(ask.headers))).imagekey
             for ask in track(asks, "Working out keys")
         ]
         with _behind(understand) as port:
@@ -98,7 +98,8 @@ def main() -> int:
     return _show(results, len(asks), len(set(wanted)))
 
 
-def _settings(folder: Path) -> Settings:
+def delivered_settings(folder: Path) -> Settings:
+    """Return the delivered settings, but for where originals are, and what is kept."""
     settings = load_settings(ROOT / "conf" / "imgprocessor.ini")
     return replace(
         settings,
@@ -107,7 +108,8 @@ def _settings(folder: Path) -> Settings:
     )
 
 
-def _understanding(settings: Settings) -> Understand:
+def understanding(settings: Settings) -> Understand:
+    """Return what understands a request as the application does."""
     delivery = make_delivery(settings)
 
     @cache
@@ -119,7 +121,8 @@ def _understanding(settings: Settings) -> Understand:
     return understand
 
 
-def _hints(headers: dict[str, str]) -> tuple[str | None, ...]:
+def hints_of(headers: dict[str, str]) -> tuple[str | None, ...]:
+    """Return the hints among headers, in their order."""
     known = {name.lower(): value for name, value in headers.items()}
     return tuple(known.get(name) for name in HINT_HEADERS)
 
@@ -230,7 +233,7 @@ class _Application(asyncio.Protocol):
                 self._rendered.clear()
             return _response(json.dumps(counts), "imagekey: told")
         headers = {name: value.strip() for name, _, value in (li.partition(":") for li in lines)}
-        planned = self._understand(query, _hints(headers))
+        planned = self._understand(query, hints_of(headers))
         self._rendered[planned.imagekey] += 1
         vary = [f"Vary: {planned.vary}"] if planned.vary else []
         return _response(planned.imagekey, f"imagekey: {planned.imagekey}", KEPT, *vary)

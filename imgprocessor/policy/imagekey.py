@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.policy.plan import Plan
-from imgprocessor.policy.table import Cell, Effort
+from imgprocessor.policy.table import Cell
 from imgprocessor.request.names import decode, known_as, spell
 from imgprocessor.request.parameters import PARAMETERS
 
@@ -141,7 +141,7 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def shape_digest(cell: Cell, pixels: PixelsSettings, encoders: str, effort: Effort | None) -> str:
+def shape_digest(cell: Cell, pixels: PixelsSettings, encoders: str, effort: str | None) -> str:
     """Return a digest of what the operator and the installation decide: the cell, the settings
     that touch pixels, the encoders, and how much time they get. Not of the whole policy: a change
     of one cell must leave the keys of the others alone.

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
+from typing import Literal
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import CropOutside
@@ -72,9 +73,10 @@ class Plan:
     """None where nothing is mirrored."""
     lqip: bool | None = None
     """True where a few bytes are to be shown blurred until the picture is there."""
-    effort: Effort | None = None
+    effort: Effort | Literal["at once"] | None = None
     """How long may be taken; None where no more time makes anything lighter. What is made quickly
-    of a plan that says `behind` is made by the same with `quick`, and the best as it is.
+    of a plan that says `behind` is made by the same with `quick`, or, for who is on a good network,
+    with `at once`: in the format that takes least time; and the best as it is.
     """
 
     @property

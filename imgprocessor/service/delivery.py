@@ -246,7 +246,7 @@ class Delivery:
                 answer = self._good_enough(found, may_be_quick=may_be_quick)
                 if answer is None:
                     is_quick = may_be_quick and found.planned.plan.effort == "behind"
-                    plan = replace(found.planned.plan, effort="quick") if is_quick else None
+                    plan = found.planned.hurried if is_quick else None
                     answer = self.render(found, plan, takes_place=takes_place)
                     with found.timings.timed("store"):
                         self.keep(answer)

@@ -91,7 +91,8 @@ def picture_headers(answer: Answer, freshness: FreshnessSettings) -> dict[str, s
     headers |= saved_as(found.planned.query, rendition.format)
     if rendition.is_damaged:
         # The original may be on its way here still. A 304 would say that the copy is good for long.
-        del headers["ETag"], headers["Last-Modified"]
+        for name in ("ETag", "Last-Modified"):
+            headers.pop(name, None)
         seconds = freshness.not_found_max_age_seconds
         kept = f"public, max-age={seconds}, s-maxage={seconds}, must-revalidate"
         headers["Cache-Control"] = kept if seconds else "no-store"

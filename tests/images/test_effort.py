@@ -1,7 +1,7 @@
 """Effort: what is made quickly says so, and what takes longer is never worse, and bounded."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import drawn
 import images
@@ -26,7 +26,7 @@ LARGE = (1000, 700)
 """More than PNG is packed well of while somebody waits."""
 
 
-def _plan(effort: Effort | None, formats: tuple[Format, ...], **cell: Any) -> Plan:
+def _plan(effort: Effort | Literal["at once"], formats: tuple[Format, ...], **cell: Any) -> Plan:
     quality = cell.pop("quality", 78)
     known = Cell(quality, width_percent=100, **cell)
     return replace(FULL, formats=formats, cell=known, effort=effort)
@@ -69,6 +69,10 @@ MARKED = [
     (_photograph().convert("L"), AVIF, "quick", True),
     (_photograph(), ("webp", "png", "jpeg"), "quick", False),
     (_photograph(), ("jpeg",), "quick", False),
+    (_photograph(), AVIF, "at once", True),
+    (_photograph(), ("jpeg",), "at once", False),
+    (_photograph(), ("webp", "png", "jpeg"), "at once", False),
+    (_drawing(), AVIF, "at once", False),
     # A graphic, which is lossless anyway.
     (_drawing(), AVIF, "quick", False),
     (_drawing(), ("png", "jpeg"), "quick", True),
@@ -79,9 +83,43 @@ MARKED = [
 
 @pytest.mark.parametrize(("image", "formats", "effort", "is_quick"), MARKED)
 def test_what_is_made_quickly_says_whether_more_time_helps(
-    image: Image.Image, formats: tuple[Format, ...], effort: Effort | None, *, is_quick: bool
+    image: Image.Image, formats: tuple[Format, ...], effort: Effort, *, is_quick: bool
 ) -> None:
     assert compress(image, _plan(effort, formats), b"").is_quick == is_quick
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ({}, ("jpeg", 1)),
+        ({"budget_bytes": 100_000}, ("jpeg", 1)),
+        ({"budget_bytes": 9_000}, ("avif", None)),  # JPEG would look worse
+    ],
+)
+def test_at_once_a_photograph_is_encoded_once(
+    cell: dict[str, Any], expected: tuple[Format, int | None]
+) -> None:
+    done = compress(_photograph(), _plan("at once", AVIF, **cell), b"")
+    best = compress(_photograph(), _plan("behind", AVIF, **cell), b"")
+
+    assert (done.format, done.trials if expected[1] else None) == expected
+    assert done.quality == 78 or cell == {"budget_bytes": 9_000}
+    assert best.quality >= done.quality
+    assert (best.format, len(best.body) < len(done.body) or best.quality > done.quality) == (
+        "avif",
+        True,
+    )
+
+
+def test_at_once_a_graphic_is_what_it_is_anyway() -> None:
+    image = max(drawn.of_kind("chart").values(), key=lambda known: known.width)
+
+    at_once, quick = (
+        compress(image, _plan("at once", AVIF), b""),
+        compress(image, _plan("quick", AVIF), b""),
+    )
+
+    assert at_once.body == quick.body
 
 
 CELLS: list[dict[str, Any]] = [

@@ -54,7 +54,7 @@ class _Told:
         return self._renderer.check(job)
 
     @property
-    def efforts(self) -> list[tuple[Effort | None, bool]]:
+    def efforts(self) -> list[tuple[str | None, bool]]:
         return [(job.plan.effort, job.is_behind) for job in self.jobs]
 
 
@@ -90,11 +90,23 @@ def test_the_first_is_quick_and_everybody_after_gets_the_best(node: _Node) -> No
     assert first.rendition.body == repeat.rendition.body != after.rendition.body
     assert len(after.rendition.body) < len(first.rendition.body)
     assert (after.source, after.rendition.format) == ("store", "avif")
-    assert node.told.efforts == [("quick", False), ("behind", True)]
+    assert first.rendition.format == "jpeg"
+    assert node.told.efforts == [("at once", False), ("behind", True)]
     # One key, but validators of their own.
     assert first.found.planned.imagekey == after.found.planned.imagekey
     assert first.etag == repeat.etag == f"{after.etag}-quick"
     assert node.later.owed == []
+
+
+def test_on_a_poor_network_the_quick_one_is_light(node: _Node) -> None:
+    """Bytes take longer there than an encoder does."""
+    query = PICTURE.replace("4g", "3g")
+    first = node.ask(query)
+    node.work()
+
+    assert (first.rendition.format, first.is_quick) == ("avif", True)
+    assert node.told.efforts == [("quick", False), ("behind", True)]
+    assert len(node.ask(query).rendition.body) < len(first.rendition.body)
 
 
 def test_it_is_owed_once_whoever_asks(node: _Node) -> None:
@@ -193,7 +205,7 @@ def test_a_purge_wins(node: _Node) -> None:
     sources = [answer.source for answer in (node.ask(), node.ask())]
 
     assert sources == ["original", "store"]
-    assert node.told.efforts[-1] == ("quick", False)
+    assert node.told.efforts[-1] == ("at once", False)
 
 
 def test_who_does_not_wait_gets_the_best_at_once(node: _Node) -> None:

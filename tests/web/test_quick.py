@@ -67,7 +67,7 @@ def site(settings: Settings, gates: list[list[bool]]) -> Site:
 def test_a_quick_answer_says_so_and_is_soon_asked_for_again(site: Site) -> None:
     quick, best = site.get(), site.work()
 
-    assert quick.headers["image-decision"].endswith("format=avif; quality=78; effort=quick")
+    assert quick.headers["image-decision"].endswith("format=jpeg; quality=78; effort=quick")
     assert best.headers["image-decision"].endswith("format=avif; quality=78")
     assert quick.headers["Cache-Control"] == QUICK
     assert best.headers["Cache-Control"] == FULL

@@ -108,18 +108,28 @@ class _Search:
         for way in ways:
             if found is None:
                 found = self._answer(way)
+            elif self._is_enough(found):
+                break
             elif may_win(way, found.way, self._weight(found)):
                 found = self._better(found, way)
         if found is None:
             # Nothing lossy may be sent, and what is lossless is over the budget.
             found = self._smaller(ways[0], self._steps(ways[0], self._full))
         tried = dict.fromkeys((found.way, *(way for way, _ in self.bodies)))
+        if self._is_enough(found):  # what was not tried may still win
+            tried |= dict.fromkeys(ways)
         slower = list(slower_ways(tried, found.way))
         if self.plan.effort in {"behind", "best"}:
             for way in slower:
                 found = self._or_slowly(found, way)
             slower = []
         return replace(self._compressed(found), is_quick=bool(slower))
+
+    def _is_enough(self, found: _Answer) -> bool:
+        """Whether there is no time for more: unless the budget takes from the picture."""
+        best = Candidate(self.plan.max_quality, self._full)
+        is_jpeg = found.way.encoder.format == "jpeg"
+        return self.plan.effort == "at once" and is_jpeg and found.step == best
 
     def _or_slowly(self, found: _Answer, way: Way) -> _Answer:
         """Return what was found, or the answer of a way that takes long where that is better."""

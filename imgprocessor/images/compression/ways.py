@@ -97,7 +97,8 @@ def ways_of(image: Image.Image, plan: Plan, *, is_untouched: bool) -> Iterator[W
     if kind.is_graphic or kind.colours is not None:
         yield from _of_graphic(image, plan, formats, kind, is_untouched=is_untouched)
     else:
-        yield from _of_photograph(image, formats, plan.max_quality)
+        ways = _of_photograph(image, formats, plan.max_quality)
+        yield from sorted(ways, key=_takes_long) if plan.effort == "at once" else ways
 
 
 def may_win(way: Way, best: Way, weight_bytes: int) -> bool:
@@ -138,6 +139,13 @@ def _of_photograph(
     # Without any there is PNG alone, or there is alpha.
     for known in lossy or formats[:1]:
         yield Way(ENCODERS[known], image)
+
+
+def _takes_long(way: Way) -> bool:
+    """Whether there is a format that takes less time: JPEG takes 4 to 8 ms at 1080 pixels, all of
+    them together, where a browser takes AVIF, 80.
+    """
+    return way.encoder.format != "jpeg"
 
 
 def _of_graphic(
