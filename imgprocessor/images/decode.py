@@ -150,7 +150,7 @@ class OpenedOriginal:
             BrokenOriginal: it cannot be decoded.
             OversizedOriginal: there is not enough memory to.
         """
-        if hurry:
+        if hurry and self._inspected.scans > 1:
             self._known.hurry(self._image)
         return reduced(self._decoded(draft), draft // self._by_decoder(draft))
 

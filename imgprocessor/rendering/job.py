@@ -27,8 +27,10 @@ class Job:
     """What the time went to so far."""
     generation: Generation
     """The one that the answer was begun in: nothing is kept of what was purged since."""
-    expects_more: bool = False
-    """Whether other renditions of the same original are wanted, too: masters are made at once."""
+    expects_more: bool | None = None
+    """Whether other renditions of the same original are wanted, too, so that masters are made at
+    once; None where that is not known, and they are made if this is not the first.
+    """
     takes_place: bool = True
     """Whether it counts among the jobs that admission control lets in."""
     is_behind: bool = False

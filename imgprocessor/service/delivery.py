@@ -245,8 +245,7 @@ class Delivery:
             with self._alone(found):
                 answer = self._good_enough(found, may_be_quick=may_be_quick)
                 if answer is None:
-                    is_quick = may_be_quick and found.planned.plan.effort == "behind"
-                    plan = found.planned.hurried if is_quick else None
+                    plan = found.planned.hurried if may_be_quick else None
                     answer = self.render(found, plan, takes_place=takes_place)
                     with found.timings.timed("store"):
                         self.keep(answer)
@@ -279,8 +278,8 @@ class Delivery:
             # Where its upload has been removed meanwhile, there is nothing any more to keep it in.
             is_kept = kept_sizes.put(name, found.planned, answer.rendition)
         if not is_kept:
-            key = found.planned.imagekey
-            self._renditions.put(found.original, key, answer.rendition, found.began)
+            original, key = found.original, found.planned.imagekey
+            self._renditions.put(original, key, answer.rendition, found.began)
 
     def render(
         self,
@@ -289,6 +288,7 @@ class Delivery:
         *,
         takes_place: bool = True,
         waits: bool = True,
+        expects_more: bool | None = None,
     ) -> Answer:
         """Make the picture, whether it was made before or not; the best, but by another plan.
 
@@ -300,7 +300,7 @@ class Delivery:
             plan or found.planned.plan,
             found.timings,
             found.began,
-            expects_more=found.kept_name is not None,  # an upload has several sizes, and formats
+            expects_more=expects_more if found.kept_name is None else True,  # it has sizes
             takes_place=takes_place,
             is_behind=not waits,
         )

@@ -49,7 +49,7 @@ def make_best(delivery: Delivery, owed: Owed) -> None:
 
 def _best_of(delivery: Delivery, quick: Answer) -> Answer:
     try:
-        return delivery.render(quick.found, waits=False)
+        return delivery.render(quick.found, waits=False, expects_more=False)
     except ImageError as error:
         if error.is_passing:
             raise

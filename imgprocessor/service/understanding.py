@@ -53,6 +53,8 @@ class Planned:
         """What is done for the first visitor, where the best is made behind that answer. Who is on
         a good network waits for bytes less than for an encoder.
         """
+        if self.plan.effort != "behind":
+            return self.plan
         return replace(self.plan, effort="quick" if self.decision.is_degraded else "at once")
 
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.errors import BrokenOriginal, Busy
 from imgprocessor.geometry import Box, Fit
-from imgprocessor.images.decode import Metadata
+from imgprocessor.images.decode import Metadata, open_original
 from imgprocessor.images.formats.encoder import saved
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pipeline import render
@@ -206,6 +206,23 @@ def test_where_all_must_be_decoded_masters_are_made_at_once(root: Path, tmp_path
     masters.finish()
 
     assert make_one(masters, root, replace(PLAN, box=Box(200, None))).source == "master"
+
+
+def test_where_no_more_is_expected_nothing_is_kept_or_left_out(root: Path, tmp_path: Path) -> None:
+    """Of a rendition that is made once more, with time."""
+    (root / "a").write_bytes(ODD["progressive"]())
+    masters, originals = make(tmp_path), Folder(root, LIMITS.max_bytes)
+    quick = make_one(masters, root)
+    masters.finish()
+    with masters.found(originals.find("a"), PLAN, Timings(), expects_more=False) as found:
+        whole = open_original(io.BytesIO(ODD["progressive"]()), LIMITS).decode(
+            found.picture.level.draft
+        )
+        assert found.picture.image.tobytes() == whole.tobytes()
+        assert render(found.picture, PLAN, Timings()).body != quick.body
+    masters.finish()
+
+    assert len(kept_files(tmp_path)) == 1
 
 
 def test_what_is_not_kept_is_decoded_directly_each_time(root: Path, tmp_path: Path) -> None:

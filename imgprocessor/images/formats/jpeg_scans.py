@@ -2,8 +2,8 @@
 
 A decoder that reduces by itself still reads every scan, and of an original of many megapixels that
 is most of its time. But of a component that is reduced to one pixel a block all is in its DC scans,
-and the last bit of all other coefficients, which takes half of a file, is worth a fraction of a
-point.
+and the last bit of all other coefficients, which takes 45 % of a file on average, is worth a
+fraction of a point.
 """
 
 import re
