@@ -22,9 +22,12 @@ NAME = r"(?!-(?:/|$))[^/](?:.|\n)*"
 _PICTURE = re.compile(rf"/{PLACES[0]}/|/(?:{'|'.join(PLACES)})/({NAME})")
 
 
-UNDERSTOOD, FOUND, FAILED = (f"imgprocessor.{word}" for word in ("understood", "found", "failed"))
+UNDERSTOOD, FOUND, FAILED, TRIED = (
+    f"imgprocessor.{word}" for word in ("understood", "found", "failed", "tried")
+)
 """By which WSGI's environment has what was found out of a request already: an `Understood`, a
-`Found` that is good for one trial, and what was raised when it was to be answered.
+`Found` that is good for one trial, what was raised when it was to be answered, and how many trials
+purges have spoilt.
 """
 
 

@@ -16,6 +16,7 @@ from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.pictures.asked import (
     FAILED,
     FOUND,
+    TRIED,
     UNDERSTOOD,
     CheckedLink,
     checked_link,
@@ -105,7 +106,10 @@ class PlainGets:
         except Exception as error:  # noqa: BLE001 - it is raised there
             environ[FOUND], environ[FAILED] = found, error
             return None
-        return (answer, its_link) if found.began.is_current else None
+        if not found.began.is_current:
+            environ[TRIED] = 1
+            return None
+        return answer, its_link
 
 
 def _is_plain(environ: Environ) -> bool:

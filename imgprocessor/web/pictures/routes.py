@@ -29,6 +29,7 @@ from imgprocessor.web.pictures.asked import (
     FOUND,
     NAME,
     PLACES,
+    TRIED,
     UNDERSTOOD,
     CheckedLink,
     checked_link,
@@ -155,7 +156,7 @@ class _Pictures:
         """
         asked = self._permitted()
         _check_path(name)
-        for _ in range(_TRIALS):
+        for _ in range(request.environ.get(TRIED, 0), _TRIALS):
             found = request.environ.pop(FOUND, None) or self._delivery.find(asked)
             response = self._answered(found)
             if found.began.is_current:
