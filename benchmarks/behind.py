@@ -4,8 +4,9 @@
 
 Measured are bytes and the processor's time of what is made at once, quickly, and at best, for
 photographs of the folder (those of lomiri-wallpapers by default) at some widths, for a browser that
-takes AVIF and WebP: all that `compress` does, one process,
-`process_time`. Then a day's visitors (`edge_visitors.py`), spread evenly over it, ask a cache that
+takes AVIF and WebP: all that `compress` does, one process, `process_time`; and all of a first
+rendition at the middle width, from the original's file on. Then a day's visitors
+(`edge_visitors.py`), spread evenly over it, ask a cache that
 keeps answers by their imagekey, as long as they say. The best of each is begun when nothing else
 is, one at a time, for as long as was measured. Counted are answers to clients that take AVIF; all
 are taken for photographs of one weight.
@@ -24,17 +25,24 @@ from typing import Literal, get_args
 
 from edge_hits import delivered_settings, hints_of, understanding
 from edge_visitors import Visitors
+from first_rendition import LIMITS, PLAN, by_masters
 from PIL import Image
 from quality_scale import pictures, resized
 
 from imgprocessor.config.settings import FreshnessSettings, PixelsSettings, Settings
+from imgprocessor.formats import Format
+from imgprocessor.geometry import Box
 from imgprocessor.images.compression.compress import Compressed, compress
+from imgprocessor.originals.folder import Folder
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Cell
 
 WALLPAPERS = Path("/usr/share/backgrounds")
 WIDTHS = (640, 1082, 1920)
 QUALITY = 75
+FORMATS: tuple[Format, ...] = ("avif", "webp", "gif", "png", "jpeg")
+"""As Chromium asks."""
+FIRST_ROUNDS = 3
 DAY_SECONDS = 86_400.0
 
 MadeBy = Literal["at once", "quick", "best"]
@@ -89,6 +97,10 @@ def main() -> int:
             f"| {cost.at_once:.2f} | {cost.share:.2f} |"
         )
     middle = costs[len(costs) // 2]
+    firsts = [_first(file, middle.width) for file in pictures(options.folder)[:: options.every]]
+    at_once, quick = (statistics.mean(known) for known in zip(*firsts, strict=True))
+    print(f"\nall of a first rendition {middle.width} px wide: at once {at_once:.0f} ms,", end=" ")
+    print(f"quick {quick:.0f}")
     settings = delivered_settings(options.folder)
     keys = _keys(settings, options.requests, options.seed)
     taken = sum(key is not None for key in keys)
@@ -141,7 +153,7 @@ def _timed(image: Image.Image, effort: MadeBy) -> tuple[Compressed, float]:
         density=None,
         bandwidth=None,
         screen=None,
-        formats=("avif", "webp", "jpeg"),
+        formats=FORMATS,
         quality_limit=None,
         bytes_limit=None,
         cell=Cell(QUALITY, width_percent=100),
@@ -151,6 +163,19 @@ def _timed(image: Image.Image, effort: MadeBy) -> tuple[Compressed, float]:
     began = time.process_time()
     done = compress(image, replace(plan, effort=effort), b"")
     return done, (time.process_time() - began) * 1000
+
+
+def _first(file: Path, width: int) -> tuple[float, float]:
+    """Return what a first rendition takes at once, and quickly, from the original's file on."""
+    original = Folder(file.parent, LIMITS.max_bytes).find(file.name)
+    spent: dict[MadeBy, list[float]] = {"at once": [], "quick": []}
+    for _ in range(FIRST_ROUNDS):
+        for effort, known in spent.items():
+            plan = replace(PLAN, box=Box(width, None), cell=Cell(QUALITY), formats=FORMATS)
+            began = time.process_time()
+            by_masters(original, replace(plan, effort=effort), expects_more=False)
+            known.append((time.process_time() - began) * 1000)
+    return statistics.median(spent["at once"]), statistics.median(spent["quick"])
 
 
 def _keys(settings: Settings, count: int, seed: int) -> list[str | None]:

@@ -82,9 +82,9 @@ def _taken(path: Path, width: int, rounds: int) -> list[float]:
     plan = replace(PLAN, box=Box(width, None))
     original = Folder(path.parent, LIMITS.max_bytes).find(path.name)
     ways: list[Callable[[], None]] = [
-        lambda: _by_masters(original, plan, expects_more=True),
+        lambda: by_masters(original, plan, expects_more=True),
         lambda: _with_all_scans(path, plan),
-        lambda: _by_masters(original, plan, expects_more=False),
+        lambda: by_masters(original, plan, expects_more=False),
     ]
     spent: list[list[float]] = [[] for _ in ways]
     for _ in range(rounds):
@@ -95,7 +95,8 @@ def _taken(path: Path, width: int, rounds: int) -> list[float]:
     return [statistics.median(known) for known in spent]
 
 
-def _by_masters(original: Original, plan: Plan, *, expects_more: bool) -> None:
+def by_masters(original: Original, plan: Plan, *, expects_more: bool) -> None:
+    """Make a first rendition, as a worker does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         masters = Masters(
