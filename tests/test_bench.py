@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import images
 import pytest
@@ -131,6 +132,38 @@ def test_a_form_has_the_file_as_it_is(tmp_path: Path) -> None:
 
     assert read.sizes == "320x0"
     assert (tmp_path / "file").read_bytes() == body
+
+
+def test_a_connection_that_is_done_may_end_while_others_wait() -> None:
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if self.path == "/slow":
+                assert ended.wait(20)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            self.close_connection = True  # and the client is not told
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def shutdown_request(self, request: Any) -> None:
+            super().shutdown_request(request)
+            ended.set()
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            answers = ask_each(server.server_address[1], ["/slow", "/quick"]).answers
+        finally:
+            server.shutdown()
+
+    assert [answer.path for answer in answers] == ["/quick", "/slow"]
 
 
 @pytest.mark.parametrize("progressive", [False, True])
