@@ -8,7 +8,7 @@ from pathlib import Path
 import images
 import pytest
 from conftest import ROOT
-from devtools import Device, Page, opened
+from devtools import BrowserError, Device, Page, opened
 from form_pages import HOSTILE, PHONE, SHOWN, STATES, Elements
 from redises import redis_server
 from servers import Server, await_true, open_up, serving
@@ -152,7 +152,7 @@ def test_a_job_that_waits_is_cancelled_by_keyboard(
 
 def _width(page: Page) -> int | None:
     """Return the thumbnail's; None without one, or where the page is being loaded again."""
-    with contextlib.suppress(AssertionError):
+    with contextlib.suppress(BrowserError):
         width: int | None = page.run("document.querySelector('.sizes img')?.naturalWidth")
         return width
     return None

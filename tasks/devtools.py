@@ -1,16 +1,19 @@
-"""Real, headless Chromium as a phone, a tablet or a window: the DevTools protocol, over a pipe."""
+"""Real, headless Chromium as a phone, a tablet or a window: the DevTools protocol, over a pipe.
 
+Serves the tests and the benchmarks.
+"""
+
+import base64
 import contextlib
 import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from servers import await_true
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -24,6 +27,21 @@ DESKTOP_CSS_PIXELS = 1920
 """Across the screen that windows are on."""
 
 _LOADED = "document.readyState === 'complete'"
+_POLL_SECONDS = 0.02
+
+
+class BrowserError(Exception):
+    """Chromium ended, or did not do what it was told; the message says what it said."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What comes between the browser and all servers."""
+
+    rtt_ms: int
+    """Before an answer begins."""
+    downlink_mbps: float
+    """Megabits a second, which all answers share."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +65,24 @@ def load(device: Device, profile: Path, url: str, *flags: str) -> None:
 
 @contextlib.contextmanager
 def opened(
-    device: Device, profile: Path, url: str, *flags: str, scripts: bool = True
+    device: Device,
+    profile: Path,
+    url: str,
+    *flags: str,
+    scripts: bool = True,
+    network: Network | None = None,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = PAGE_SECONDS,
 ) -> "Iterator[Page]":
-    """Open a page in a fresh profile; yield it once it and its pictures are loaded."""
-    with _started(profile, *flags) as browser:
+    """Open a page in a fresh profile; yield it once it and its pictures are loaded.
+
+    Headers are sent with it and its pictures, in place of the browser's own. After so many seconds
+    Chromium is ended, whatever is done with the page.
+
+    Raises:
+        BrowserError: when Chromium ends, or takes too long.
+    """
+    with _started(profile, seconds, *flags) as browser:
         target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
         session = attached["sessionId"]
@@ -69,10 +101,21 @@ def opened(
         )  # fmt: skip
         if not scripts:
             browser.call("Emulation.setScriptExecutionDisabled", session, value=True)
+        if network is not None or headers:
+            browser.call("Network.enable", session)
+        if network is not None:
+            bytes_a_second = network.downlink_mbps * 1_000_000 / 8
+            browser.call(
+                "Network.emulateNetworkConditions", session, offline=False,
+                latency=network.rtt_ms, downloadThroughput=bytes_a_second, uploadThroughput=-1,
+            )  # fmt: skip
+        if headers:
+            browser.call("Network.setExtraHTTPHeaders", session, headers=dict(headers))
         browser.call("Page.navigate", session, url=url)
-        page = Page(browser, session)
+        page = Page(browser, session, target)
         # Where scripts are disabled no event would tell.
-        await_true(lambda: page.run(_LOADED), PAGE_SECONDS)
+        while not page.run(_LOADED):
+            time.sleep(_POLL_SECONDS)
         yield page
 
 
@@ -82,6 +125,8 @@ class Page:
 
     browser: "_Browser"
     session: str
+    target: str
+    """Which is its main frame's name as well."""
 
     def run(self, expression: str) -> Any:
         """Return the value of an expression, or of the promise that it is."""
@@ -89,8 +134,17 @@ class Page:
             "Runtime.evaluate", self.session,
             expression=expression, awaitPromise=True, returnByValue=True,
         )  # fmt: skip
-        assert "exceptionDetails" not in told, told
+        if "exceptionDetails" in told:
+            raise BrowserError(f"{expression}: {told}")
         return told["result"].get("value")
+
+    def body(self, url: str) -> bytes:
+        """Return what was received for a picture of the page."""
+        self.browser.call("Page.enable", self.session)
+        told = self.browser.call(
+            "Page.getResourceContent", self.session, frameId=self.target, url=url
+        )
+        return base64.b64decode(told["content"], validate=True)
 
     def choose(self, selector: str, *files: Path) -> None:
         """Choose files in a field for them."""
@@ -134,16 +188,22 @@ class _Browser:
         command = {"id": self.calls, "method": method, "params": parameters}
         if session is not None:
             command["sessionId"] = session
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(command).encode() + b"\0")
-        self.process.stdin.flush()
+        if self.process.stdin is None:
+            raise AssertionError("pipes were asked for")
+        try:
+            self.process.stdin.write(json.dumps(command).encode() + b"\0")
+            self.process.stdin.flush()
+        except BrokenPipeError as error:
+            raise BrowserError("Chromium ended, or took too long") from error
         answer = next(message for message in self._messages() if message.get("id") == self.calls)
-        assert "error" not in answer, answer
+        if "error" in answer:
+            raise BrowserError(f"{method}: {answer['error']}")
         result: dict[str, Any] = answer["result"]
         return result
 
     def _messages(self) -> Iterator[dict[str, Any]]:
-        assert self.process.stdout is not None
+        if self.process.stdout is None:
+            raise AssertionError("pipes were asked for")
         message = bytearray()
         while byte := self.process.stdout.read(1):
             if byte != b"\0":
@@ -151,18 +211,20 @@ class _Browser:
                 continue
             yield json.loads(message)
             message.clear()
-        raise AssertionError("Chromium ended, or took too long")
+        raise BrowserError("Chromium ended, or took too long")
 
 
 @contextlib.contextmanager
-def _started(profile: Path, *more: str) -> Iterator[_Browser]:
+def _started(profile: Path, seconds: float, *more: str) -> Iterator[_Browser]:
     pipe = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
     flags = (*QUIET, f"--user-data-dir={profile}", "--remote-debugging-pipe", *more)
     with subprocess.Popen(
-        ["sh", "-c", pipe, "sh", CHROMIUM, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["/bin/sh", "-c", pipe, "sh", CHROMIUM, *flags],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         # Reading has no time-out of its own.
-        watchdog = threading.Timer(PAGE_SECONDS, process.kill)
+        watchdog = threading.Timer(seconds, process.kill)
         watchdog.start()
         try:
             browser = _Browser(process)
