@@ -118,18 +118,22 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class _Network:
+class Network:
+    """A network as a browser has measured it: milliseconds, and megabits a second."""
+
     rtt: float
     downlink: float
 
     @property
     def ect(self) -> str:
+        """Its effective connection type."""
         for name, rtt, downlink in _BOUNDS:
             if self.rtt >= rtt or self.downlink <= downlink:
                 return name
         return "4g"
 
     def hints(self) -> Headers:
+        """Return what Chromium says of it, rounded as Chromium rounds it."""
         rtt = min(round(self.rtt / _RTT_STEP) * _RTT_STEP, _MOST_RTT)
         steps = max(1, round(Decimal(self.downlink) / _DOWNLINK_STEP))
         downlink = min(steps * _DOWNLINK_STEP, _MOST_DOWNLINK).normalize()
@@ -203,20 +207,20 @@ class Visitors:
             chance.shuffle(parts)
         return parts
 
-    def _network(self) -> _Network:
+    def _network(self) -> Network:
         ((_, rtt, downlink),) = self._chance.choices(NETWORKS, [known[0] for known in NETWORKS])
-        return self._moved(_Network(rtt, downlink))
+        return self._moved(Network(rtt, downlink))
 
-    def _next(self, network: _Network) -> _Network:
+    def _next(self, network: Network) -> Network:
         if self._chance.random() < NETWORK_CHANGES:
             return self._network()
         if self._chance.random() < MEASURED_ANEW:
             return self._moved(network)
         return network
 
-    def _moved(self, network: _Network) -> _Network:
+    def _moved(self, network: Network) -> Network:
         gauss = self._chance.gauss
-        return _Network(
+        return Network(
             network.rtt * math.exp(gauss(0, _SPREAD)),
             network.downlink * math.exp(gauss(0, _SPREAD)),
         )

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONNECTIONS = 4
+JPEG_ALONE = "image/jpeg"
+"""What a client accepts that takes nothing newer."""
 ANSWER_SECONDS = 60
 """A server that sends nothing for so long has failed."""
 SAMPLE_SECONDS = 0.05
@@ -57,7 +59,12 @@ class Load:
 
 
 def ask_each(
-    port: int, paths: Sequence[str], connections: int = CONNECTIONS, headers: str = ""
+    port: int,
+    paths: Sequence[str],
+    connections: int = CONNECTIONS,
+    *,
+    accept: str = JPEG_ALONE,
+    headers: str = "",
 ) -> Load:
     """Send a GET for each path, in this order, over so many kept connections to loopback. Each line
     of further `headers` ends in CR and LF.
@@ -65,7 +72,7 @@ def ask_each(
     Raises:
         LoadError: when a server does not answer, or not in HTTP.
     """
-    host = f"Host: localhost:{port}\r\nAccept: image/jpeg\r\n{headers}\r\n"
+    host = f"Host: localhost:{port}\r\nAccept: {accept}\r\n{headers}\r\n"
     waiting = iter([(path, f"GET {path} HTTP/1.1\r\n{host}".encode()) for path in paths])
     answers: list[Answer] = []
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -54,6 +55,9 @@ default = 4g
 [screens]
 any     = otherwise
 default = any
+
+[formats]
+offer   = avif webp jpeg
 """
     INCLUDE = """\
 Alias {url} "{folder}/"
@@ -78,32 +82,51 @@ Alias {url} "{folder}/"
         return f"{__version__}, commit {commit} ({VERSIONS}; Apache {apache})"
 
     def commands(self, place: Place) -> list[Command]:
-        """Write settings and a policy whose classes have the qualities; serve through Apache."""
+        """Write settings and the policy; serve through Apache."""
         conf = place.state / "conf"
         conf.mkdir()
         settings = conf / "imgprocessor.ini"
         settings.write_text(self.SETTINGS.format(originals=place.originals, root=ROOT))
-        cells = "\n".join(f"{name} = {{}}q{quality}" for quality, name in QUALITIES.items())
-        sections = "\n".join(("[sized]", cells.format(*[""] * 4), "[any]"))
-        policy = f"{self.POLICY}\n{sections}\n{cells.format(*['full '] * 4)}\n"
-        (conf / "policy.ini").write_text(policy)
+        (conf / "policy.ini").write_text(self.policy())
         include = conf / "static.conf"
         include.write_text(self.INCLUDE.format(url=STATIC, folder=place.static))
         options = ("--originals", place.originals, "--conf", settings, "--include", include)
         serve = (sys.executable, ROOT / "tasks" / "serve.py", "--port", str(place.port), *options)
         return [Command(serve, place.port, children_only=True)]
 
+    def policy(self) -> str:
+        """Return a policy whose classes have the qualities."""
+        cells = "\n".join(f"{name} = {{}}q{quality}" for quality, name in QUALITIES.items())
+        sections = "\n".join(("[sized]", cells.format(*[""] * 4), "[any]"))
+        return f"{self.POLICY}\n{sections}\n{cells.format(*['full '] * 4)}\n"
+
     def path(self, name: str, width: int, quality: int) -> str:
         """Return a query that says everything: no hint of the client's counts."""
-        said = f"width={width}&bandwidth={QUALITIES[quality]}&dpr=1&format=jpeg"
-        return f"/images/?name={name}&{said}"
+        return f"/images/?name={name}&{_said(width, quality)}&format=jpeg"
+
+    def negotiated(self, name: str, width: int, quality: int | None) -> str:
+        """Return a query that leaves the format alone to the client's headers."""
+        return f"/images/?name={name}&{_said(width, quality)}"
+
+
+def _said(width: int, quality: int | None) -> str:
+    """Return what a query says of size and quality, which has no class of its own at times."""
+    best = max(QUALITIES)
+    asked = best if quality is None else quality
+    limit = "" if asked in QUALITIES else f"&quality={asked}"
+    return f"width={width}&bandwidth={QUALITIES.get(asked, QUALITIES[best])}&dpr=1{limit}"
 
 
 class Imgproxy(System):
-    """imgproxy, built with Debian's libvips."""
+    """imgproxy: the binary that the environment variable IMGPROXY names, or else built with
+    Debian's libvips.
+    """
 
     name = "imgproxy"
-    document = "docs.imgproxy.net: installation, configuration options, signing a URL, local files"
+    document = (
+        "docs.imgproxy.net: installation, configuration options (AVIF/WebP support detection), "
+        "signing a URL, local files"
+    )
 
     # Since version 4 the program is not the module's root any more.
     PACKAGES = (
@@ -113,14 +136,16 @@ class Imgproxy(System):
 
     @property
     def _program(self) -> Path:
-        return self.folder / "imgproxy"
+        return Path(os.environ.get("IMGPROXY") or self.folder / "imgproxy")
 
     def installed(self) -> bool:
-        """Whether it was built."""
+        """Whether there is one."""
         return self._program.exists()
 
     def install(self) -> None:
         """Build the newest that this libvips will do for."""
+        if "IMGPROXY" in os.environ:
+            raise CannotInstall(f"IMGPROXY: there is no {self._program}")
         if not shutil.which("go"):
             raise CannotInstall("there is no Go here")
         for package in self.PACKAGES:
@@ -152,12 +177,22 @@ class Imgproxy(System):
             "IMGPROXY_SALT": _KEY.encode().hex(),
             # Megapixels. imgprocessor's limit; it was lower here in older versions.
             "IMGPROXY_MAX_SRC_RESOLUTION": "50",
+            # By `Accept`, AVIF first; not for URLs that name a format.
+            "IMGPROXY_AUTO_AVIF": "true",
+            "IMGPROXY_AUTO_WEBP": "true",
         }
         return [Command((self._program,), place.port, environment)]
 
     def path(self, name: str, width: int, quality: int) -> str:
-        """Return a signed path."""
-        path = f"/rs:fit:{width}:0/q:{quality}/plain/local:///{name}@jpg"
+        """Return a signed path that names the format."""
+        return self._signed(f"/rs:fit:{width}:0/q:{quality}/plain/local:///{name}@jpg")
+
+    def negotiated(self, name: str, width: int, quality: int | None) -> str:
+        """Return a signed path that names no format."""
+        asked = "" if quality is None else f"/q:{quality}"
+        return self._signed(f"/rs:fit:{width}:0{asked}/plain/local:///{name}")
+
+    def _signed(self, path: str) -> str:
         digest = hmac.digest(_KEY.encode(), f"{_KEY}{path}".encode(), hashlib.sha256)
         return f"/{base64.urlsafe_b64encode(digest).decode().rstrip('=')}{path}"
 
@@ -166,7 +201,10 @@ class Thumbor(System):
     """thumbor: one process a core, behind nginx."""
 
     name = "thumbor"
-    document = "thumbor.readthedocs.io: hosting (production environment), security, image loader"
+    document = (
+        "thumbor.readthedocs.io: hosting (production environment), security, image loader, "
+        "configuration (AUTO_WEBP)"
+    )
 
     CONF = """\
 SECURITY_KEY = {key!r}
@@ -174,7 +212,9 @@ ALLOW_UNSAFE_URL = False
 LOADER = "thumbor.loaders.file_loader"
 FILE_LOADER_ROOT_PATH = {originals!r}
 STORAGE = "thumbor.storages.no_storage"
+AUTO_WEBP = True
 """
+    # AUTO_AVIF would change nothing: thumbor prefers WebP to AVIF.
 
     @property
     def _python(self) -> Path:
@@ -219,8 +259,13 @@ location / {
         return [*backends, nginx(place, location, upstream)]
 
     def path(self, name: str, width: int, quality: int) -> str:
+        """Return a signed path, which is a JPEG for whoever does not accept WebP."""
+        return self.negotiated(name, width, quality)
+
+    def negotiated(self, name: str, width: int, quality: int | None) -> str:
         """Return a signed path."""
-        path = f"{width}x0/filters:quality({quality})/{name}"
+        filters = "" if quality is None else f"filters:quality({quality})/"
+        path = f"{width}x0/{filters}{name}"
         digest = hmac.digest(_KEY.encode(), path.encode(), hashlib.sha1)
         return f"/{base64.urlsafe_b64encode(digest).decode()}/{path}"
 
@@ -229,7 +274,9 @@ class Ipx(System):
     """ipx: its own server, one process. sharp renders on threads of a pool beside it."""
 
     name = "ipx"
-    document = "ipx' README: using CLI; sharp.pixelplumbing.com: performance"
+    document = (
+        "ipx' README: using CLI, modifiers (format auto); sharp.pixelplumbing.com: performance"
+    )
 
     SMALLEST_POOL = 4
     """Node's own; sharp's documentation says to raise it to the cores where there are more."""
@@ -273,12 +320,18 @@ class Ipx(System):
         """Return a path with modifiers."""
         return f"/w_{width},q_{quality},f_jpeg/{name}"
 
+    def negotiated(self, name: str, width: int, quality: int | None) -> str:
+        """Return a path whose format is `auto`."""
+        asked = "" if quality is None else f",q_{quality}"
+        return f"/w_{width}{asked},f_auto/{name}"
+
 
 class ImageFilter(System):
     """nginx with its image_filter."""
 
     name = "image_filter"
     document = "nginx.org: ngx_http_image_filter_module, worker_processes"
+    negotiates = False
 
     MODULE = Path("/usr/lib/nginx/modules/ngx_http_image_filter_module.so")
 
@@ -310,6 +363,10 @@ location ~ ^/(?<image_width>\\d+)/(?<image_quality>\\d+)/(?<image_name>[^/]+)$ {
     def path(self, name: str, width: int, quality: int) -> str:
         """Return a path."""
         return f"/{width}/{quality}/{name}"
+
+    def negotiated(self, name: str, width: int, quality: int | None) -> str:
+        """Return a path to a JPEG: the original's format stays."""
+        return self.path(name, width, quality or 75)
 
 
 SYSTEMS: tuple[type[System], ...] = (Imgprocessor, Imgproxy, Thumbor, Ipx, ImageFilter)

@@ -1,18 +1,19 @@
 """What `./run bench` measured, as a table in Markdown and a plot in SVG."""
 
+import datetime as dt
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from systems import CORES, System
 
-OURS, STATIC_NAME = "imgprocessor", "Apache, static files"
+OURS, STATIC_NAME, STATIC_WEBP = "imgprocessor", "Apache, static files", "static WebP"
 
 Outcome = dict[str, float]
-"""What one system did in one round, by the keys of MEASURES; what is void is absent."""
+"""What one system did in one round, by the keys of measures; what is void is absent."""
 
 
 @dataclass(frozen=True)
@@ -26,66 +27,56 @@ class Measure:
     decimals: int = 1
 
 
-MEASURES = (
-    Measure("cold", "cold: first rendition of an original", "per second", True),
-    Measure("cold_p50", "cold: latency, median", "ms", False, 0),
-    Measure("cold_p95", "cold: latency, 95th percentile", "ms", False, 0),
-    Measure("matrix", "matrix: 5 widths x 4 qualities, nothing kept before", "per second", True),
-    Measure("new", "new renditions of originals seen before", "per second", True),
-    Measure("repeats", "repeats of renditions asked for before", "per second", True, 0),
-    Measure("pss", "most memory during the matrix, PSS", "MB", False, 0),
-    Measure("rss", "most memory during the matrix, RSS", "MB", False, 0),
-    Measure("kilobytes", "what was sent: 640 px, q60, mean", "kB", False),
-    Measure("score", "what was sent: SSIMULACRA2, mean", "points", True),
-)
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared: the rows of the table, and the words around it."""
 
-_METHOD = """\
-Every URL is asked for exactly once, over 4 kept connections, in the same shuffled order for all,
-and each answer is checked: status 200, a whole JPEG, as wide as asked for. One wrong answer makes
-the figure void. Each round begins with another system; each system begins it with an empty state,
-and a few requests that do not count.
-
-Repeats are wrk's, over all URLs answered before (2 threads, 16 connections). Peers render each of
-these again: they keep nothing, and leave that to a cache in front. Static files are the same bytes,
-served by the same Apache, right after.
-
-Memory is of all processes of a system. RSS is sampled every 50 ms, and PSS where RSS is higher than
-ever before in the round.
-
-Scores are against the original, resized to the answer's size with Lanczos, over the cold originals
-of the first round. imgprocessor's qualities mean what libjpeg-turbo's do, but its tables are its
-own.
-
-Load and servers share the processors.
-"""
+    title: str
+    command: str
+    """Which makes the file."""
+    suffix: str
+    """Of the file's name, after the day."""
+    measures: Sequence[Measure]
+    plotted: Collection[str]
+    """Keys of measures."""
+    method: str
+    """In Markdown."""
 
 
 def write_results(
-    file: Path,
+    folder: Path,
+    comparison: Comparison,
     *,
     systems: Sequence[System],
+    names: Sequence[str],
     rounds: Sequence[dict[str, Outcome]],
     notes: Sequence[str],
     asked: str,
 ) -> None:
-    """Write the table, and beside it the plot."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write the table of today, with a column for each name, and beside it the plot.
+
+    Names that begin with ours are ours; all others are peers, but for static files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    day = f"{dt.datetime.now().astimezone():%Y-%m-%d}"
+    file = folder / f"{day}{comparison.suffix}.md"
     plot = file.with_suffix(".svg")
-    names = [system.name for system in systems]
-    shown = [*names, *([STATIC_NAME] if any(STATIC_NAME in one for one in rounds) else [])]
+    measures = [
+        one for one in comparison.measures if any(_values(rounds, name, one.key) for name in names)
+    ]
     lines = [
-        f"# Image servers compared, {file.stem}",
+        f"# {comparison.title}, {day}",
         "",
         f"{CORES} cores ({_processor()}), {_system()}. Rounds: {len(rounds)}. {asked}",
-        "`./run bench` makes this file.",
+        f"`{comparison.command}` makes this file.",
         "",
         "| system | version | set up after |",
         "|---|---|---|",
         *(f"| {one.name} | {one.version()} | {one.document} |" for one in systems),
         "",
-        f"Medians over the rounds; the last column: median of each round's {OURS} / best peer.",
+        "Medians over the rounds; last: median of each round's ratio to the best peer.",
         "",
-        *_table(rounds, shown),
+        *_table(measures, rounds, names),
         "",
         *_ratio_to_static(rounds),
         *(f"- {note}" for note in notes),
@@ -94,14 +85,15 @@ def write_results(
         "",
         "## How",
         "",
-        _METHOD,
+        comparison.method,
         "## Each round",
         "",
-        *_each_round(rounds, shown),
+        *_each_round(measures, rounds, names),
         "",
     ]
     file.write_text("\n".join(lines), encoding="utf-8")
-    plot.write_text(_plot(rounds, shown), encoding="utf-8")
+    plotted = [one for one in measures if one.key in comparison.plotted]
+    plot.write_text(_plot(plotted, rounds, names), encoding="utf-8")
 
 
 def median(rounds: Sequence[dict[str, Outcome]], name: str, key: str) -> float | None:
@@ -114,16 +106,18 @@ def _values(rounds: Sequence[dict[str, Outcome]], name: str, key: str) -> list[f
     return [one[name][key] for one in rounds if key in one.get(name, {})]
 
 
-def ratio_to_best(rounds: Sequence[dict[str, Outcome]], measure: Measure) -> float | None:
-    """Return the median of ours to the best peer's of the same round."""
+def ratio_to_best(
+    rounds: Sequence[dict[str, Outcome]], measure: Measure, name: str = OURS
+) -> float | None:
+    """Return the median of what is ours to the best peer's of the same round."""
     ratios = []
     for one in rounds:
         peers = [
             outcome[measure.key]
-            for name, outcome in one.items()
-            if name not in {OURS, STATIC_NAME} and measure.key in outcome
+            for peer, outcome in one.items()
+            if not peer.startswith((OURS, STATIC_NAME, STATIC_WEBP)) and measure.key in outcome
         ]
-        ours = one.get(OURS, {}).get(measure.key)
+        ours = one.get(name, {}).get(measure.key)
         if peers and ours is not None:
             ratios.append(ours / (max(peers) if measure.more_is_better else min(peers)))
     return statistics.median(ratios) if ratios else None
@@ -141,26 +135,33 @@ def _ratio_to_static(rounds: Sequence[dict[str, Outcome]]) -> list[str]:
     return [f"Repeats, {OURS} to static files of the same Apache: {ratio:.3f}.", ""]
 
 
-def _table(rounds: Sequence[dict[str, Outcome]], names: Sequence[str]) -> list[str]:
+def _table(
+    measures: Sequence[Measure], rounds: Sequence[dict[str, Outcome]], names: Sequence[str]
+) -> list[str]:
+    ours = [name for name in names if name.startswith(OURS)]
+    ratios = [f"{name} / best peer" for name in ours]
     lines = [
-        f"| | unit | better | {' | '.join(names)} | ours / best peer |",
-        f"|---|---|---|{'--:|' * (len(names) + 1)}",
+        f"| | unit | better | {' | '.join((*names, *ratios))} |",
+        f"|---|---|---|{'--:|' * (len(names) + len(ratios))}",
     ]
-    for measure in MEASURES:
+    for measure in measures:
         cells = []
         for name in names:
             value = median(rounds, name, measure.key)
             cells.append("" if value is None else f"{value:.{measure.decimals}f}")
-        ratio = ratio_to_best(rounds, measure)
-        cells.append("" if ratio is None else f"{ratio:.2f}")
+        for name in ours:
+            ratio = ratio_to_best(rounds, measure, name)
+            cells.append("" if ratio is None else f"{ratio:.2f}")
         better = "more" if measure.more_is_better else "less"
         lines.append(f"| {measure.title} | {measure.unit} | {better} | {' | '.join(cells)} |")
     return lines
 
 
-def _each_round(rounds: Sequence[dict[str, Outcome]], names: Sequence[str]) -> list[str]:
+def _each_round(
+    measures: Sequence[Measure], rounds: Sequence[dict[str, Outcome]], names: Sequence[str]
+) -> list[str]:
     lines = [f"| | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
-    for measure in MEASURES:
+    for measure in measures:
         cells = [
             ", ".join(
                 f"{value:.{measure.decimals}f}" for value in _values(rounds, name, measure.key)
@@ -182,16 +183,16 @@ def _system() -> str:
     return f"{release}, Linux {platform.release()}"
 
 
-_PLOTTED = ("cold", "matrix", "new", "repeats", "pss", "kilobytes", "score", "cold_p95")
 _COLUMNS = 2
 _PANEL_WIDTH, _LABEL_WIDTH, _VALUE_WIDTH, _BAR_HEIGHT, _ROW = 480, 130, 60, 16, 22
 _OURS_COLOUR, _PEER_COLOUR = "#b3541e", "#8a9aa8"
 
 
-def _plot(rounds: Sequence[dict[str, Outcome]], names: Sequence[str]) -> str:
+def _plot(
+    measures: Sequence[Measure], rounds: Sequence[dict[str, Outcome]], names: Sequence[str]
+) -> str:
     """Return bars of the medians, a panel for each measure, with a dot for each round."""
     height = 60 + _ROW * len(names)
-    measures = [measure for measure in MEASURES if measure.key in _PLOTTED]
     rows = -(-len(measures) // _COLUMNS)
     width = _COLUMNS * _PANEL_WIDTH + 20
     size = f'width="{width}" height="{rows * height + 20}"'

@@ -18,8 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from PIL import Image
-from quality_scale import pictures, resized
-from ssimulacra2.ssimulacra2 import compute_ssimulacra2
+from quality_scale import pictures, resized, ssimulacra2
 
 from imgprocessor.geometry import Size
 from imgprocessor.images.compression.calibration import CALIBRATION
@@ -61,8 +60,7 @@ def _measure(file: Path, screen_pixels: int) -> Measured:
     with Image.open(file) as original:
         if original.width < screen_pixels * SHARES[-1]:
             return {}
-    wanted = _png(resized(file, screen_pixels))
-    size = Image.open(wanted).size
+    wanted = resized(file, screen_pixels)
     found: Measured = {}
     for share in SHARES:
         image = resized(file, round(share * screen_pixels))
@@ -70,18 +68,19 @@ def _measure(file: Path, screen_pixels: int) -> Measured:
         for quality in QUALITIES:
             setting = CALIBRATION.setting("avif", quality, Size(*image.size))
             body = ENCODERS["avif"].write(image, setting, b"")
-            sent = Image.open(io.BytesIO(body)).convert("RGB")
-            seen = sent.resize(size, Image.Resampling.BILINEAR)
-            score = float(compute_ssimulacra2(wanted, _png(seen)))
+            score = as_seen(wanted, body)
             found[share, quality] = len(body) / megapixels**BYTES_EXPONENT, score
     print(screen_pixels, file.name, file=sys.stderr, flush=True)
     return found
 
 
-def _png(image: Image.Image) -> io.BytesIO:
+def as_seen(wanted: Image.Image, body: bytes) -> float:
+    """Return the score of a file that a browser stretches, bilinearly, over what is wanted."""
+    sent = Image.open(io.BytesIO(body)).convert("RGB")
+    seen = sent.resize(wanted.size, Image.Resampling.BILINEAR)
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
-    return file
+    seen.save(file, "PNG", compress_level=1)
+    return ssimulacra2(wanted, file.getvalue())
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ class System(ABC):
     name: str
     document: str
     """What its set-up follows."""
+    negotiates = True
+    """Whether it can choose a format by `Accept`."""
 
     def __init__(self, cache: Path) -> None:
         self.folder = cache / self.name
@@ -73,6 +75,12 @@ class System(ABC):
     @abstractmethod
     def path(self, name: str, width: int, quality: int) -> str:
         """Return path and query for an original as a JPEG, so many pixels wide."""
+
+    @abstractmethod
+    def negotiated(self, name: str, width: int, quality: int | None) -> str:
+        """Return path and query for an original so many pixels wide, in the format that the system
+        chooses by `Accept`; at a quality, or at its own.
+        """
 
     def _run(self, *words: str | Path, environment: Mapping[str, str] | None = None) -> None:
         """Run one step of the installation; what it prints goes to a log."""

@@ -11,9 +11,13 @@ from typing import Any
 
 import images
 import pytest
+from bench_pictures import picture_size
 from bench_uploads import Refused, form, takers_of
 from load import LoadError, ask_each, jpeg_size, unchunked
-from results import MEASURES, OURS, STATIC_NAME, Outcome, ratio_to_best
+from peers import Imgprocessor, Imgproxy, Ipx, Thumbor
+from picture_measures import MEASURES
+from results import OURS, STATIC_NAME, STATIC_WEBP, Outcome, ratio_to_best
+from systems import CannotInstall, System
 
 from imgprocessor.web.uploads.form import read_form
 
@@ -134,6 +138,28 @@ def test_a_form_has_the_file_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == body
 
 
+def test_what_is_accepted_is_said_and_jpeg_alone_otherwise() -> None:
+    accepted: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            accepted.append(self.headers["Accept"])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        ask_each(server.server_address[1], ["/"])
+        ask_each(server.server_address[1], ["/"], accept="image/avif,*/*")
+        server.shutdown()
+
+    assert accepted == ["image/jpeg", "image/avif,*/*"]
+
+
 def test_a_connection_that_is_done_may_end_while_others_wait() -> None:
     ended = threading.Event()
 
@@ -166,6 +192,56 @@ def test_a_connection_that_is_done_may_end_while_others_wait() -> None:
     assert [answer.path for answer in answers] == ["/quick", "/slow"]
 
 
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "AVIF", "PNG"])
+def test_a_picture_of_any_format_counts_where_it_is_whole(image_format: str) -> None:
+    body = images.encoded(images.texture((61, 43)), image_format)
+
+    assert picture_size(body) == (61, 43)
+    assert picture_size(body[: len(body) // 2]) is None
+    assert picture_size(b"<html>") is None
+
+
+@pytest.mark.parametrize(
+    ("system", "quality", "parts", "without"),
+    [
+        (Imgprocessor, 60, ["width=320&", "bandwidth=3g&"], ["quality", "format"]),
+        (Imgprocessor, 75, ["bandwidth=4g&", "quality=75"], ["format"]),
+        (Imgprocessor, None, ["bandwidth=4g&"], ["quality", "format"]),
+        (Imgproxy, 75, ["/rs:fit:320:0/q:75/", "/local:///a.jpg"], ["@"]),
+        (Imgproxy, None, ["/rs:fit:320:0/plain/"], ["q:"]),
+        (Thumbor, 75, ["/320x0/filters:quality(75)/a.jpg"], []),
+        (Thumbor, None, ["/320x0/a.jpg"], ["filters"]),
+        (Ipx, 75, ["/w_320,q_75,f_auto/a.jpg"], []),
+        (Ipx, None, ["/w_320,f_auto/a.jpg"], []),
+    ],
+)
+def test_systems_are_asked_to_choose_the_format(
+    tmp_path: Path,
+    system: type[System],
+    quality: int | None,
+    parts: list[str],
+    without: list[str],
+) -> None:
+    path = system(tmp_path).negotiated("a.jpg", 320, quality)
+
+    assert [part for part in parts if part not in path] == [], path
+    assert [part for part in without if part in path] == [], path
+
+
+def test_a_binary_of_imgproxy_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    binary = tmp_path / "bin" / "imgproxy"
+    monkeypatch.setenv("IMGPROXY", str(binary))
+
+    assert not Imgproxy(tmp_path).installed()
+    with pytest.raises(CannotInstall, match=str(binary)):
+        Imgproxy(tmp_path).install()
+
+    binary.parent.mkdir()
+    binary.touch()
+
+    assert Imgproxy(tmp_path).installed()
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_the_size_is_the_frame_headers(*, progressive: bool) -> None:
     body = images.encoded(images.texture((61, 43)), "JPEG", progressive=progressive)
@@ -185,7 +261,23 @@ def test_ratios_are_taken_within_a_round_and_void_figures_are_left_out() -> None
 
     assert ratios["cold"] == 2.5
     assert ratios["pss"] == 0.5
-    assert ratios["score"] is None
+    assert ratios["cold_score"] is None
+
+
+def test_what_is_ours_in_another_way_is_no_peer_and_nor_are_files() -> None:
+    other, measure = f"{OURS}, otherwise", MEASURES[0]
+    rounds: list[dict[str, Outcome]] = [
+        {
+            OURS: {measure.key: 20},
+            other: {measure.key: 30},
+            STATIC_NAME: {measure.key: 1000},
+            STATIC_WEBP: {measure.key: 2000},
+            "a": {measure.key: 10},
+        }
+    ]
+
+    assert ratio_to_best(rounds, measure) == 2
+    assert ratio_to_best(rounds, measure, other) == 3
 
 
 def test_no_answer_at_all_is_an_error() -> None:
