@@ -85,6 +85,15 @@ def test_a_head_is_answered_from_what_a_get_left(apache: Server) -> None:
     assert head.headers["etag"] == got.headers["etag"]
 
 
+def test_a_picture_is_never_sent_in_parts(apache: Server) -> None:
+    """They might be of two ways to it, whose bytes differ."""
+    path = f"{NASA}&width=116"
+    whole = kept(apache, path)
+    for further in ({}, {"If-Range": whole.headers["last-modified"]}):
+        answer = apache.ask(path, {"Range": "bytes=10-20", **further})
+        assert (answer.status, answer.body) == (200, whole.body)
+
+
 def test_a_copy_that_is_still_good_is_a_304_without_python(apache: Server) -> None:
     path = f"{NASA}&width=114"
     etag = kept(apache, path).headers["etag"]

@@ -116,6 +116,13 @@ def test_a_failure_is_not_kept(edge: Edge, told: tuple[str, str]) -> None:
     assert len(edge.there.asked) == 4
 
 
+def test_a_picture_is_never_sent_in_parts(edge: Edge) -> None:
+    edge.tell(200, LONG, ("ETag", 'W/"1"'), body=b"picture")
+    for state in ("MISS", "HIT"):
+        status, found, body = edge.ask("/images/?name=whole.jpeg", Range="bytes=1-2")
+        assert (status, found["x-cache"], body) == (200, state, b"picture")
+
+
 def test_what_has_no_spelling_is_not_kept(edge: Edge) -> None:
     edge.tell(400, LONG)
     for _ in range(2):

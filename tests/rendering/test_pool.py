@@ -303,13 +303,3 @@ def test_a_broken_original_is_opened_once(plain: Server) -> None:
 
     details = [json.loads(line)["detail"] for line in lines if "broken-original" in line]
     assert ["(remembered)" in detail for detail in details] == [False] + [True] * 4
-
-
-@pytest.mark.slow
-def test_a_worker_without_jobs_gives_memory_back(plain: Server) -> None:
-    for width in (500, 600):
-        assert plain.ask(f"{NASA}&width={width}").status == 200
-    busy = servers.memory_bytes(plain.workers())
-
-    await_true(lambda: servers.memory_bytes(plain.workers()) < busy - 10_000_000)
-    assert plain.ask(f"{NASA}&width=700").status == 200
