@@ -108,7 +108,9 @@ class WorkerPool:
                     if deaths:
                         self._quarantine.forgive(job.original, plan)
                     return result
-                deaths = self._quarantine.note_death(job.original, plan if result.decoded else "")
+                # What is made behind an answer is of an original that was decoded for that.
+                was_decoded = result.decoded or (isinstance(job, Job) and job.is_behind)
+                deaths = self._quarantine.note_death(job.original, plan if was_decoded else "")
                 if deaths > 1:
                     raise DeadlyOriginal(f"{job.original.id} killed workers")
 

@@ -301,7 +301,7 @@ class Delivery:
             found.timings,
             found.began,
             expects_more=expects_more if found.kept_name is None else True,  # it has sizes
-            takes_place=takes_place,
+            takes_place=takes_place and waits,  # nobody is refused for what nobody waits for
             is_behind=not waits,
         )
         made = self._renderer.render(job)

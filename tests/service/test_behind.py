@@ -92,6 +92,8 @@ def test_the_first_is_quick_and_everybody_after_gets_the_best(node: _Node) -> No
     assert (after.source, after.rendition.format) == ("store", "avif")
     assert first.rendition.format == "jpeg"
     assert node.told.efforts == [("at once", False), ("behind", True)]
+    # No visitor is refused for the sake of the best.
+    assert [job.takes_place for job in node.told.jobs] == [True, False]
     # One key, but validators of their own.
     assert first.found.planned.imagekey == after.found.planned.imagekey
     assert first.etag == repeat.etag == f"{after.etag}-quick"
