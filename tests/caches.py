@@ -276,7 +276,7 @@ def asking(cache: Cache, settings: Settings, folder: Path) -> Iterator[Ask]:
                 path, _, query_string = target.partition("?")
                 if status == 400 or re.search("%(?:2[Ff]|00)", path):
                     return target, "", None
-                assert status == 404, (status, target)  # of static files, there are none
+                assert status == 403, (status, target)  # of static files: their folder is closed
                 asked = "" if found["asked"] == "(null)" else found["asked"]
                 # Apache leaves the blanks out of Vary.
                 told_vary = found.get("vary", "").replace("(null)", "").replace(",", ", ")
