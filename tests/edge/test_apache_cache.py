@@ -87,7 +87,7 @@ def test_a_head_is_answered_from_what_a_get_left(apache: Server) -> None:
 
 def test_a_picture_is_never_sent_in_parts(apache: Server) -> None:
     """They might be of two ways to it, whose bytes differ."""
-    path = f"{NASA}&width=116"
+    path = f"{NASA}&width=131"
     whole = kept(apache, path)
     for further in ({}, {"If-Range": whole.headers["last-modified"]}):
         answer = apache.ask(path, {"Range": "bytes=10-20", **further})
@@ -148,7 +148,9 @@ def test_nobody_ever_gets_somebody_elses_picture(apache: Server) -> None:
         alone = apache.ask(f"{path}&fresh={next(fresh)}", headers, "HEAD")
         assert "age" not in alone.headers
         assert answer.headers["imagekey"] == alone.headers["imagekey"], (path, headers)
-        assert answer.headers["etag"] == alone.headers["etag"]
+        # One of them may be the quick picture, and the other the best.
+        etags = {known.headers["etag"].replace("-quick", "") for known in (answer, alone)}
+        assert len(etags) == 1
         hits += "age" in answer.headers
 
     assert hits > len(combinations) / 2
@@ -263,4 +265,4 @@ def test_a_restarted_server_still_has_its_renditions(
             bodies.append(server.ask(f"{NASA}&width=300").body)
 
     assert bodies[0] == bodies[1]
-    assert [line["source"] for line in logged(server, "_300x_")] == ["master", "store"]
+    assert [line["source"] for line in logged(server, "_300x_")] == ["original", "store"]
