@@ -84,7 +84,7 @@ def _taken(path: Path, width: int, rounds: int) -> list[float]:
     ways: list[Callable[[], None]] = [
         lambda: by_masters(original, plan, expects_more=True),
         lambda: _with_all_scans(path, plan),
-        lambda: by_masters(original, plan, expects_more=False),
+        lambda: by_masters(original, plan, expects_more=None),
     ]
     spent: list[list[float]] = [[] for _ in ways]
     for _ in range(rounds):
@@ -95,7 +95,7 @@ def _taken(path: Path, width: int, rounds: int) -> list[float]:
     return [statistics.median(known) for known in spent]
 
 
-def by_masters(original: Original, plan: Plan, *, expects_more: bool) -> None:
+def by_masters(original: Original, plan: Plan, *, expects_more: bool | None) -> None:
     """Make a first rendition, as a worker does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
