@@ -85,7 +85,7 @@ def test_ten_times_the_capacity(tmp_path: Path, pictures: Path, measured: Measur
     assert load.statuses.keys() <= {200, 503}
     assert hits.seconds.keys() == {200}
     # 0.9 is wanted; docs/reliability.md says why that is not reached.
-    assert goodput >= 0.25
+    assert goodput >= 0.4
     assert refused <= 100
     assert under <= 2 * max(usual, 50)
     assert again.renders >= 0.9 * capacity.renders
