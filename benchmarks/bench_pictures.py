@@ -7,7 +7,6 @@ import io
 import os
 import random
 import statistics
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,7 @@ from load import (
     Load,
     LoadError,
     ask_each,
+    at_rest,
     jpeg_size,
     processor_seconds,
     repeat,
@@ -46,8 +46,6 @@ from systems import System
 
 import imgprocessor.images.formats.encoders  # noqa: F401 - teaches Pillow to open AVIF
 
-BACKGROUND_SECONDS = 1.0
-"""What a server may do of its own accord after an original's first rendition is over by then."""
 TOUCHED_BYTES = 1_500_000_000
 SEED = 20
 PEERS_REPEAT_SECONDS = 3
@@ -209,7 +207,7 @@ class Bench:
         with watching(turn.server.sessions) as memory:
             load = ask_each(turn.server.place.port, list(paths), accept=accept)
             spent = processor_seconds(turn.server.sessions) - before
-        time.sleep(BACKGROUND_SECONDS)
+        at_rest(turn.server.sessions)
         spent_behind = processor_seconds(turn.server.sessions) - before
         _check(paths, load)
         seconds = sorted(answer.seconds for answer in load.answers)
@@ -261,7 +259,7 @@ class Bench:
         """
         seen = self._one_each("new", len(self.photographs), JPEG_WIDTH, JPEG_QUALITY)
         _ask(turn.server, seen)
-        time.sleep(BACKGROUND_SECONDS)
+        at_rest(turn.server.sessions)
         asked: list[Asked] = []
         for one in seen:
             every = _every(one.photograph, one.name, NEW_WIDTHS)

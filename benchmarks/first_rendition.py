@@ -4,8 +4,7 @@
 
 renders every JPEG of the folders in this process, as JPEG at quality 60, and prints milliseconds of
 processor time, means over pictures of medians of rounds, in which the ways take turns: with masters
-made and kept as well, directly with all scans, and directly as it is done. Progressive originals
-and others apart.
+made and kept as well, and directly. Progressive originals and others apart.
 """
 
 import argparse
@@ -22,7 +21,6 @@ from PIL import Image
 
 from imgprocessor.config.settings import OriginalsSettings, PixelsSettings
 from imgprocessor.geometry import Box, Fit
-from imgprocessor.images.decode import Picture, open_original
 from imgprocessor.images.pipeline import render
 from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import Original
@@ -65,8 +63,8 @@ def main() -> int:
         for path in folder.iterdir()
         if path.suffix == ".jpg" and not path.is_symlink()
     )
-    print("| width | originals | with masters | directly, all scans | directly |")
-    print("|--:|---|--:|--:|--:|")
+    print("| width | originals | with masters | directly |")
+    print("|--:|---|--:|--:|")
     for width in (int(text) for text in options.widths.split(",")):
         for is_progressive in (True, False):
             those = [path for path in files if _is_progressive(path) == is_progressive]
@@ -83,7 +81,6 @@ def _taken(path: Path, width: int, rounds: int) -> list[float]:
     original = Folder(path.parent, LIMITS.max_bytes).find(path.name)
     ways: list[Callable[[], None]] = [
         lambda: by_masters(original, plan, expects_more=True),
-        lambda: _with_all_scans(path, plan),
         lambda: by_masters(original, plan, expects_more=None),
     ]
     spent: list[list[float]] = [[] for _ in ways]
@@ -109,15 +106,6 @@ def by_masters(original: Original, plan: Plan, *, expects_more: bool | None) -> 
         with masters.found(original, plan, Timings(), expects_more=expects_more) as found:
             render(found.picture, plan, Timings())
         masters.finish()
-
-
-def _with_all_scans(path: Path, plan: Plan) -> None:
-    with path.open("rb") as file:
-        opened = open_original(file, LIMITS)
-        level = opened.metadata.direct_level(plan)
-        assert level is not None  # noqa: S101 - it is a JPEG
-        image = opened.decode(level.draft)
-    render(Picture(opened.metadata, level, image), plan, Timings())
 
 
 def _is_progressive(path: Path) -> bool:

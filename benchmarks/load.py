@@ -25,6 +25,9 @@ ANSWER_SECONDS = 60
 SAMPLE_SECONDS = 0.05
 _RECEIVE_BYTES = 1 << 18
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_REST_SECONDS, _REST_SHARE = 1.0, 0.05
+"""A server is at rest that takes no more of one processor for so long."""
+_AT_WORK_SECONDS = 120
 _TRIES = 3
 """A kept connection may be closed by the server just as the next request is on its way."""
 
@@ -357,6 +360,22 @@ def processor_seconds(sessions: Collection[int]) -> float:
             int(part) for part in _of_process(pid, "stat").rpartition(b") ")[2].split()[11:15]
         )
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def at_rest(sessions: Collection[int]) -> None:
+    """Wait until processes of some sessions do next to nothing, for what they do of their own
+    accord behind answers.
+
+    Raises:
+        LoadError: they go on for too long.
+    """
+    deadline = time.monotonic() + _AT_WORK_SECONDS
+    while time.monotonic() < deadline:
+        before = processor_seconds(sessions)
+        time.sleep(_REST_SECONDS)
+        if processor_seconds(sessions) - before < _REST_SHARE * _REST_SECONDS:
+            return
+    raise LoadError(f"after {_AT_WORK_SECONDS} s it still does something that nobody waits for")
 
 
 def repeat(

@@ -26,7 +26,7 @@ def _cold(key: str, title: str) -> Iterator[Measure]:
     yield Measure(f"{key}_p50", f"{title}: latency, median", "ms", False, 0)
     yield Measure(f"{key}_p95", f"{title}: latency, 95th percentile", "ms", False, 0)
     yield Measure(f"{key}_cpu", f"{title}: processor time of a picture", "ms", False, 0)
-    yield Measure(f"{key}_cpu_behind", f"{title}: and of the second after", "ms", False, 0)
+    yield Measure(f"{key}_cpu_behind", f"{title}: and of what comes behind", "ms", False, 0)
     yield Measure(f"{key}_pss", f"{title}: most memory, PSS", "MB", False, 0)
     yield from _sent(key, title)
     yield Measure(f"{key}_seen", f"{title}: SSIMULACRA2 as seen on a phone", "points", True)
@@ -69,7 +69,7 @@ quality, which each format takes for something else: so the score stands beside.
 is left out. A matrix is all renditions of originals that were not asked for before.
 
 Processor time is of all processes of a system, over the pictures: until the last answer; and with
-the second after, for what is done behind answers.
+what is done behind answers, which is over before the next part begins.
 
 Repeats are wrk's, over all JPEGs answered before (2 threads, 16 connections). Peers render each of
 these again: they keep nothing, and leave that to a cache in front. Static files are the same bytes,

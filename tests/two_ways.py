@@ -42,18 +42,18 @@ def _loss(path: Path, width: int) -> float | None:
     margin = PixelsSettings().master_margin
     whole = _scaled(_decoded(path, Level(1), stored), Level(1), stored, layout)
     by_master, direct = (
-        _score(whole, _scaled(_decoded(path, level, stored, hurry=hurry), level, stored, layout))
-        for level, hurry in (
-            (choose_level(stored, layout, margin), False),
-            (direct_level(stored, layout, margin, max_draft), True),
+        _score(whole, _scaled(_decoded(path, level, stored), level, stored, layout))
+        for level in (
+            choose_level(stored, layout, margin),
+            direct_level(stored, layout, margin, max_draft),
         )
     )
     return by_master - direct
 
 
-def _decoded(path: Path, level: Level, stored: Size, *, hurry: bool = False) -> Image.Image:
+def _decoded(path: Path, level: Level, stored: Size) -> Image.Image:
     with path.open("rb") as file:
-        image = open_original(file, OriginalsSettings()).decode(level.draft, hurry=hurry)
+        image = open_original(file, OriginalsSettings()).decode(level.draft)
     return at_level(image.convert("RGB"), stored, level)
 
 

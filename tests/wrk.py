@@ -10,8 +10,9 @@ from conftest import ROOT
 from servers import Server
 
 LUA = ROOT / "tests/torture/overload.lua"
-NUMBERS = 36_000
-"""So many renditions there are to ask for each time: `overload.lua` has 144,000 of eight names."""
+NUMBERS = 144_000
+"""So many renditions there are to ask for each time: `overload.lua` has 1,152,000 of eight names.
+"""
 QUERY = "bandwidth=4g&dpr=1"
 ACCEPT = {"Accept": "image/avif,image/webp,image/apng,image/*,*/*;q=0.8"}
 """Chromium's: what most visitors have made for them. `overload.lua` sends it, too."""
@@ -33,8 +34,11 @@ class Load:
 class Wrk:
     """Asks for renditions that nobody asked for before."""
 
-    def __init__(self, server: Server, names: Path, numbers: int = NUMBERS) -> None:
+    def __init__(
+        self, server: Server, names: Path, numbers: int = NUMBERS, prefix: tuple[str, ...] = ()
+    ) -> None:
         """Ask for so many at most each time."""
+        self._prefix = prefix
         self._server = server
         self._names = names
         self._numbers = numbers
@@ -44,8 +48,9 @@ class Wrk:
         """Ask as fast as answers come, or at a rate."""
         told = subprocess.run(
             [
-                "wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s",
-                "-s", LUA, f"http://127.0.0.1:{self._server.port}", "--",
+                *self._prefix,
+                "wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", LUA,
+                f"http://127.0.0.1:{self._server.port}", "--",
                 self._names, str(next(self._first)), str(per_second), str(connections), "2",
             ],
             capture_output=True,

@@ -67,7 +67,7 @@ def accept(
             trimmed = without_tails(cleaned.body, sent.kind)
         opened = open_original(io.BytesIO(trimmed.body), limits)
         if not trimmed.is_decoded:
-            opened.decode(known.max_draft)
+            opened.decode(known.max_draft, reads_all=True)
     if opened.metadata.is_damaged:
         raise BrokenOriginal("ends too early")
     return AcceptedFile(trimmed.body, known.format, opened.metadata.displayed, cleaned.is_animated)

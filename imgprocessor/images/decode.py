@@ -27,7 +27,7 @@ from imgprocessor.images.inspection import ORIGINAL_FORMATS, inspect
 from imgprocessor.images.pyramid import Level, choose_level, direct_level, levels_to_keep
 from imgprocessor.policy.plan import Plan
 
-MASTER_VERSION = 2
+MASTER_VERSION = 3
 """Raised by hand whenever an original's pixels or metadata, at any level, are kept as other bytes.
 Goldens in the tests fail until it is.
 """
@@ -140,9 +140,9 @@ class OpenedOriginal:
         """Return what decoding takes at its peak."""
         return self._inspected.memory_bytes(self._by_decoder(draft))
 
-    def decode(self, draft: int, *, hurry: bool = False) -> Image.Image:
+    def decode(self, draft: int, *, reads_all: bool = False) -> Image.Image:
         """Decode at one `draft`-th of the scale; 8 bits a channel. Of an animation its first frame.
-        In a `hurry` what is worth a fraction of a point is left out.
+        What is worth a fraction of a point, reduced, is left out, unless it `reads_all`.
 
         Of what ends too early, what there is; the metadata say so from then on.
 
@@ -150,8 +150,8 @@ class OpenedOriginal:
             BrokenOriginal: it cannot be decoded.
             OversizedOriginal: there is not enough memory to.
         """
-        if hurry and self._inspected.scans > 1:
-            self._known.hurry(self._image)
+        if reads_all or self._inspected.scans == 1:
+            self._known.read_all(self._image)
         return reduced(self._decoded(draft), draft // self._by_decoder(draft))
 
     def _decoded(self, draft: int) -> Image.Image:

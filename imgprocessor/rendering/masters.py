@@ -114,8 +114,7 @@ class Masters:
     ) -> Iterator[FoundMaster]:
         """Yield the picture that a plan's rendition is made from; it is only good inside, and this
         process works on no other meanwhile. It is kept, where it is the second of its original or
-        more are expected, unless a purge came since it `began`. Where no more are, nothing is kept,
-        nor anything left out for haste.
+        more are expected, unless a purge came since it `began`. Where no more are, nothing is kept.
 
         Raises:
             ImageError: as `Source.open`, `open_original` and `Opened.decode` do.
@@ -141,7 +140,6 @@ class Masters:
                         plan,
                         timings,
                         is_alone=not more,
-                        hurry=expects_more is None,
                         lock=lock,
                         mine=mine,
                         began=began,
@@ -202,14 +200,12 @@ class Masters:
         timings: Timings,
         *,
         is_alone: bool,
-        hurry: bool,
         lock: contextlib.ExitStack,
         mine: Lock | None,
         began: Generation | None,
     ) -> FoundMaster:
         """Decode, and have it kept where the lock is `mine`; whoever does so then releases it. Of
-        what was decoded for one rendition that `is_alone` nothing is kept but that it was made. In
-        a `hurry` what is worth a fraction of a point is left out of that.
+        what was decoded for one rendition that `is_alone` nothing is kept but that it was made.
         """
         with original.source.open(original) as (file, really):
             opened = open_original(file, self._limits)
@@ -218,7 +214,7 @@ class Masters:
             level = direct or metadata.choose_level(plan)
             memory_bytes = opened.memory_bytes(level.draft)
             with self._room_for(memory_bytes, timings), timings.timed("decode"):
-                image = opened.decode(level.draft, hurry=hurry and direct is not None)
+                image = opened.decode(level.draft)
                 metadata = opened.metadata  # now with what was found on the way
                 del opened  # with the whole picture, where its decoder cannot reduce
         with timings.timed("reduce"):

@@ -7,7 +7,7 @@ import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imgprocessor.errors import ConfigurationError
+from imgprocessor.errors import ConfigurationError, ImageError
 from imgprocessor.policy.negotiation import Decision
 from imgprocessor.reporting import complain, trace_id
 from imgprocessor.service.delivery import Answer
@@ -120,6 +120,12 @@ def planned_entry(planned: Planned, reasons: Decision) -> Entry:
         "cell": str(decision.cell),
         "budget_bytes": planned.plan.budget_bytes,
     }
+
+
+def failure_entry(error: ImageError, trouble: str = "") -> Entry:
+    """Say what failed, and what trouble there was with the placeholder."""
+    detail = "; ".join(text for text in (str(error), trouble) if text)
+    return {"error": error.code, "detail": detail[:MAX_TOLD_CHARACTERS]}
 
 
 def answer_entry(answer: Answer) -> Entry:

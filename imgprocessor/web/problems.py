@@ -10,7 +10,8 @@ from werkzeug.wrappers import Response
 
 from imgprocessor.errors import BadQuery, ImageError, Internal, MethodNotAllowed, NotFound
 from imgprocessor.reporting import report_unexpected
-from imgprocessor.web.log import MAX_TOLD_CHARACTERS
+from imgprocessor.web.incoming import Environ
+from imgprocessor.web.log import failure_entry
 from imgprocessor.web.responses import failure_headers, problem
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -25,7 +26,7 @@ def in_words(error: Exception, page: Callable[[ImageError], Response]) -> Respon
     known = known_error(error)
     if isinstance(known, Internal):
         report_unexpected(error)
-    g.entry.update(error=known.code, detail=str(known)[:MAX_TOLD_CHARACTERS])
+    g.entry.update(failure_entry(known))
     if prefers_html():
         answer = page(known)
     else:
@@ -39,6 +40,22 @@ def prefers_html() -> bool:
     """Whether the client wants a page rather than JSON; one that takes all alike gets JSON."""
     kinds = ["application/problem+json", "application/json", "text/html"]
     return request.accept_mimetypes.best_match(kinds) == "text/html"
+
+
+def may_ask_for_json(environ: Environ) -> bool:
+    """Whether a client that asked for a picture may want to read of a failure instead."""
+    return "application/" in str(environ.get("HTTP_ACCEPT", "")).lower()
+
+
+def asks_for_json() -> bool:
+    """Whether it does."""
+    if not may_ask_for_json(request.environ):
+        return False
+    accepted = request.accept_mimetypes
+    as_picture = accepted.best_match(
+        ["image/jpeg", "application/problem+json", "application/json"], default="image/jpeg"
+    )
+    return as_picture != "image/jpeg"
 
 
 def known_error(error: Exception) -> ImageError:

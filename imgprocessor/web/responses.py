@@ -111,11 +111,16 @@ def not_modified(told: Found | Answer, freshness: FreshnessSettings) -> Response
     return Response(status=304, headers=_kept(told, freshness))
 
 
+def refusal_headers(error: ImageError, stand: StandIn) -> dict[str, str]:
+    """Return all headers of a failure that no cache keeps, with the placeholder."""
+    return _described(stand.planned, stand.rendition, _failed(error, stand))
+
+
 def failure(
     error: ImageError, stand: StandIn, freshness: FreshnessSettings, *, as_json: bool
 ) -> Response:
     """Answer with the right status and the placeholder; with text where there is no picture."""
-    headers = {IMAGEKEY: stand.planned.imagekey, **failure_headers(error)}
+    headers = _failed(error, stand)
     keep_seconds = freshness.not_found_max_age_seconds
     # An upload may come at any time, and is there at once then.
     is_kept = isinstance(error, NotFound) and not isinstance(error, NoSuchUpload)
@@ -131,6 +136,10 @@ def failure(
     response = _response(stand.planned, stand.rendition, headers)
     response.status_code = error.status
     return response
+
+
+def _failed(error: ImageError, stand: StandIn) -> dict[str, str]:
+    return {IMAGEKEY: stand.planned.imagekey, **failure_headers(error)}
 
 
 def failure_headers(error: ImageError) -> dict[str, str]:

@@ -29,20 +29,21 @@ function delay()
    return math.random(0, math.floor(2000 * connections / rate))
 end
 
--- Names, qualities and widths, each together once: those of wide pictures cost ten times those of
--- narrow ones, so steps are such that any hundred requests have about the same mixture. A prime near
--- the golden share of eight names' 144,000.
-local QUALITIES, WIDTHS, STEP = 30, 600, 88997
+-- Names, qualities, widths and heights that are more than enough, each together once: those of wide
+-- pictures cost ten times those of narrow ones, so steps are such that any hundred requests have
+-- about the same mixture. A prime near the golden share of eight names' 1,152,000.
+local QUALITIES, WIDTHS, HEIGHTS, STEP = 30, 600, 8, 711983
 
 function request()
    place = place + count
-   local all = #names * QUALITIES * WIDTHS
+   local all = #names * QUALITIES * WIDTHS * HEIGHTS
    local rest, path = place * STEP % all, "/images/?bandwidth=4g&dpr=1&name="
    path = path .. names[rest % #names + 1]
    rest = math.floor(rest / #names)
    path = path .. "&quality=" .. (40 + rest % QUALITIES)
    rest = math.floor(rest / QUALITIES)
-   return wrk.format("GET", path .. "&width=" .. (300 + rest))
+   path = path .. "&width=" .. (300 + rest % WIDTHS)
+   return wrk.format("GET", path .. "&height=" .. (4000 + math.floor(rest / WIDTHS)))
 end
 
 function response(status)

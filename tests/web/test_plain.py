@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import HttpSettings, LogSettings, Settings, SigningSettings
+from imgprocessor.errors import Overloaded
 from imgprocessor.load import load_policy
 from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import Original
@@ -24,6 +25,7 @@ from imgprocessor.rendering.job import DirectRenderer
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.request.signing import sign
 from imgprocessor.service.delivery import Delivery
+from imgprocessor.web import responses
 from imgprocessor.web.metrics import METRICS_PATH
 
 KEY = "k" * 32
@@ -163,6 +165,60 @@ def test_what_fails_is_told_once_and_shown_by_flask(
     (entry,) = watched.entries()
     assert entry["error"] == "internal"
     assert capsys.readouterr().err.count("Traceback") == 1
+
+
+def refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """An application that has no place for jobs any more, and something kept."""
+    watched = Watched(settings)
+    assert watched.client.get(f"{NASA}&bandwidth=2g").status_code == 200
+    assert watched.client.get("/images/?name=none.jpeg").status_code == 404  # makes the placeholder
+
+    def refuse(*_: object) -> None:
+        raise Overloaded("all 3 places are taken")
+
+    monkeypatch.setattr(DirectRenderer, "require_place", refuse)
+    monkeypatch.setattr(responses, "_MAX_RETRY_SECONDS", 1)
+    return watched
+
+
+def test_a_refusal_is_as_by_flask(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = refused(
+        replace(settings, http=HttpSettings(allow_origin="https://a.example")), monkeypatch
+    )
+    asked = watched.asked
+    answer = watched.client.get(NASA)
+
+    assert watched.asked == asked
+    assert (answer.status_code, answer.headers["image-error"]) == (503, "overloaded")
+    assert told(answer) == told(watched.behind.get(NASA))
+    without, by_flask = watched.entries()[-2:]
+    assert lasting(without) == lasting(by_flask)
+    assert without["detail"] == "all 3 places are taken"
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "image/avif, application/problem+json;q=0.1"]
+)
+def test_a_refusal_in_words_is_flasks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    watched = refused(settings, monkeypatch)
+    asked = watched.asked
+    answer = watched.client.get(NASA, headers={"Accept": accept})
+
+    assert watched.asked == asked + 1
+    assert told(answer) == told(watched.behind.get(NASA, headers={"Accept": accept}))
+
+
+def test_where_something_cheaper_is_kept_flask_sends_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheaper = replace(settings.rendering, cheaper_when_overloaded=True)
+    watched = refused(replace(settings, rendering=cheaper), monkeypatch)
+    answer = watched.client.get(f"{NASA}&bandwidth=4g")
+
+    assert answer.status_code == 200
+    assert "cheaper=overloaded" in answer.headers["image-decision"]
 
 
 @pytest.mark.parametrize(("method", "target", "headers"), ELSEWHERE)

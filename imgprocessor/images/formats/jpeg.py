@@ -186,8 +186,8 @@ class _Decoder(JpegImagePlugin.JpegImageFile):
     """The first picture of a JPEG file, or of an MPO, whatever else the latter has."""
 
     is_cut = False
-    hurries = False
-    """Whether scans are passed over that are worth little, reduced."""
+    reads_all = False
+    """Whether no scan is passed over that is worth little, reduced."""
     _parts: Iterator[bytes] = iter(())
     """What is left to be read."""
 
@@ -195,13 +195,15 @@ class _Decoder(JpegImagePlugin.JpegImageFile):
         """Do nothing: the density is not used, and Pillow's reader of EXIF data costs memory."""
 
     def load_prepare(self) -> None:
-        """Find out where the last whole segment ends: libjpeg gives up over half of one."""
+        """Find out where the last whole segment ends, for libjpeg gives up over half of one, and
+        what is passed over.
+        """
         super().load_prepare()
         assert self.fp is not None  # noqa: S101 - for mypy
         draft = self.decoderconfig[0] if self.decoderconfig else 1
         # As many bytes as the coefficients take, for which there is no memory needed yet.
         most = _COEFFICIENT_BYTES * draft**2 * self.width * self.height
-        edits = edits_for(self.fp, draft, most) if self.hurries else []
+        edits = [] if self.reads_all else edits_for(self.fp, draft, most)
         self._parts = _edited(self.fp, edits, _end_of_segments(self.fp))
 
     def load_read(self, _: int) -> bytes:
@@ -233,9 +235,9 @@ def _edited(file: IO[bytes], edits: list[Edit], end: int) -> Iterator[bytes]:
         begin = edit.end
 
 
-def _hurry(image: ImageFile.ImageFile) -> None:
+def _read_all(image: ImageFile.ImageFile) -> None:
     if isinstance(image, _Decoder):
-        image.hurries = True
+        image.reads_all = True
 
 
 def _end_of_segments(file: IO[bytes]) -> int:
@@ -295,7 +297,7 @@ JPEG_ORIGINAL = OriginalFormat(
     decoder=_Decoder,
     saved_quality=_saved_quality,
     shown=_shown,
-    hurry=_hurry,
+    read_all=_read_all,
     max_draft=8,  # libjpeg's decoder reduces by itself, to a half, a quarter and an eighth
 )
 

@@ -162,8 +162,8 @@ class OriginalFormat:
     """Whether every file of it has its pixels exactly, as a WebP may or may not."""
     max_draft: int = 1
     """By how much the decoder can reduce by itself, a power of two."""
-    hurry: Callable[[ImageFile.ImageFile], None] = lambda _: None
-    """Have a picture decoded sooner, where it is reduced and that costs a fraction of a point."""
+    read_all: Callable[[ImageFile.ImageFile], None] = lambda _: None
+    """Have a picture decoded from all of its file, though it is reduced."""
     saved_quality: Callable[[Image.Image], int | None] = lambda _: None
     """The quality that a file was saved with, as its opened image says, 1 to 100."""
     exif_in: Callable[[Mapping[Any, Any], int], Exif] = exif_in

@@ -21,7 +21,7 @@ from imgprocessor.service.understanding import Understood
 from imgprocessor.web.caching import has_copy, is_current
 from imgprocessor.web.full import full
 from imgprocessor.web.incoming import incoming, queue_seconds, trace_id_of
-from imgprocessor.web.log import MAX_TOLD_CHARACTERS, RequestLog, answer_entry, request_entry
+from imgprocessor.web.log import RequestLog, answer_entry, failure_entry, request_entry
 from imgprocessor.web.metrics import Metrics
 from imgprocessor.web.operator import UNLOGGED
 from imgprocessor.web.pictures.asked import (
@@ -37,7 +37,7 @@ from imgprocessor.web.pictures.asked import (
     names_picture,
 )
 from imgprocessor.web.pictures.plain import PlainGets
-from imgprocessor.web.problems import known_error
+from imgprocessor.web.problems import asks_for_json, known_error
 from imgprocessor.web.responses import (
     IMAGE_DECISION,
     IMAGEKEY,
@@ -104,11 +104,10 @@ def create_web(
         view = partial(pictures.full, originals=originals, shared=shared)
         _add_view(web, f"/{FULL}/<name:name>", FULL, view)
     web.register_error_handler(Exception, pictures.fail)
-    plain_gets = PlainGets(
-        web.wsgi_app, delivery, freshness, log, metrics=metrics, signing=signing, shared=shared
-    )
     # As Flask's documents have it.
-    web.wsgi_app = plain_gets  # type: ignore[method-assign]
+    web.wsgi_app = PlainGets(  # type: ignore[method-assign]
+        web, delivery, placeholder, freshness, log, metrics=metrics, signing=signing, shared=shared
+    )
     return web
 
 
@@ -182,7 +181,7 @@ class _Pictures:
         known = known_error(error)
         if isinstance(known, Internal):
             report_unexpected(error)
-        as_json = _asks_for_json()
+        as_json = asks_for_json()
         if known.is_passing:
             stand_in = self._placeholder.plain()
         else:
@@ -191,9 +190,8 @@ class _Pictures:
                 with_pixels=not as_json and request.method != "HEAD",
                 may_choose=self._link().wrong is None,
             )
-        detail = "; ".join(text for text in (str(known), stand_in.trouble) if text)
         g.entry.update(decided(self._delivery, request.environ, stand_in.planned))
-        g.entry.update(error=known.code, detail=detail[:MAX_TOLD_CHARACTERS])
+        g.entry.update(failure_entry(known, stand_in.trouble))
         return failure(known, stand_in, self._left(), as_json=as_json)
 
     def restrain_caches(self, response: Response) -> None:
@@ -284,13 +282,3 @@ def _secure(response: Response, shared: Mapping[str, str]) -> None:
     is_picture = IMAGEKEY in response.headers or request.endpoint == FULL
     if is_picture and request.method in {"GET", "HEAD"}:
         response.headers.extend(shared)
-
-
-def _asks_for_json() -> bool:
-    if "application/" not in request.environ.get("HTTP_ACCEPT", "").lower():
-        return False
-    accepted = request.accept_mimetypes
-    as_picture = accepted.best_match(
-        ["image/jpeg", "application/problem+json", "application/json"], default="image/jpeg"
-    )
-    return as_picture != "image/jpeg"
