@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -50,8 +49,16 @@ from imgprocessor.rendering.process import (
 from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.request.hints import ACCEPT_CH
-from imgprocessor.service.delivery import Delivery
-from imgprocessor.service.later import InProcess, Later, make_best, owed, regularly
+from imgprocessor.service.delivery import Answer, Delivery
+from imgprocessor.service.later import (
+    BestOutcome,
+    InProcess,
+    Later,
+    Owed,
+    make_best,
+    owed,
+    regularly,
+)
 from imgprocessor.service.library import Library, TinyPictures
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.readiness import Readiness
@@ -124,9 +131,6 @@ def make_web(
     """
     policy = load_policy(settings)
     delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool, fetcher=fetcher)
-    if policy.effort == "behind":
-        best = _later(settings, pool, partial(make_best, delivery))
-        delivery.work_later(lambda answer: best.submit(owed(answer)))
     placeholder = Placeholder(
         settings.placeholder.file, delivery, make_locks(settings.disk_cache), settings.originals
     )
@@ -136,6 +140,8 @@ def make_web(
     # Two Pillows can lie over each other: which one is loaded is worth a line.
     log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
     metrics = make_metrics(settings, policy, pool) if settings.metrics.enabled else None
+    if policy.effort == "behind":
+        delivery.work_later(_best_behind(settings, delivery, pool, metrics))
     web = create_web(
         delivery,
         placeholder,
@@ -283,6 +289,27 @@ def _later(
         may_begin=lambda: pool is None or pool.taken_places() < most,
         locks=make_locks(settings.disk_cache),
     )
+
+
+def _best_behind(
+    settings: Settings, delivery: Delivery, pool: WorkerPool | None, metrics: Metrics | None
+) -> Callable[[Answer], None]:
+    """Return what is told of each quick answer, and has its best made."""
+
+    def count(outcome: BestOutcome) -> None:
+        if metrics is not None:
+            metrics.count_best(outcome)
+
+    def make(wanted: Owed) -> None:
+        count(make_best(delivery, wanted))
+
+    best = _later(settings, pool, make)
+
+    def owe(answer: Answer) -> None:
+        if not best.submit(owed(answer)):
+            count("dropped")
+
+    return owe
 
 
 def _links(settings: Settings, policy: Policy) -> Links:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from imgprocessor.errors import ImageError
 from imgprocessor.reporting import complain, report_unexpected
@@ -35,16 +35,25 @@ def owed(answer: Answer) -> Owed:
     return Owed(answer.found.planned.imagekey, answer.found.planned)
 
 
-def make_best(delivery: Delivery, owed: Owed) -> None:
+BestOutcome = Literal["made", "known", "put_off", "dropped"]
+"""What came of a best: `known` where it, or nothing any more, was there already; `put_off` where
+its original has gone, or there is too much to do: who asks again is owed it again; `dropped` where
+too many wait.
+"""
+
+
+def make_best(delivery: Delivery, owed: Owed) -> BestOutcome:
     """Make the best of what is kept as made quickly, and put it in its place. Where it cannot be
     made, the quick one is the best from then on: it is not tried again and again.
     """
     try:
         quick = delivery.kept(delivery.found(owed.planned))
-        if quick is not None and quick.is_quick:  # nobody was quicker, and nothing was evicted
-            delivery.keep(_best_of(delivery, quick))
+        if quick is None or not quick.is_quick:  # someone was quicker, or it was evicted
+            return "known"
+        delivery.keep(_best_of(delivery, quick))
     except ImageError:
-        return  # its original has gone, or there is too much to do: who asks again is owed it again
+        return "put_off"
+    return "made"
 
 
 def _best_of(delivery: Delivery, quick: Answer) -> Answer:

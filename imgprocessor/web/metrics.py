@@ -22,6 +22,7 @@ from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import JobsUnavailable
 from imgprocessor.jobs.records import QUEUES, Records
 from imgprocessor.policy.table import SIZED, Policy
+from imgprocessor.service.later import BestOutcome
 from imgprocessor.storage.counters import Counters
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.web.log import Entry
@@ -69,7 +70,15 @@ SECONDS = Counted("imgprocessor_request_seconds", "From request to answer.", ("s
 PARTS = Counted("imgprocessor_part_seconds", "Parts of pictures' answers.", ("part",), True)
 QUEUE = Counted("imgprocessor_queue_seconds", "Waiting for a daemon.", (), True)
 UPLOADS = Counted("imgprocessor_uploads_total", "Uploads, by what came of them.", ("outcome",))
-COUNTED = (REQUESTS, BODY_BYTES, REFUSALS, HITS, MISSES, LIMITED, SECONDS, PARTS, QUEUE, UPLOADS)
+BEST = Counted(
+    "imgprocessor_best_total",
+    "Best pictures behind quick ones, by outcome.",
+    ("outcome",),
+)
+COUNTED = (
+    *(REQUESTS, BODY_BYTES, REFUSALS, HITS, MISSES, LIMITED, SECONDS, PARTS, QUEUE, UPLOADS),
+    BEST,
+)
 
 _HITS_AND_MISSES: Mapping[str, tuple[tuple[Counted, str], ...]] = {
     "store": ((HITS, "renditions"),),
@@ -118,6 +127,10 @@ class Metrics(Collector):
             queue_seconds: how long it waited for a daemon before; None where nobody knows.
         """
         self._counters.add(self._amounts(entry, seconds, queue_seconds))
+
+    def count_best(self, outcome: BestOutcome) -> None:
+        """Count a best picture behind a quick one."""
+        self._counters.add([(self._one(BEST, outcome), 1)])
 
     def _amounts(
         self, entry: Entry, seconds: float, queue_seconds: float | None

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_samples import parsed, total
+from servers import await_true
 from werkzeug.test import TestResponse
 
 from imgprocessor import app
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings, SigningSettings
 from imgprocessor.request.signing import sign
+from imgprocessor.service import later
 from imgprocessor.service.later import InProcess
+from imgprocessor.web.metrics import METRICS_PATH
 
 PICTURE = "name=nasa.jpeg&width=300&bandwidth=4g&dpr=1"
 URL = f"/images/?{PICTURE}"
@@ -105,6 +109,27 @@ def test_a_weak_comparison_is_enough(site: Site) -> None:
     for sent in (tag, f"W/{tag}", f'"other", {tag}'):
         assert site.get(If_None_Match=sent).status_code == 304
     assert site.get(If_None_Match='"other"').status_code == 200
+
+
+def counted(client: FlaskClient, outcome: str) -> float:
+    samples = parsed(client.get(METRICS_PATH).get_data(as_text=True))
+    return total(samples, "imgprocessor_best_total", outcome=outcome)
+
+
+def test_what_came_of_the_best_is_counted(
+    settings: Settings, gates: list[list[bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(later, "_MAX_WAITING", 1)
+    site = Site(make_web(settings).test_client(), gates)
+    site.get()
+    for width in (301, 302, 303):  # one is waited with, another waits
+        site.client.get(URL.replace("300", str(width)), headers=AVIF)
+    dropped = counted(site.client, "dropped")
+    site.work()
+
+    assert 1 <= dropped <= 2
+    await_true(lambda: counted(site.client, "made") == 4 - dropped)
+    assert counted(site.client, "dropped") == dropped
 
 
 def test_head_tells_the_same_as_get_of_what_is_kept(site: Site) -> None:
