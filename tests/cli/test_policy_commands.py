@@ -174,6 +174,7 @@ def test_show_prints_every_cell_and_bound(conf: Path, capsys: pytest.CaptureFixt
     assert "4g: otherwise, the default" in shown
     assert "phone: 480 px, phones of unknown width" in shown
     assert "formats: avif webp jpeg" in shown
+    assert "effort: behind" in shown
 
 
 def test_show_names_the_rows_of_the_delivered_policy_on_80_columns(policy: Policy) -> None:
@@ -208,6 +209,7 @@ def test_explain_tells_each_step(conf: Path, capsys: pytest.CaptureFixture[str])
     assert told["cell"].strip() == "[phone] 2g = 120px q45 2kB"
     assert told["formats"].strip() == "avif gif png jpeg"
     assert told["quality"].strip() == "at most 40, as the query asks"
+    assert told["effort"].strip() == "behind: one made quickly first"
     assert told["budget"].strip().startswith("2000 bytes, from the cell; quality goes to 40")
     assert re.match(r" +one\.jpg_-_-_-_-_2g_phone_avif\+gif\+png\+jpeg_q40_", told["imagekey"])
     assert told["original"].strip().startswith(f"{conf.parent}/pictures/one.jpg, ")

@@ -17,6 +17,12 @@ from imgprocessor.service.understanding import Incoming, Planned
 Line = tuple[str, str]
 """What is told, and the telling."""
 
+_FIRST: Mapping[str | None, str] = {
+    "quick": "one made quickly",
+    "at once": "one in the quickest format",
+}
+"""What is sent until the best is there, by its effort."""
+
 
 @click.command(help="Tell how one request is answered, and why.")
 @with_files()
@@ -88,6 +94,9 @@ def _planned(planned: Planned) -> Iterator[Line]:
             "budget",
             f"{plan.budget_bytes} bytes, from {source}; quality goes to {floor}, then the size",
         )
+    if plan.effort is not None:
+        first = f": {_FIRST[planned.hurried.effort]} first" if plan.effort == "behind" else ""
+        yield "effort", f"{plan.effort}{first}"
     yield "imagekey", planned.imagekey
     yield "Vary", planned.vary or "none: the query said everything"
 

@@ -47,6 +47,7 @@ def print_table(policy: Policy, console: Console) -> None:
         roles += ["phones of unknown width"] if screen.name == policy.mobile_screen else []
         _print_bounds(console, screen.name, bound, roles)
     console.print(f"formats: {' '.join(policy.formats)}", style="dim", highlight=False)
+    console.print(f"effort: {policy.effort}", style="dim", highlight=False)
     if policy.allowed != Allowed():
         console.print(f"allowed: {policy.allowed}", style="dim", highlight=False)
 
