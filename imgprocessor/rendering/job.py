@@ -27,16 +27,24 @@ class Job:
     """What the time went to so far."""
     generation: Generation
     """The one that the answer was begun in: nothing is kept of what was purged since."""
-    expects_more: bool | None = None
-    """Whether other renditions of the same original are wanted, too, so that masters are made at
-    once; None where that is not known, and they are made if this is not the first.
-    """
+    has_sizes: bool = False
+    """Whether the original is an upload that keeps sizes, of which this is one."""
     takes_place: bool = True
     """Whether it counts among the jobs that admission control lets in."""
     is_behind: bool = False
     """Whether nobody waits for it: it is done at a lower priority."""
     trace_id: str = field(default_factory=trace_id)
     """Of the request that it is for, as logs have it."""
+
+    @property
+    def expects_more(self) -> bool | None:
+        """Whether other renditions of the same original are wanted, too, so that masters are made
+        at once; None where that is not known, and they are made if this is not the first. That one
+        is made once more, at its best, says nothing of others.
+        """
+        if self.has_sizes:
+            return True
+        return False if self.is_behind else None
 
 
 class Call(NamedTuple):

@@ -64,7 +64,7 @@ class Answer:
     @property
     def is_quick(self) -> bool:
         """Whether a better one is to take its place."""
-        return self.found.planned.plan.effort == "behind" and self.rendition.is_quick
+        return self.found.planned.expects_better(self.rendition)
 
     @property
     def etag(self) -> str:
@@ -287,8 +287,7 @@ class Delivery:
         plan: Plan | None = None,
         *,
         takes_place: bool = True,
-        waits: bool = True,
-        expects_more: bool | None = None,
+        is_behind: bool = False,
     ) -> Answer:
         """Make the picture, whether it was made before or not; the best, but by another plan.
 
@@ -300,9 +299,9 @@ class Delivery:
             plan or found.planned.plan,
             found.timings,
             found.began,
-            expects_more=expects_more if found.kept_name is None else True,  # it has sizes
-            takes_place=takes_place and waits,  # nobody is refused for what nobody waits for
-            is_behind=not waits,
+            has_sizes=found.kept_name is not None,
+            takes_place=takes_place and not is_behind,  # nobody is refused for its sake
+            is_behind=is_behind,
         )
         made = self._renderer.render(job)
         return Answer(replace(found, original=made.original), made.rendition, made.source)

@@ -40,8 +40,7 @@ class KeptRendition:
 
     def is_made_for(self, planned: Planned) -> bool:
         """Whether it is what would be made now: a better one may be owed still."""
-        is_owed = planned.plan.effort == "behind" and self.rendition.is_quick
-        return self.imagekey == planned.imagekey and not is_owed
+        return self.imagekey == planned.imagekey and not planned.expects_better(self.rendition)
 
 
 @dataclass(frozen=True)

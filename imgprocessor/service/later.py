@@ -58,7 +58,7 @@ def make_best(delivery: Delivery, owed: Owed) -> BestOutcome:
 
 def _best_of(delivery: Delivery, quick: Answer) -> Answer:
     try:
-        return delivery.render(quick.found, waits=False, expects_more=False)
+        return delivery.render(quick.found, is_behind=True)
     except ImageError as error:
         if error.is_passing:
             raise

@@ -8,7 +8,7 @@ from operator import or_
 
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery, ImageError
-from imgprocessor.images.pipeline import SHAPED_BY
+from imgprocessor.images.pipeline import SHAPED_BY, Rendition
 from imgprocessor.policy.imagekey import imagekey, tags
 from imgprocessor.policy.negotiation import Decision, negotiate, permit, uses
 from imgprocessor.policy.plan import Plan, make_plan
@@ -56,6 +56,10 @@ class Planned:
         if self.plan.effort != "behind":
             return self.plan
         return replace(self.plan, effort="quick" if self.decision.is_degraded else "at once")
+
+    def expects_better(self, rendition: Rendition) -> bool:
+        """Whether a better picture is to take the place of one that was made."""
+        return self.plan.effort == "behind" and rendition.is_quick
 
 
 Refusal = Callable[[], ImageError]
