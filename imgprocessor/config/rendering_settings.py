@@ -47,8 +47,8 @@ class RenderingSettings:
         True,
         switch,
         "Where the policy says effort = behind, the best picture is made behind the answer, by a"
-        " worker that has nothing else to do, and takes the quick one's place; no: the quick one"
-        " stays.",
+        " worker that has nothing else to do, and takes the quick one's place; no: as effort ="
+        " quick.",
     )
     quarantine_seconds: int = setting(
         600,

@@ -190,7 +190,8 @@ class DiskCacheSettings:
     max_masters_bytes: int = setting(
         5_000_000_000,
         not_negative,
-        "Masters, reduced copies of originals, take no more than this: some 12 MB an original.",
+        "Masters, reduced copies of originals, take no more than this: some 12 MB an original, 8 to"
+        " 28; 0: none are kept. What was not used for longest goes first.",
     )
     min_free_percent: int = setting(
         5,
@@ -246,7 +247,7 @@ class FreshnessSettings:
         30,
         not_negative,
         "Browsers and caches keep a picture that was made quickly, until they ask for the best one:"
-        " see `effort` in the policy's language.",
+        " see `effort` in the policy's language. No longer than any other; 0: they ask each time.",
     )
     not_found_max_age_seconds: int = setting(
         30,
