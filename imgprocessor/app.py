@@ -280,7 +280,7 @@ def _library(settings: Settings, delivery: Delivery, pool: WorkerPool | None) ->
 
 
 def _later(
-    settings: Settings, pool: WorkerPool | None, work: Callable[[_Wanted], None]
+    settings: Settings, pool: WorkerPool | None, work: Callable[[_Wanted], bool | None]
 ) -> InProcess[_Wanted]:
     # Half of the workers stay free for visitors who come meanwhile.
     most = max(1, processes(settings) // 2)
@@ -300,8 +300,10 @@ def _best_behind(
         if metrics is not None:
             metrics.count_best(outcome)
 
-    def make(wanted: Owed) -> None:
-        count(make_best(delivery, wanted))
+    def make(wanted: Owed) -> bool:
+        outcome = make_best(delivery, wanted)
+        count(outcome)
+        return outcome != "put_off"
 
     best = _later(settings, pool, make)
 

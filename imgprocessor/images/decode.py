@@ -160,7 +160,7 @@ class OpenedOriginal:
         has_memory = self.memory_bytes(draft) <= _free_bytes()
         with fault_of_the_original():
             if by_decoder > 1:
-                size = (stored.width // by_decoder, stored.height // by_decoder)
+                size = (max(1, stored.width // by_decoder), max(1, stored.height // by_decoder))
                 self._image.draft(None, size)
             with decoding() as fault:
                 self._image.load()

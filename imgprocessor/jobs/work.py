@@ -62,7 +62,7 @@ class JobWork:
         if answer is None or answer.is_quick:
             # Whoever asks for the picture meanwhile waits for this, so it is not called off.
             with self.turns.taken(rank):
-                answer = self.delivery.answer(found, waits=False)
+                answer = self.delivery.answer(found, at_best=True)
         return answer.rendition if wanted.keeps_thumbnail else None
 
     def _of_file(self, record: JobRecord, planned: Planned, renderer: Renderer) -> Rendition:

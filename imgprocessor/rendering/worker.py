@@ -19,6 +19,7 @@ from typing import TypeVar
 from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ImageError, Internal, OversizedOriginal
+from imgprocessor.images.formats.png import begin_threads
 from imgprocessor.rendering.check import Check, Checked
 from imgprocessor.rendering.ipc import (
     BEGUN,
@@ -77,6 +78,7 @@ def run_worker() -> int:
     keep_memory()
     masters = make_masters(settings, keeps=True)
     work = _Work(masters, settings)
+    begin_threads()
     with contextlib.suppress(BrokenPipeError):  # the supervisor has ended already
         os.write(sys.stdout.fileno(), READY)  # tells it that all is loaded
     done, is_rested = 0, True
@@ -134,7 +136,7 @@ class _Work:
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
         with traced(job.trace_id):
             work = partial(self._result, job, connection)
-            result = _nicely(work) if isinstance(job, Job) and job.is_behind else work()
+            result = _apart(work) if _is_behind(job) else work()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         send(connection, result, after=DONE)
@@ -145,6 +147,8 @@ class _Work:
         def decoded() -> None:
             with contextlib.suppress(OSError):  # the daemon has gone; the master is still kept
                 connection.sendall(DECODED)
+            if _is_behind(job):
+                _be_nicer()
 
         try:
             renderer = DirectRenderer(self._masters, decoded)
@@ -158,16 +162,19 @@ class _Work:
             return Internal(f"{type(error).__name__}: {error}")
 
 
-def _nicely(work: Callable[[], _Result]) -> _Result:
-    """Do some work at a lower priority: in a thread of its own, because one that has become nicer
-    cannot take that back.
-    """
+def _is_behind(job: Job | Check) -> bool:
+    return isinstance(job, Job) and job.is_behind
 
-    def begin() -> None:
-        own = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, 0, own + _NICER)  # of this thread alone, on Linux
 
-    with ThreadPoolExecutor(1, initializer=begin) as thread:
+def _be_nicer() -> None:
+    """Go on at a lower priority, past decoding: that holds locks which visitors wait for."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, own + _NICER)  # of this thread alone, on Linux
+
+
+def _apart(work: Callable[[], _Result]) -> _Result:
+    """Do some work in a thread of its own: one that has become nicer cannot take that back."""
+    with ThreadPoolExecutor(1) as thread:
         return thread.submit(contextvars.copy_context().run, work).result()
 
 

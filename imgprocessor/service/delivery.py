@@ -222,22 +222,24 @@ class Delivery:
 
     def kept(self, found: Found) -> Answer | None:
         """Return the answer if it was made before."""
-        if found.for_good is not None:
-            return Answer(found, found.for_good.rendition, "store")
-        with found.timings.timed("store"):
-            rendition = self._renditions.get(found.original, found.planned.imagekey)
-        return None if rendition is None else Answer(found, rendition, "store")
+        known = found.for_good
+        if known is None or found.planned.expects_better(known.rendition):
+            with found.timings.timed("store"):
+                kept = self._renditions.get(found.original, found.planned.imagekey)
+            if kept is not None:
+                return Answer(replace(found, for_good=None), kept, "store")
+        return None if known is None else Answer(found, known.rendition, "store")
 
-    def answer(self, found: Found, *, takes_place: bool = True, waits: bool = True) -> Answer:
+    def answer(self, found: Found, *, takes_place: bool = True, at_best: bool = False) -> Answer:
         """Return the answer that was made before; make and keep it otherwise, once for all equal
         requests of this moment (single flight). Without `takes_place` it is made beside all jobs
-        that admission control lets in. Only who `waits` may get a quick one.
+        that admission control lets in. With `at_best` it is none that was made quickly.
 
         Raises:
             Busy: another request is making it, and that takes too long.
             ImageError: as `Renderer.require_place` and `Renderer.render` do.
         """
-        may_be_quick = waits and self._owe is not None
+        may_be_quick = not at_best and self._owe is not None
         answer = self._good_enough(found, may_be_quick=may_be_quick)
         if answer is None:
             if takes_place:
@@ -270,16 +272,15 @@ class Delivery:
         self.keep(self.render(found))
         return True
 
-    def keep(self, answer: Answer) -> None:
-        """Keep what was made: for good, or in the disk cache."""
+    def keep(self, answer: Answer) -> bool:
+        """Keep what was made, for good or in the disk cache; return whether it is."""
         found = answer.found
         kept_sizes, name, is_kept = self._kept_sizes, found.kept_name, False
         if kept_sizes is not None and name is not None and found.began.is_current:
             # Where its upload has been removed meanwhile, there is nothing any more to keep it in.
             is_kept = kept_sizes.put(name, found.planned, answer.rendition)
-        if not is_kept:
-            original, key = found.original, found.planned.imagekey
-            self._renditions.put(original, key, answer.rendition, found.began)
+        key = found.planned.imagekey
+        return is_kept or self._renditions.put(found.original, key, answer.rendition, found.began)
 
     def render(
         self,

@@ -1,5 +1,6 @@
 """Work behind answers: done when nobody waits for anything, or not at all."""
 
+import math
 import queue
 import threading
 import time
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
-from imgprocessor.errors import ImageError
+from imgprocessor.errors import BrokenOriginal, DeadlyOriginal, ImageError, OversizedOriginal
 from imgprocessor.reporting import complain, report_unexpected
 from imgprocessor.service.delivery import Answer, Delivery
 from imgprocessor.service.understanding import Planned
@@ -19,7 +20,18 @@ _MAX_WAITING = 500
 _LOOK_AGAIN_SECONDS = 0.25
 """Where there is other work."""
 
+_BREATH_SECONDS = 0.03
+"""After each piece, or none at all after shorter ones: longer than who waits for the lock pauses,
+or one process would keep it.
+"""
+
+_NOT_AGAIN_SECONDS = 60.0
+"""Until what could not be done is tried once more."""
+
 _LOCK = "later"
+
+_LASTING = (BrokenOriginal, DeadlyOriginal, OversizedOriginal)
+"""Where these are raised, the best would fail once more."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,8 @@ def owed(answer: Answer) -> Owed:
 
 BestOutcome = Literal["made", "known", "put_off", "dropped"]
 """What came of a best: `known` where it, or nothing any more, was there already; `put_off` where
-its original has gone, or there is too much to do: who asks again is owed it again; `dropped` where
-too many wait.
+its original has gone, there is too much to do, or no room to keep it: who asks again in a minute is
+owed it again; `dropped` where too many wait.
 """
 
 
@@ -50,17 +62,17 @@ def make_best(delivery: Delivery, owed: Owed) -> BestOutcome:
         quick = delivery.kept(delivery.found(owed.planned))
         if quick is None or not quick.is_quick:  # someone was quicker, or it was evicted
             return "known"
-        delivery.keep(_best_of(delivery, quick))
+        is_kept = delivery.keep(_best_of(delivery, quick))
     except ImageError:
         return "put_off"
-    return "made"
+    return "made" if is_kept else "put_off"
 
 
 def _best_of(delivery: Delivery, quick: Answer) -> Answer:
     try:
         return delivery.render(quick.found, is_behind=True)
     except ImageError as error:
-        if error.is_passing:
+        if not isinstance(error, _LASTING) or not error.is_lasting:
             raise
         return replace(quick, rendition=replace(quick.rendition, is_quick=False))
 
@@ -98,31 +110,35 @@ class Later(Protocol[_Wanted_contra]):
 
 class InProcess(Generic[_Wanted]):
     """Does such work in a thread of this process, one piece at a time over all processes. What it
-    is done on is hashed: equals are the same.
+    is done on is hashed: equals are the same, and where it could not be done they are not taken
+    for a minute.
     """
 
     def __init__(
-        self, work: Callable[[_Wanted], None], *, may_begin: Callable[[], bool], locks: Locks
+        self, work: Callable[[_Wanted], bool | None], *, may_begin: Callable[[], bool], locks: Locks
     ) -> None:
-        """Do `work`, which handles its own failures, whenever it `may_begin`."""
+        """Do `work`, which handles its own failures, whenever it `may_begin`; it says False where
+        it could not be done.
+        """
         self._work = work
         self._may_begin = may_begin
         self._locks = locks
         self._waiting: queue.Queue[_Wanted] = queue.Queue(_MAX_WAITING)
-        self._known: set[_Wanted] = set()
+        self._known: dict[_Wanted, float] = {}
+        """What waits, or was not done, and until when no other is taken."""
         self._changing = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def submit(self, wanted: _Wanted) -> bool:
         """Have it done; what waits already waits once, and where too much waits it is dropped."""
         with self._changing:
-            if wanted in self._known:
+            if time.monotonic() < self._known.get(wanted, 0.0):
                 return True
             try:
                 self._waiting.put_nowait(wanted)
             except queue.Full:
                 return False
-            self._known.add(wanted)
+            self._known[wanted] = math.inf
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="later", daemon=True)
                 self._thread.start()
@@ -131,20 +147,31 @@ class InProcess(Generic[_Wanted]):
     def _run(self) -> None:
         while True:
             wanted = self._waiting.get()
-            while not self._done(wanted):
-                time.sleep(_LOOK_AGAIN_SECONDS)
-            with self._changing:
-                self._known.discard(wanted)
+            try:
+                while not self._tried(wanted):
+                    time.sleep(_LOOK_AGAIN_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the thread must go on
+                report_unexpected(error)
+                self._forget(wanted, is_done=False)
 
-    def _done(self, wanted: _Wanted) -> bool:
-        """Do it if this is the moment; return whether it was, or it failed."""
-        try:
-            if not self._may_begin():
+    def _tried(self, wanted: _Wanted) -> bool:
+        """Do it if this is the moment; return whether it was."""
+        if not self._may_begin():
+            return False
+        with self._locks.held_if_possible(_LOCK, _LOOK_AGAIN_SECONDS) as mine:
+            if not mine:
                 return False
-            with self._locks.held_if_possible(_LOCK, 0) as mine:
-                if mine:
-                    self._work(wanted)
-                return mine
-        except Exception as error:  # noqa: BLE001 - the thread must go on
-            report_unexpected(error)
-            return True
+            began = time.monotonic()
+            is_done = self._work(wanted) is not False
+        self._forget(wanted, is_done=is_done)
+        time.sleep(min(_BREATH_SECONDS, time.monotonic() - began))
+        return True
+
+    def _forget(self, wanted: _Wanted, *, is_done: bool) -> None:
+        now = time.monotonic()
+        with self._changing:
+            self._known = {one: until for one, until in self._known.items() if now < until}
+            if is_done:
+                del self._known[wanted]
+            else:
+                self._known[wanted] = now + _NOT_AGAIN_SECONDS

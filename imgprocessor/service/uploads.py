@@ -191,7 +191,7 @@ class Uploads:
         """
         for size in self.found(ident).sizes:
             with self._turns.taken(LAST):
-                self._make_sizes(ident, [size], waits=False)
+                self._make_sizes(ident, [size], at_best=True)
 
     def wanted(self, ident: str) -> Iterator[WantedRendition]:
         """Yield what is to be kept of an upload's sizes, and what is.
@@ -302,11 +302,11 @@ class Uploads:
         if len(sizes) > at_once and self._later is not None:
             self._later.submit(ident)
 
-    def _make_sizes(self, ident: str, sizes: Sequence[KeptSize], *, waits: bool = True) -> None:
+    def _make_sizes(self, ident: str, sizes: Sequence[KeptSize], *, at_best: bool = False) -> None:
         for size in sizes:
             for wanted in self._kept_sizes.wanted(upload_name(ident), size):
                 found = self._delivery.found(wanted.planned)
-                self._delivery.answer(found, waits=waits)
+                self._delivery.answer(found, at_best=at_best)
 
     def _forget(self, ident: str) -> None:
         purged = self._purger.purge(PurgeRequest(names=[upload_name(ident)]))

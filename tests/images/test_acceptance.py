@@ -238,6 +238,14 @@ def test_nothing_is_cut_off_a_jpeg_that_hides_nothing(name: str, progressive: bo
             assert accepted(file).body == file
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(100, 5), (5, 100), (7, 7), (1, 1)])
+def test_a_side_may_be_shorter_than_a_block(size: tuple[int, int], progressive: bool) -> None:  # noqa: FBT001
+    file = images.encoded(images.texture(size), "JPEG", quality=90, progressive=progressive)
+
+    assert accepted(file).displayed == Size(*size)
+
+
 @pytest.mark.parametrize("name", SCANS)
 def test_a_jpeg_is_decoded_once_and_what_cannot_be_is_refused(name: str) -> None:
     """Where its pixels were decoded on the way, decoding once more would find nothing wrong."""

@@ -9,12 +9,20 @@ import pytest
 from conftest import find
 
 from imgprocessor.config.settings import Settings
-from imgprocessor.errors import Busy, DeadlyOriginal, ImageError
+from imgprocessor.errors import (
+    Busy,
+    DeadlyOriginal,
+    ImageError,
+    Internal,
+    OriginalsUnavailable,
+    OversizedOriginal,
+)
 from imgprocessor.load import load_policy
 from imgprocessor.parts import direct_renderer, make_delivery
 from imgprocessor.policy.table import Effort
 from imgprocessor.rendering.check import Check, Checked
 from imgprocessor.rendering.job import Job, Rendered, Renderer
+from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.service.delivery import Answer
 from imgprocessor.service.later import Owed, make_best, owed
 
@@ -168,7 +176,16 @@ def test_equals_are_made_once(settings: Settings, node: _Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "is_settled"), [(Busy(), False), (DeadlyOriginal("x"), True)], ids=str
+    ("failure", "is_settled"),
+    [
+        (Busy(), False),
+        (OriginalsUnavailable("x"), False),
+        (Internal("x"), False),
+        (OversizedOriginal.for_want_of_memory(), False),
+        (OversizedOriginal("x"), True),
+        (DeadlyOriginal("x"), True),
+    ],
+    ids=str,
 )
 def test_a_failure_leaves_the_quick_one(
     node: _Node, failure: ImageError, *, is_settled: bool
@@ -198,6 +215,13 @@ def test_nothing_is_made_of_what_has_gone(node: _Node, originals: Path) -> None:
     assert len(node.told.jobs) == 1
 
 
+def test_what_cannot_be_kept_is_put_off(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.ask()
+    monkeypatch.setattr(Renditions, "put", lambda *_: False)
+
+    assert make_best(node.delivery, node.later.owed[0]) == "put_off"
+
+
 def test_a_purge_wins(node: _Node) -> None:
     """What was begun before it is not kept after it."""
     node.ask()
@@ -211,7 +235,7 @@ def test_a_purge_wins(node: _Node) -> None:
 
 
 def test_who_does_not_wait_gets_the_best_at_once(node: _Node) -> None:
-    best = node.delivery.answer(find(node.delivery, PICTURE), waits=False)
+    best = node.delivery.answer(find(node.delivery, PICTURE), at_best=True)
 
     assert not best.is_quick
     assert not node.ask().is_quick
@@ -220,7 +244,7 @@ def test_who_does_not_wait_gets_the_best_at_once(node: _Node) -> None:
 
 def test_who_does_not_wait_gets_no_quick_one_that_is_kept(node: _Node) -> None:
     quick = node.ask()
-    best = node.delivery.answer(find(node.delivery, PICTURE), waits=False)
+    best = node.delivery.answer(find(node.delivery, PICTURE), at_best=True)
 
     assert len(best.rendition.body) < len(quick.rendition.body)
     assert node.ask().rendition == best.rendition

@@ -1,6 +1,7 @@
 """Work behind answers: never waited for, never twice, never more than a little."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,15 @@ class _Work:
         self.may_go_on = threading.Event()
         self.has_room = True
         self.asked = threading.Semaphore(0)
+        self.seconds = 0.0
 
-    def __call__(self, name: str) -> None:
+    def __call__(self, name: str) -> bool | None:
         assert self.may_go_on.wait(10)
+        time.sleep(self.seconds)
         self.done.append(name)
         if name == "bad":
             raise ValueError(name)
+        return False if name == "not now" else None
 
     def may_begin(self) -> bool:
         self.asked.release()
@@ -53,6 +57,40 @@ def test_what_was_done_may_be_asked_for_again(tmp_path: Path) -> None:
     behind = _later(tmp_path, work)
 
     await_true(lambda: behind.submit("a") and work.done.count("a") > 1)
+
+
+@pytest.mark.parametrize("name", ["bad", "not now"])
+def test_what_could_not_be_done_is_not_tried_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    work = _Work()
+    work.may_go_on.set()
+    behind = _later(tmp_path, work)
+
+    assert behind.submit(name)
+    await_true(lambda: behind.submit("other") and "other" in work.done)
+    assert behind.submit(name)
+    await_true(lambda: behind.submit("other") and work.done.count("other") > 1)
+    assert work.done.count(name) == 1
+    later_on = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later_on)
+    assert behind.submit(name)
+    await_true(lambda: work.done.count(name) == 2)
+
+
+def test_two_processes_take_turns(tmp_path: Path) -> None:
+    """Who has much to do does not keep the lock."""
+    works = [_Work(), _Work()]
+    one, other = (_later(tmp_path, work) for work in works)
+    for work in works:
+        work.may_go_on.set()
+        work.seconds = 0.02
+    for number in range(200):
+        one.submit(str(number))
+    other.submit("a")
+
+    await_true(lambda: works[1].done)
+    assert len(works[0].done) < 200
 
 
 def test_one_too_many_is_dropped(tmp_path: Path) -> None:

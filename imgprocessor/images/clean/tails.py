@@ -123,7 +123,7 @@ def _ends(
     """
     image = JPEG_ORIGINAL.decoder(io.BytesIO(file))
     most = JPEG_ORIGINAL.max_draft
-    image.draft(None, (image.width // most, image.height // most))
+    image.draft(None, (max(1, image.width // most), max(1, image.height // most)))
     (tile,) = image.tile
     pixels = _imaging.new(image.mode, image.size)
     decoder = Image._getdecoder(image.mode, tile[0], tile.args, image.decoderconfig)  # noqa: SLF001

@@ -30,6 +30,10 @@ _WEBP_MOST_BITS = 0.55
 """Bits a pixel of a photograph's AVIF, over which WebP was never lighter; nor, by more than 1 % of
 all bytes, in larger pictures.
 """
+_AVIF_SLOW_MOST_PIXELS = 4_000_000
+"""Of a larger picture the slow way takes too much of a worker's time, `max_processor_seconds`: of
+noise of four megapixels with a budget 10 s.
+"""
 _JPEG_LEAST_BITS = 0.6
 """Under which JPEG was never lighter than AVIF. Both over 26 photographs, 40 to 1600 pixels wide,
 at qualities from 20 to 97.
@@ -122,10 +126,10 @@ def slower_ways(tried: Iterable[Way], best: Way) -> Iterator[Way]:
     """Yield the ways that take longer than those that were tried, and may give a lighter answer
     than the best of them.
     """
-    for way in tried:
-        if way.encoder is AVIF_ENCODER:
-            yield Way(AVIF_SLOW, way.image, is_slow=True)
     pixels = best.image.width * best.image.height
+    for way in tried:
+        if way.encoder is AVIF_ENCODER and pixels <= _AVIF_SLOW_MOST_PIXELS:
+            yield Way(AVIF_SLOW, way.image, is_slow=True)
     if best.encoder is PNG_GRAPHICS and pixels > MOST_QUICK_PIXELS:
         yield Way(PNG_SLOW, best.image, is_slow=True)
 

@@ -222,6 +222,11 @@ def _optimized(image: Image.Image, exif: bytes, level: int) -> bytes:
     return oxipng.optimize_from_memory(plain, level=level)
 
 
+def begin_threads() -> None:
+    """Begin oxipng's thread, which lives on, at the priority of who begins it."""
+    _optimized(Image.new("L", (1, 1)), b"", 0)
+
+
 _VERSION = f"zlib {features.version('zlib')}, pyoxipng {metadata.version('pyoxipng')}"
 PNG_ENCODER = Encoder("png", _VERSION, keeps_alpha=True, max_setting=0, write=_write)
 PNG_GRAPHICS = replace(PNG_ENCODER, write=_write_graphics)

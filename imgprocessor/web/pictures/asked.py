@@ -26,8 +26,8 @@ UNDERSTOOD, FOUND, FAILED, TRIED = (
     f"imgprocessor.{word}" for word in ("understood", "found", "failed", "tried")
 )
 """By which WSGI's environment has what was found out of a request already: an `Understood`, a
-`Found` that is good for one trial, what was raised when it was to be answered, and how many trials
-purges have spoilt.
+`Found` that is good for one trial, what was raised when it was to be found or answered, and how
+many trials purges have spoilt.
 """
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask import Flask
 
 from imgprocessor.config.settings import FreshnessSettings
-from imgprocessor.errors import Overloaded
+from imgprocessor.errors import ImageError, Overloaded
 from imgprocessor.reporting import begin_trace
 from imgprocessor.request.signing import Signing
 from imgprocessor.service.delivery import Delivery, Found
@@ -27,6 +27,7 @@ from imgprocessor.web.pictures.asked import (
     FOUND,
     TRIED,
     UNDERSTOOD,
+    CheckedLink,
     checked_link,
     decided,
     is_picture,
@@ -70,10 +71,17 @@ class PlainGets:
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or have it answered."""
-        began = time.perf_counter()
+        environ.pop("HTTP_UPGRADE", None)  # Flask would refuse who asks for a WebSocket by a 500
         if not _is_plain(environ):
             return self._web(environ, start_response)
         begin_trace(trace_id_of(environ))
+        try:
+            return self._answered(environ, start_response)
+        finally:
+            begin_trace("")
+
+    def _answered(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        began = time.perf_counter()
         sent = self._answer(environ)
         if sent is None:
             return self._web(environ, start_response)
@@ -89,7 +97,6 @@ class PlainGets:
         self._log.write(entry)
         if self._metrics is not None:
             self._metrics.count(entry, seconds, queue_seconds(environ))
-        begin_trace("")
         length = ("Content-Length", str(len(sent.body)))
         status = f"{sent.status.value} {sent.status.phrase}"
         start_response(status, [*sent.headers.items(), *self._shared, length])
@@ -99,19 +106,14 @@ class PlainGets:
         """Return the picture, where nothing fails and nothing is purged meanwhile, or a refusal.
         What was found out is left behind.
         """
-        try:
-            asked = environ[UNDERSTOOD] = self._delivery.understand(incoming(environ))
-            its_link = checked_link(self._signing, asked)
-            found = None if its_link.wrong else self._delivery.find(asked)
-        except Exception:  # noqa: BLE001 - it is raised there once more
+        known = self._find(environ)
+        if known is None:
             return None
-        if found is None or found.planned.query.download:  # a name, which may have any letters
-            environ[FOUND] = found
-            return None
+        asked, its_link, found = known
         try:
             answer = self._delivery.answer(found)
         except Exception as error:  # noqa: BLE001 - it is raised there
-            environ[FOUND], environ[FAILED] = found, error
+            environ[FOUND], environ[FAILED] = found, _light(error)
             if isinstance(error, Overloaded) and not may_ask_for_json(environ):
                 return self._refusal(error, asked, found)
             return None
@@ -121,6 +123,22 @@ class PlainGets:
         headers = picture_headers(answer, its_link.left(self._freshness))
         body = answer.rendition.body
         return _Sent(HTTPStatus.OK, headers, body, answer.found.planned, answer_entry(answer))
+
+    def _find(self, environ: Environ) -> tuple[Understood, CheckedLink, Found] | None:
+        """Return what is asked for, and where it is, if it is there and is answered here."""
+        found = None
+        try:
+            asked = environ[UNDERSTOOD] = self._delivery.understand(incoming(environ))
+            its_link = checked_link(self._signing, asked)
+            if its_link.wrong is None:
+                found = self._delivery.find(asked)
+        except Exception as error:  # noqa: BLE001 - it is raised there
+            environ[FAILED] = _light(error)
+            return None
+        if found is None or found.planned.query.download:  # a name, which may have any letters
+            environ[FOUND] = found
+            return None
+        return asked, its_link, found
 
     def _refusal(self, error: Overloaded, asked: Understood, found: Found) -> "_Sent | None":
         """Return the placeholder, where there is one, and no cheaper picture."""
@@ -140,6 +158,14 @@ class _Sent(NamedTuple):
     body: bytes
     planned: Planned
     told: Entry
+
+
+def _light(error: Exception) -> Exception:
+    """Return an error without the frames that it was raised in, one of which has the environment
+    that it is left in: only a look for garbage would free the two. Of what is unexpected they are
+    told.
+    """
+    return error.with_traceback(None) if isinstance(error, ImageError) else error
 
 
 def _is_plain(environ: Environ) -> bool:

@@ -156,7 +156,7 @@ class _Pictures:
         asked = self._permitted()
         _check_path(name)
         for _ in range(request.environ.get(TRIED, 0), _TRIALS):
-            found = request.environ.pop(FOUND, None) or self._delivery.find(asked)
+            found = self._found(asked)
             response = self._answered(found)
             if found.began.is_current:
                 return response
@@ -212,6 +212,16 @@ class _Pictures:
         if of_kept_size is None:
             raise wrong
         return of_kept_size
+
+    def _found(self, asked: Understood) -> Found:
+        """Return what is there, which may be known."""
+        found: Found | None = request.environ.pop(FOUND, None)
+        if found is not None:
+            return found
+        failed: Exception | None = request.environ.pop(FAILED, None)
+        if failed is not None:
+            raise failed
+        return self._delivery.find(asked)
 
     def _answered(self, found: Found) -> Response:
         g.entry.update(decided(self._delivery, request.environ, found.planned))
