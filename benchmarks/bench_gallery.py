@@ -5,12 +5,12 @@ browser that was never there. Cold is the first visit of all, warm a later one.
 """
 
 import contextlib
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -43,8 +43,8 @@ BEST_AFTER_SECONDS = FreshnessSettings().quick_max_age_seconds + 5.0
 """The same for ours: quick pictures are kept for so long; the best have been made by then."""
 VISIT_SECONDS = 180
 """A visit that takes longer has failed."""
-PEERS_QUALITY = 70
-"""At which pictures score about as much, as seen, as the best peer's do at its own quality."""
+PEERS_QUALITY = 67
+"""At which pictures score, as seen, a point or so less than the best peer's at its own quality."""
 DRAWN = ("Infinite-Sea", "Painting-Colors", "analogpattern")
 """Wallpapers that are no photographs."""
 
@@ -92,8 +92,8 @@ from the start of the visit. Chromium, the cache and the system share the proces
 
 Peers' pages have a `srcset` of {", ".join(map(str, LADDER))} pixels, `sizes="100vw"`, and say no
 quality: each peer's own counts. imgprocessor's has a plain URL for each picture, and asks for
-hints; the delivered policy decides. With q{PEERS_QUALITY}, the URL says
-`bandwidth=4g&quality={PEERS_QUALITY}`: the same for all networks. Static WebP was made beforehand,
+hints; the delivered policy decides. With q{PEERS_QUALITY}, its cells all say that, and are as wide
+as the phone: the same for all networks. Static WebP was made beforehand,
 at quality {WEBP["quality"]}, and is no peer.
 
 Scores are means over the first round's pictures, on the phone's {PHONE_PIXELS} pixels: what was
@@ -154,6 +154,9 @@ location /pages/ {{
 """
 
 
+_CELL = re.compile(r"^(\S+ *= *)\d+px q\d+.*$", re.MULTILINE)
+
+
 class Delivered(Imgprocessor):
     """The server of this project with the policy that is delivered with it."""
 
@@ -162,6 +165,14 @@ class Delivered(Imgprocessor):
     def policy(self) -> str:
         """Return the delivered policy."""
         return (ROOT / "conf" / "policy.ini").read_text()
+
+
+class AtPeersQuality(Delivered):
+    """The same, with one quality for all networks."""
+
+    def policy(self) -> str:
+        """Return the delivered policy, with all cells alike that count for who names no size."""
+        return _CELL.sub(rf"\g<1>{PHONE_PIXELS}px q{PEERS_QUALITY}", super().policy())
 
 
 class StaticWebp(System):
@@ -212,17 +223,16 @@ def ways(systems: Sequence[System], cache: Path) -> list[Way]:
     found = []
     for system in systems:
         if system.name == OURS:
-            ours = Delivered(cache)
-            same = f"&bandwidth=4g&quality={PEERS_QUALITY}"
-            for name, more in ((OURS, ""), (f"{OURS}, q{PEERS_QUALITY}", same)):
-                found.append(Way(name, ours, partial(_plain, more), BEST_AFTER_SECONDS))
+            same = f"{OURS}, q{PEERS_QUALITY}"
+            for name, ours in ((OURS, Delivered(cache)), (same, AtPeersQuality(cache))):
+                found.append(Way(name, ours, _plain, BEST_AFTER_SECONDS))
         elif system.negotiates:
             found.append(_by_srcset(system))
     return [*found, _by_srcset(StaticWebp(cache))]
 
 
-def _plain(more: str, name: str) -> str:
-    return f'src="{escape(f"/images/?name={name}{more}")}"'
+def _plain(name: str) -> str:
+    return f'src="/images/?name={name}"'
 
 
 def _by_srcset(system: System) -> Way:

@@ -13,6 +13,7 @@ from bench_gallery import (
     NETWORKS,
     PEERS_QUALITY,
     PHONE,
+    AtPeersQuality,
     Delivered,
     Gallery,
     ways,
@@ -41,10 +42,15 @@ def test_ours_is_asked_for_in_two_ways_and_who_cannot_choose_formats_not_at_all(
     same = f"{OURS}, q{PEERS_QUALITY}"
 
     assert list(attributes) == [OURS, same, "imgproxy", "thumbor", "ipx", STATIC_WEBP]
-    assert attributes[OURS] == 'src="/images/?name=a.jpg"'
-    assert attributes[same] == (
-        f'src="/images/?name=a.jpg&amp;bandwidth=4g&amp;quality={PEERS_QUALITY}"'
-    )
+    assert attributes[OURS] == attributes[same] == 'src="/images/?name=a.jpg"'
+
+
+def test_at_the_peers_quality_all_networks_get_the_same(tmp_path: Path) -> None:
+    (tmp_path / "policy.ini").write_text(AtPeersQuality(tmp_path).policy())
+    settings = load_settings(DEFAULT_CONF, Overrides(policy=tmp_path / "policy.ini"))
+    cells = {str(cell) for (row, _), cell in load_policy(settings).cells.items() if row != "sized"}
+
+    assert cells == {f"{PHONE_PIXELS}px q{PEERS_QUALITY}"}
 
 
 @pytest.mark.parametrize("name", ["imgproxy", "thumbor", "ipx", STATIC_WEBP])
