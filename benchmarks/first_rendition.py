@@ -80,8 +80,8 @@ def _taken(path: Path, width: int, rounds: int) -> list[float]:
     plan = replace(PLAN, box=Box(width, None))
     original = Folder(path.parent, LIMITS.max_bytes).find(path.name)
     ways: list[Callable[[], None]] = [
-        lambda: by_masters(original, plan, expects_more=True),
-        lambda: by_masters(original, plan, expects_more=None),
+        lambda: by_masters(original, plan, makes_masters=True),
+        lambda: by_masters(original, plan, makes_masters=False),
     ]
     spent: list[list[float]] = [[] for _ in ways]
     for _ in range(rounds):
@@ -92,7 +92,7 @@ def _taken(path: Path, width: int, rounds: int) -> list[float]:
     return [statistics.median(known) for known in spent]
 
 
-def by_masters(original: Original, plan: Plan, *, expects_more: bool | None) -> None:
+def by_masters(original: Original, plan: Plan, *, makes_masters: bool) -> None:
     """Make a first rendition, as a worker does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -103,7 +103,7 @@ def by_masters(original: Original, plan: Plan, *, expects_more: bool | None) -> 
             wait_seconds=10,
             report=print,
         )
-        with masters.found(original, plan, Timings(), expects_more=expects_more) as found:
+        with masters.found(original, plan, Timings(), makes_masters=makes_masters) as found:
             render(found.picture, plan, Timings())
         masters.finish()
 

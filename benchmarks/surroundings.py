@@ -2,8 +2,8 @@
 
     python benchmarks/surroundings.py [--rounds 3] [--each 400]
 
-starts the project's Apache over the photographs of Debian's lomiri-wallpapers, asks for one
-rendition of each, waits until its masters are kept, and then for so many new JPEGs some 464 pixels
+starts the project's Apache over the photographs of Debian's lomiri-wallpapers, asks for two
+renditions of each, waits until its masters are kept, and then for so many new JPEGs some 464 pixels
 wide, over four connections; then for the same ones past Apache's own cache (`Cache-Control:
 no-store`), which Python finds in the disk cache. Prints the processor's milliseconds of one answer
 in Apache's processes, in the daemons and in the workers, as the kernel counts them, and those of
@@ -26,7 +26,7 @@ from rich.console import Console
 from runner import Running, running
 
 PHOTOGRAPHS = Path("/usr/share/backgrounds")
-WIDTH = 464
+SEEN_WIDTHS, WIDTH = (640, 1200), 464
 KINDS = ("apache", "daemons", "workers")
 BACKGROUND_SECONDS = 2.0
 """What is kept behind the answers to first requests is over by then."""
@@ -59,7 +59,8 @@ def _round(names: Sequence[str], each: int) -> dict[str, dict[str, float]]:
         running(Imgprocessor(Path(text)), PHOTOGRAPHS, Path(text), names[0]) as server,
     ):
         system = server.system
-        ask_each(server.place.port, [system.path(name, 640, 60) for name in names])
+        for width in SEEN_WIDTHS:
+            ask_each(server.place.port, [system.path(name, width, 60) for name in names])
         time.sleep(BACKGROUND_SECONDS)
         widths = range(WIDTH, WIDTH + -(-each // (len(names) * len(QUALITIES))))
         paths = [

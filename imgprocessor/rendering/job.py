@@ -37,14 +37,11 @@ class Job:
     """Of the request that it is for, as logs have it."""
 
     @property
-    def expects_more(self) -> bool | None:
-        """Whether other renditions of the same original are wanted, too, so that masters are made
-        at once; None where that is not known, and they are made if this is not the first. That one
-        is made once more, at its best, says nothing of others.
+    def makes_masters(self) -> bool:
+        """Whether masters are made at once, because other renditions of the same original are
+        wanted, or nobody waits; otherwise they are made if this is not the first.
         """
-        if self.has_sizes:
-            return True
-        return False if self.is_behind else None
+        return self.has_sizes or self.is_behind
 
 
 class Call(NamedTuple):
@@ -109,7 +106,7 @@ class DirectRenderer:
             ImageError: as `Masters.found` does.
         """
         found = self._masters.found(
-            job.original, job.plan, job.timings, job.generation, expects_more=job.expects_more
+            job.original, job.plan, job.timings, job.generation, makes_masters=job.makes_masters
         )
         with found as master:
             self._decoded()

@@ -110,11 +110,11 @@ class Masters:
         timings: Timings,
         began: Generation | None = None,
         *,
-        expects_more: bool | None = None,
+        makes_masters: bool = False,
     ) -> Iterator[FoundMaster]:
         """Yield the picture that a plan's rendition is made from; it is only good inside, and this
         process works on no other meanwhile. It is kept, where it is the second of its original or
-        more are expected, unless a purge came since it `began`. Where no more are, nothing is kept.
+        `makes_masters` says so, unless a purge came since it `began`.
 
         Raises:
             ImageError: as `Source.open`, `open_original` and `Opened.decode` do.
@@ -128,13 +128,13 @@ class Masters:
             if found is None:
                 lock = stack.enter_context(contextlib.ExitStack())
                 with timings.timed("wait"):
-                    mine = None if expects_more is False else self._lock(original, timings)
+                    mine = self._lock(original, timings)
                 if mine is not None:
                     lock.callback(mine.release)
                 stack.enter_context(timings.held(self._working))
                 found = self._kept(original, plan, timings) if mine is not None else None
                 if found is None:
-                    more = mine is not None and (expects_more or self._is_seen(original))
+                    more = mine is not None and (makes_masters or self._is_seen(original))
                     found = self._decoded(
                         original,
                         plan,

@@ -176,7 +176,7 @@ def test_what_is_kept_of_an_original_is_as_it_was(name: str, folder: Path, tmp_p
     masters = Masters(kept, Locks(tmp_path / "locks"), limits, wait_seconds=30, report=print)
     plan = replace(FULL, box=Box(400, None), fit=Fit.INSIDE, density=Decimal(1))
 
-    with masters.found(original, plan, Timings(), expects_more=True):
+    with masters.found(original, plan, Timings(), makes_masters=True):
         masters.finish()
     with masters.found(original, plan, Timings()) as found:
         assert found.source == "master"

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 TOKEN = secrets.token_urlsafe(32)
 MAY = {"Authorization": f"Bearer {TOKEN}"}
 SECRET_NAME = "holiday-with-somebody"  # noqa: S105 - what a client calls its file
-SLOW = {"width": "4000", "format": "avif", "max_bytes": "2000", "dpr": "1"}
+SLOW = {"width": "4000", "format": "avif", "max_bytes": "1000000", "dpr": "1"}
 """A rendition that takes longer than two renewals of a lease, ..."""
 CHECK_SECONDS = 3
 """... and processor time that its check and a worker's start do not take together."""

@@ -208,19 +208,6 @@ def test_where_all_must_be_decoded_masters_are_made_at_once(root: Path, tmp_path
     assert make_one(masters, root, replace(PLAN, box=Box(200, None))).source == "master"
 
 
-def test_where_no_more_is_expected_nothing_is_kept(root: Path, tmp_path: Path) -> None:
-    """Of a rendition that is made once more, with time: the same pixels, at more effort."""
-    (root / "a").write_bytes(ODD["progressive"]())
-    masters, originals = make(tmp_path), Folder(root, LIMITS.max_bytes)
-    quick = make_one(masters, root)
-    masters.finish()
-    with masters.found(originals.find("a"), PLAN, Timings(), expects_more=False) as found:
-        assert render(found.picture, PLAN, Timings()).body == quick.body
-    masters.finish()
-
-    assert len(kept_files(tmp_path)) == 1
-
-
 def test_what_is_not_kept_is_decoded_directly_each_time(root: Path, tmp_path: Path) -> None:
     (root / "a").write_bytes(ODD["large"]())
     nothing, masters = make(tmp_path / "nothing", max_bytes=0), make(tmp_path / "cache")

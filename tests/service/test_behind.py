@@ -108,6 +108,15 @@ def test_the_first_is_quick_and_everybody_after_gets_the_best(node: _Node) -> No
     assert node.later.owed == []
 
 
+def test_masters_are_made_with_the_best(node: _Node) -> None:
+    """Nobody waits for them, and whoever wants another size does not either."""
+    node.ask()
+    node.work()
+    node.delivery._masters.finish()  # noqa: SLF001
+
+    assert node.ask(PICTURE.replace("300", "250")).source == "master"
+
+
 def test_on_a_poor_network_the_quick_one_is_light(node: _Node) -> None:
     """Bytes take longer there than an encoder does."""
     query = PICTURE.replace("4g", "3g")
