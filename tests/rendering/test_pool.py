@@ -30,7 +30,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two pictures."""
     folder = tmp_path_factory.mktemp("pictures")
     images.save(folder / "nasa.jpeg", images.texture((3000, 2000)), "JPEG", quality=92)
-    images.save(folder / "deadly.png", images.noise((3000, 2000)), "PNG", compress_level=1)
+    images.save(folder / "deadly.png", images.noise((4000, 3000)), "PNG", compress_level=1)
     return folder
 
 
