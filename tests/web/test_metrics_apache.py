@@ -122,6 +122,7 @@ def test_what_renderers_find_damaged_is_counted(apache: Server) -> None:
     servers.await_true(is_counted)
     assert before == 0
     samples = _asked(apache)
+    assert total(samples, "imgprocessor_damaged_entries_total", store="masters") == 1
     assert total(samples, "imgprocessor_damaged_entries_total", store="renditions") == 0
 
 

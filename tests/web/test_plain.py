@@ -258,8 +258,10 @@ def test_made_up_requests_are_answered_as_by_flask(watched: Watched, settings: S
     assert statuses >= {200, 400, 404}
 
 
-def test_an_original_is_looked_for_once(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
+@pytest.fixture
+def looked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that were looked for."""
+    found: list[str] = []
     find = Folder.find
 
     def followed(folder: Folder, name: str) -> Original:
@@ -267,28 +269,21 @@ def test_an_original_is_looked_for_once(watched: Watched, monkeypatch: pytest.Mo
         return find(folder, name)
 
     monkeypatch.setattr(Folder, "find", followed)
+    return found
+
+
+def test_an_original_is_looked_for_once(watched: Watched, looked_for: list[str]) -> None:
     for _ in range(2):
         assert watched.client.get(NASA).status_code == 200
 
     assert watched.client.get(f"{NASA}&download=yes").status_code == 200
-    assert found == ["nasa.jpeg"] * 3
+    assert looked_for == ["nasa.jpeg"] * 3
     assert watched.asked == 1
 
 
-def test_what_is_not_there_is_looked_for_once(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    find = Folder.find
-
-    def followed(folder: Folder, name: str) -> Original:
-        found.append(name)
-        return find(folder, name)
-
-    monkeypatch.setattr(Folder, "find", followed)
-
+def test_what_is_not_there_is_looked_for_once(watched: Watched, looked_for: list[str]) -> None:
     assert watched.client.get("/images/?name=none.jpeg").status_code == 404
-    assert found.count("none.jpeg") == 1
+    assert looked_for.count("none.jpeg") == 1
 
 
 def test_a_refusal_leaves_nothing_to_be_collected(
