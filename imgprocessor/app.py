@@ -63,7 +63,7 @@ from imgprocessor.service.library import Library, TinyPictures
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.readiness import Readiness
 from imgprocessor.service.uploads import Uploads
-from imgprocessor.storage.allowance import Allowance
+from imgprocessor.storage.uploads.allowance import Allowance
 from imgprocessor.storage.uploads.unfinished import Unfinished
 from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
 from imgprocessor.web.jobs.convert import add_convert

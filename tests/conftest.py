@@ -24,7 +24,7 @@ from imgprocessor.service.understanding import Incoming
 hypothesis.settings.register_profile("imgprocessor", deadline=None)
 hypothesis.settings.load_profile("imgprocessor")
 
-pytest_plugins = ["measures", "slow_network", "visitors"]
+pytest_plugins = ["measures", "slow_network", "visitors", "weed_places"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

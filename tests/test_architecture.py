@@ -42,6 +42,7 @@ THIRD_PARTY = {
     "prometheus_client": {"storage.counters", "web.metrics"},
     "xxhash": {"storage"},
     "httpcore": {"originals"},
+    "obstore": {"storage.shared"},
     "redis": {"jobs"},
     "celery": {"jobs.by_celery"},
     "kombu": {"jobs.by_celery"},

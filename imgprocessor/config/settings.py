@@ -8,6 +8,7 @@ file of its own.
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgprocessor.config.buckets import BucketsSettings
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.types import (
@@ -349,6 +350,7 @@ class Settings:
 
     originals: OriginalsSettings = OriginalsSettings()
     remote: RemoteSettings = RemoteSettings()
+    buckets: BucketsSettings = BucketsSettings()
     pixels: PixelsSettings = PixelsSettings()
     disk_cache: DiskCacheSettings = DiskCacheSettings()
     rendering: RenderingSettings = RenderingSettings()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgprocessor.storage.allowance import Allowance
 from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.uploads.allowance import Allowance
 
 NOON = 1_900_000_000.0 - 1_900_000_000 % 60
 """The beginning of a minute."""
@@ -122,7 +122,7 @@ def test_no_hour_has_more_and_what_it_says_is_right(
 TAKE = """
 import sys
 from pathlib import Path
-from imgprocessor.storage.allowance import Allowance
+from imgprocessor.storage.uploads.allowance import Allowance
 from imgprocessor.storage.locks import Locks
 folder = Path(sys.argv[1])
 allowance = Allowance(folder, Locks(folder / "locks"), clock=lambda: 1_900_000_000)

@@ -66,7 +66,7 @@ from imgprocessor.request.signing import (
     sign,
 )
 from imgprocessor.service.uploads import Uploads
-from imgprocessor.storage.allowance import Allowance
+from imgprocessor.storage.uploads.allowance import Allowance
 from imgprocessor.storage.uploads.unfinished import Unfinished
 from imgprocessor.web.incoming import ASKED
 from imgprocessor.web.metrics import METRICS_PATH

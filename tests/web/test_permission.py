@@ -16,8 +16,8 @@ from imgprocessor.errors import (
     TooManyRequests,
     UploadsUnavailable,
 )
-from imgprocessor.storage.allowance import Allowance
 from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.uploads.allowance import Allowance
 from imgprocessor.web.log import Entry
 from imgprocessor.web.problems import in_words
 from imgprocessor.web.uploads.permission import Permission

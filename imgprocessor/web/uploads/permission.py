@@ -12,7 +12,7 @@ from imgprocessor.config.secrets import bearer_token
 from imgprocessor.config.upload_tokens import LOOPBACK, UploadRight, UploadToken, token_hash
 from imgprocessor.errors import Forbidden, ImageError, NotAuthorized, TooLarge, TooManyRequests
 from imgprocessor.reporting import complain
-from imgprocessor.storage.allowance import Allowance
+from imgprocessor.storage.uploads.allowance import Allowance
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.web.incoming import Environ, came_by_proxy
 

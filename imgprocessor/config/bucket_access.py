@@ -1,0 +1,110 @@
+"""How buckets are reached: a closed file with a section for each."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.config.ini_text import read_ini
+from imgprocessor.config.secrets import secret_text
+from imgprocessor.config.types import path, some_text, switch
+from imgprocessor.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class BucketAccess:
+    """How a bucket is reached: exactly one way to show who asks."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    virtual_hosted: bool = False
+    """Whether the bucket's name is in the host's."""
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    session_token: str | None = None
+    service_account_file: Path | None = None
+    account_name: str | None = None
+    account_key: str | None = None
+    use_instance_role: bool = False
+    """Whether the machine's own role is asked for, at the address that its provider has for it."""
+    is_public: bool = False
+    """Whether requests are not signed at all."""
+
+
+def bucket_access(settings: BucketsSettings, url: BucketUrl) -> BucketAccess:
+    """Read how a bucket is reached.
+
+    Raises:
+        ConfigurationError: the file does not say so, or cannot be read. No message repeats what it
+            has: somebody's key may stand where it should not.
+    """
+    if settings.file is None:
+        raise ConfigurationError(f"[buckets] file must be set: it says how {url.root} is reached")
+    where = f"[buckets] file: {settings.file}"
+    ini = read_ini(secret_text(settings.file, where), where, is_secret=True)
+    if url.root not in ini:
+        raise ConfigurationError(f"{where} has no section [{url.root}]")
+    return _access(url.scheme, dict(ini[url.root]), f"{where}: [{url.root}]")
+
+
+def _access(scheme: str, options: Mapping[str, str], where: str) -> BucketAccess:
+    known = _READERS["any"] | _READERS[scheme]
+    values: dict[str, Any] = {}
+    for option, value in options.items():
+        if option not in known:
+            wrong = f"has an option that is not known; there are {', '.join(known)}"
+            raise ConfigurationError(f"{where}: {wrong}")
+        name, read = known[option]
+        try:
+            values[name] = read(value)
+        except ValueError as error:
+            raise ConfigurationError(f"{where} {option}: {error}") from error
+    access = BucketAccess(**values)
+    given = {
+        "s3": (access.access_key_id, access.secret_access_key),
+        "gs": (access.service_account_file,),
+        "az": (access.account_name, access.account_key),
+    }[scheme]
+    ways = [access.use_instance_role, access.is_public, any(given)]
+    if ways.count(True) != 1 or (any(given) and not all(given)):
+        keys = " and ".join(_KEYS[scheme])
+        wrong = f"must have either {keys}, or use_instance_role = yes, or public = yes"
+        raise ConfigurationError(f"{where}: {wrong}")
+    return access
+
+
+def _endpoint(value: str) -> str:
+    if not re.fullmatch(r"https?://[!-~]+", value):
+        raise ValueError("must begin with https:// or http://")
+    return value.rstrip("/")
+
+
+_Reader = Callable[[str], Any]
+
+_KEYS = {
+    "s3": ("access_key_id", "secret_access_key"),
+    "gs": ("service_account_file",),
+    "az": ("account_name", "account_key"),
+}
+
+_READERS: dict[str, dict[str, tuple[str, _Reader]]] = {
+    "any": {
+        "use_instance_role": ("use_instance_role", switch),
+        "public": ("is_public", switch),
+        "endpoint": ("endpoint", _endpoint),
+    },
+    "s3": {
+        "region": ("region", some_text),
+        "virtual_hosted": ("virtual_hosted", switch),
+        "access_key_id": ("access_key_id", some_text),
+        "secret_access_key": ("secret_access_key", some_text),
+        "session_token": ("session_token", some_text),
+    },
+    "gs": {"service_account_file": ("service_account_file", path)},
+    "az": {
+        "account_name": ("account_name", some_text),
+        "account_key": ("account_key", some_text),
+    },
+}

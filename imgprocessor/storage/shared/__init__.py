@@ -1,0 +1,1 @@
+"""Bytes that all nodes share: in buckets, and in the memory of other servers."""

@@ -1,0 +1,172 @@
+"""Real S3 servers for tests: SeaweedFS, each of its own, on ports of its own."""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+
+WEED = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+
+needs_weed = pytest.mark.skipif(WEED is None, reason="no SeaweedFS for this processor")
+
+KEY_ID, KEY = "tester", "of-no-use-elsewhere"
+BUCKET = "pictures"
+
+_GRPC = 10_000
+"""Each part listens here too, above its port."""
+
+_OFF = ("webdav", "admin.ui", "s3.iam", "master.telemetry", "s3.allowDeleteBucketNotEmpty")
+
+
+class S3Server:
+    """A server with one bucket. What it said that it keeps is in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use a folder, which may be another one's of before."""
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ports = dict(
+            zip(("s3", "filer", "master", "volume", "admin"), _ports(5), strict=True)
+        )
+        self.endpoint = f"http://127.0.0.1:{self._ports['s3']}"
+
+    def start(self) -> None:
+        """Start it; return when it answers."""
+        assert WEED is not None
+        command = [
+            *(WEED, "mini", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+            *(f"-{part}.port={port}" for part, port in self._ports.items()),
+            *(f"-{part}=false" for part in _OFF),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.electionTimeout=1s"),
+            *("-debug.port=0", f"-bucket={BUCKET}"),
+        ]
+        known = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY}
+        with (self._folder / "weed.out").open("ab") as out:
+            self._process = subprocess.Popen(
+                command, stdout=out, stderr=out, cwd=self._folder, env={**os.environ, **known}
+            )
+        self._await()
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        """End it, as a signal does that."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it answer nothing meanwhile, and take connections as ever."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def access(self, **instead: str) -> str:
+        """Return the section that a file of buckets has of it."""
+        lines = {
+            "endpoint": self.endpoint,
+            "region": "us-east-1",
+            "access_key_id": KEY_ID,
+            "secret_access_key": KEY,
+            **instead,
+        }
+        return f"[s3://{BUCKET}]\n" + "".join(f"{name} = {it}\n" for name, it in lines.items())
+
+    def put(self, key: str, body: bytes) -> None:
+        """Put an object of any name, also of one that obstore knows none by."""
+        signed_request("PUT", f"{self.endpoint}/{BUCKET}/{quote(key, safe='/~')}", body)
+
+    def _await(self) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                # The bucket is there last.
+                signed_request("GET", f"{self.endpoint}/{BUCKET}")
+            except OSError:
+                assert self._process is not None
+                assert self._process.poll() is None, (self._folder / "weed.out").read_text()
+                assert time.monotonic() < deadline, "no S3 server"
+                time.sleep(0.05)
+            else:
+                return
+
+
+@contextlib.contextmanager
+def running_s3(folder: Path) -> Iterator[S3Server]:
+    """Run one that may be killed and started again meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    server = S3Server(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.end(signal.SIGTERM)
+
+
+def place_in(server: S3Server, folder: Path, prefix: str) -> tuple[BucketUrl, BucketsSettings]:
+    """Return a place of its own in a server's bucket, and what says how that is reached."""
+    return BucketUrl("s3", BUCKET, prefix), access_file(folder, server.access())
+
+
+def access_file(folder: Path, text: str) -> BucketsSettings:
+    """Write a file of buckets."""
+    file = folder / "buckets.ini"
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return BucketsSettings(file)
+
+
+def signed_request(method: str, url: str, body: bytes = b"") -> bytes:
+    """Send a request that is signed by AWS' Signature Version 4, its path as it is."""
+    now = datetime.now(UTC)
+    stamp, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
+    host, _, target = url.partition("://")[2].partition("/")
+    path, _, query = target.partition("?")
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {"host": host, "x-amz-content-sha256": digest, "x-amz-date": stamp}
+    names = ";".join(headers)
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    asked = f"{method}\n/{path}\n{query}\n{lines}\n{names}\n{digest}"
+    scope = f"{day}/us-east-1/s3/aws4_request"
+    signed = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
+    key = f"AWS4{KEY}".encode()
+    for part in (day, "us-east-1", "s3", "aws4_request", signed):
+        key = hmac.digest(key, part.encode(), "sha256")
+    told = f"Credential={KEY_ID}/{scope},SignedHeaders={names},Signature={key.hex()}"
+    headers["authorization"] = f"AWS4-HMAC-SHA256 {told}"
+    request = urllib.request.Request(url, body or None, headers, method=method)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer: bytes = response.read()
+    return answer
+
+
+def _ports(count: int) -> list[int]:
+    """Return ports that are free, and so are those so far above."""
+    found: list[int] = []
+    with contextlib.ExitStack() as stack:
+        while len(found) < count:
+            with contextlib.suppress(OSError, OverflowError):
+                one = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+                port = one.getsockname()[1]
+                above = port + _GRPC if port + _GRPC <= 65_535 else port - _GRPC
+                stack.enter_context(socket.create_server(("127.0.0.1", above)))
+                found.append(min(port, above))
+    return found
