@@ -29,7 +29,8 @@ def test_a_place_is_read(text: str, url: BucketUrl) -> None:
 @pytest.mark.parametrize(
     "text",
     ["pictures", "http://pictures", "s3://", "s3://Pictures", "s3://p", "s3://pictures/a//b",
-     "s3://pictures/../b", "s3://pictures/./b", "s3://pictures/ä", "s3://pic tures", "s3:/pictures"],
+     "s3://pictures/../b", "s3://pictures/./b", "s3://pictures/ä", "s3://pic tures",
+     "s3:/pictures"],
 )  # fmt: skip
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be SCHEME://BUCKET/PREFIX"):
