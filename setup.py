@@ -75,6 +75,8 @@ setup(
         # Buckets of all kinds behind one interface, with conditional puts and time-outs; it takes a
         # quarter of boto3's processor time.
         "buckets": ["obstore>=0.12.1,<0.13"],
+        # Renditions in the memory of a Redis or a memcached that sites have already.
+        "memory": ["redis>=8.1,<9", "pymemcache>=4.0,<5"],
         # With ssimulacra2, which ./run installs without the pillow that it asks for.
         "report": ["numpy==2.4.6", "scipy==1.17.1"],
         "test": [

@@ -16,21 +16,19 @@ from imgprocessor.config.upload_tokens import upload_tokens
 from imgprocessor.daemons import daemons, threads_here, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
+from imgprocessor.job_parts import make_conversions, make_dispatch, make_records
 from imgprocessor.jobs.conversions import STRAYS_SECONDS, Conversions, LaterByJobs
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.parts import (
     direct_renderer,
-    make_conversions,
     make_delivery,
-    make_dispatch,
     make_folder,
     make_full,
     make_plain_files,
     make_pool,
     make_purger,
-    make_records,
     make_signing,
     make_uploads,
     max_jobs,
@@ -130,7 +128,15 @@ def make_web(
         ConfigurationError: the policy is wrong, or something that must be there is not.
     """
     policy = load_policy(settings)
-    delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool, fetcher=fetcher)
+    metrics = make_metrics(settings, policy, pool) if settings.metrics.enabled else None
+    delivery = make_delivery(
+        settings,
+        policy=policy,
+        keeps=True,
+        renderer=pool,
+        fetcher=fetcher,
+        count_shared=metrics.count_shared if metrics is not None else lambda _tier, _outcome: None,
+    )
     placeholder = Placeholder(
         settings.placeholder.file, delivery, make_locks(settings.disk_cache), settings.originals
     )
@@ -139,7 +145,6 @@ def make_web(
     log = RequestLog(settings.log.file)
     # Two Pillows can lie over each other: which one is loaded is worth a line.
     log.write({"time": utc_now(), "pid": os.getpid(), "started": VERSIONS})
-    metrics = make_metrics(settings, policy, pool) if settings.metrics.enabled else None
     if policy.effort == "behind":
         delivery.work_later(_best_behind(settings, delivery, pool, metrics))
     web = create_web(

@@ -2,19 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from imgprocessor.config.jobs_settings import JobsSettings
-from imgprocessor.config.secrets import purge_token, signing_keys
+from imgprocessor.config.secrets import purge_token, signing_keys, store_keys
 from imgprocessor.config.settings import OriginalsSettings, Settings
-from imgprocessor.errors import ConfigurationError, NoSuchUpload
-from imgprocessor.jobs.conversions import Conversions, Dispatch
-from imgprocessor.jobs.files import JobFiles
-from imgprocessor.jobs.memory import MemoryRecords
-from imgprocessor.jobs.records import Records
-from imgprocessor.jobs.work import JobWork
+from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import load_policy
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Folder
@@ -31,11 +24,9 @@ from imgprocessor.rendering.process import (
     make_locks,
     make_masters,
     max_job_seconds,
-    run_folder,
 )
 from imgprocessor.rendering.quarantine import Quarantine
 from imgprocessor.rendering.renditions import Renditions
-from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.request.signing import Signing
 from imgprocessor.request.urls import PORTS
@@ -43,12 +34,16 @@ from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.full import FullOriginals
 from imgprocessor.service.kept_sizes import KeptSizes
 from imgprocessor.service.purge import Purger
+from imgprocessor.service.sources import Sources
 from imgprocessor.service.turns import Turns
 from imgprocessor.service.understanding import Understanding
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.plain_files import PlainFiles
+from imgprocessor.storage.shared.entries import SharedEntries
+from imgprocessor.storage.shared.signed import Signer
+from imgprocessor.storage.shared.tier import Count, Guard, Tier
 from imgprocessor.storage.uploads.folder import UploadFolder
 
 
@@ -97,6 +92,7 @@ def make_delivery(
     keeps: bool = False,
     renderer: Renderer | None = None,
     fetcher: Fetcher | None = None,
+    count_shared: Count = lambda _tier, _outcome: None,
 ) -> Delivery:
     """Make the part that answers requests, without the web.
 
@@ -106,6 +102,7 @@ def make_delivery(
         keeps: whether what is made is kept on disk; a command that runs once has no use for it.
         renderer: what makes renditions; by default this process itself.
         fetcher: what fetches remote originals; by default over the network.
+        count_shared: is told what came of asking what nodes share.
 
     Raises:
         ConfigurationError: the policy is wrong, or there is no folder of originals.
@@ -121,17 +118,54 @@ def make_delivery(
     generations = Generations(disk_cache.folder)
     return Delivery(
         policy=policy,
-        sources=_sources(settings, store, _remote(settings, generations, fetcher, keeps=keeps)),
+        sources=Sources(
+            _sources(settings, store, _remote(settings, generations, fetcher, keeps=keeps))
+        ),
         understanding=understanding,
         kept_sizes=None if store is None else KeptSizes(store, understanding.plan, policy),
         masters=masters,
         renderer=renderer or DirectRenderer(masters),
-        renditions=Renditions(renditions),
+        renditions=Renditions(renditions, make_shared(settings, count_shared) if keeps else None),
         generations=generations,
         locks=make_locks(disk_cache, keeps=keeps),
         cheaper_when_overloaded=settings.rendering.cheaper_when_overloaded,
         single_flight_seconds=settings.rendering.single_flight_seconds,
     )
+
+
+def make_shared(
+    settings: Settings, count: Count = lambda _tier, _outcome: None
+) -> SharedEntries | None:
+    """Make what nodes share; None where they share nothing.
+
+    Raises:
+        ConfigurationError: it cannot be reached as the settings say, or has no key.
+    """
+    store = settings.store
+    if store.bucket is None and store.shared is None:
+        return None
+    keys = store_keys(store)
+    if not keys:
+        raise ConfigurationError(
+            "[store] key_file must be set where nodes share renditions: a key signs them"
+        )
+    signer = Signer(keys)
+    tiers: list[Tier] = []
+    if store.shared is not None:
+        if str(store.shared) == settings.jobs.redis:
+            raise ConfigurationError(
+                "[store] shared must not be the Redis of [jobs]: what it forgets would be jobs"
+            )
+        with with_extra("memory", "[store] shared"):
+            from imgprocessor.storage.shared.memory_tier import MemoryTier  # noqa: PLC0415
+        tiers.append(MemoryTier(store.shared, signer.name, store.shared_seconds))
+    if store.bucket is not None:
+        with with_extra("buckets", "[store] bucket"):
+            from imgprocessor.storage.shared.bucket_tier import BucketTier  # noqa: PLC0415
+        bucket = BucketTier(store.bucket, settings.buckets)
+        bucket.check()
+        tiers.append(bucket)
+    return SharedEntries([Guard(tier, count, complain) for tier in tiers], signer)
 
 
 def _sources(
@@ -187,91 +221,10 @@ def make_uploads(
     )
 
 
-def make_conversions(
-    settings: Settings,
-    delivery: Delivery,
-    renderer: Renderer,
-    dispatch: Dispatch,
-    make_sizes: Callable[[str], None],
-    *,
-    log: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> Conversions:
-    """Make the part that takes jobs and does them; `log` takes a line for each that was done."""
-    jobs = settings.jobs
-    while_wanted = renderer.while_wanted if isinstance(renderer, WorkerPool) else None
-    work = JobWork(
-        files=JobFiles(settings.uploads.folder / "jobs"),
-        delivery=delivery,
-        renderer=while_wanted or (lambda _: renderer),
-        make_sizes=make_sizes,
-        turns=make_turns(settings, renderer),
-        metadata=settings.uploads.metadata,
-        max_side_pixels=settings.pixels.max_output_side_pixels,
-    )
-    return Conversions(make_records(jobs), work, dispatch, jobs, log=log)
-
-
-def make_conversions_on_node(
-    settings: Settings,
-    dispatch: Dispatch,
-    *,
-    starts_workers: bool = False,
-    log: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> Conversions:
-    """Make the same by the workers of this node; with `starts_workers` they are started, where no
-    daemon has done it.
-
-    Raises:
-        ConfigurationError: as `make_delivery` and `make_uploads` do.
-    """
-    folder = run_folder(settings)
-    pool = make_pool(settings, folder)
-    policy = load_policy(settings)
-    delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool)
-    uploads = make_uploads(settings, delivery, pool, policy)
-    if starts_workers:
-        Supervisor(folder, processes(settings), settings, complain).start()
-    make_sizes = uploads.make_sizes if uploads is not None else _no_sizes
-    return make_conversions(settings, delivery, pool, dispatch, make_sizes, log=log)
-
-
-def _no_sizes(ident: str) -> None:
-    raise NoSuchUpload(f"{ident}: [uploads] enabled is no")
-
-
-def require_redis(jobs: JobsSettings) -> None:
-    """Require that workers beside the daemons do jobs.
-
-    Raises:
-        ConfigurationError: they do not.
-    """
-    if not jobs.enabled or jobs.redis is None:
-        raise ConfigurationError("[jobs] enabled must be yes, and redis say where jobs are kept")
-
-
-def make_records(jobs: JobsSettings) -> Records:
-    """Make what keeps jobs.
-
-    Raises:
-        ConfigurationError: it is Redis, and what speaks to it is not installed.
-    """
-    if jobs.redis is None:
-        return MemoryRecords(jobs)
-    with with_jobs_extra():
-        from imgprocessor.jobs.redis_records import RedisRecords  # noqa: PLC0415
-    return RedisRecords(jobs)
-
-
-def make_dispatch(jobs: JobsSettings) -> Dispatch:
-    """Make what tells workers of jobs. Raises as `make_records` does."""
-    with with_jobs_extra():
-        from imgprocessor.jobs.by_celery import CeleryJobs  # noqa: PLC0415
-    return CeleryJobs(jobs).dispatch
-
-
 @contextlib.contextmanager
-def with_jobs_extra() -> Iterator[None]:
-    """Import what takes time and memory, and is only there where it was asked for.
+def with_extra(extra: str, setting: str) -> Iterator[None]:
+    """Import what takes time and memory, and is only there where it was asked for: by an extra of
+    this package, for a setting.
 
     Raises:
         ConfigurationError: it is not.
@@ -279,8 +232,8 @@ def with_jobs_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        wrong = f"{error.name} is not installed: pip install 'imgprocessor[jobs]'"
-        raise ConfigurationError(f"[jobs] redis: {wrong}") from error
+        wrong = f"{error.name} is not installed: pip install 'imgprocessor[{extra}]'"
+        raise ConfigurationError(f"{setting}: {wrong}") from error
 
 
 def make_turns(settings: Settings, renderer: Renderer) -> Turns:

@@ -15,7 +15,7 @@ from imgprocessor.config.settings import MetricsSettings, Settings
 
 PACKAGE = f"{ROOT}/imgprocessor/"
 NAME = "tomcat.jpeg"
-MOST = 30
+MOST = 32
 
 IN_THE_POOL = {"rendering.pool", "rendering.ipc", "rendering.worker"}
 """What stands between delivery and the job where workers render; here this process does."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from imgprocessor.config.ini_text import read_text
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import PurgeSettings, SigningSettings
+from imgprocessor.config.store_settings import StoreSettings
 from imgprocessor.errors import ConfigurationError
 
 FLOWER_USER = "flower"
@@ -23,20 +24,17 @@ def signing_keys(settings: SigningSettings) -> tuple[str, ...]:
     Raises:
         ConfigurationError: they cannot be read, or are wrong.
     """
-    if settings.keys_file is None:
-        return ()
-    file = settings.keys_file
-    where = f"[signing] keys_file: {file}"
-    keys = []
-    for number, line in enumerate(secret_text(file, where).splitlines(), 1):
-        key = line.strip()
-        if key and not key.startswith("#"):
-            keys.append(_word(key, _MIN_KEY_CHARACTERS, f"{where}: line {number}"))
-    if not keys:
-        raise ConfigurationError(
-            f"{where} has no key: put one there, as `openssl rand -hex 32` does"
-        )
-    return tuple(keys)
+    return _keys_in(settings.keys_file, "[signing] keys_file")
+
+
+def store_keys(settings: StoreSettings) -> tuple[str, ...]:
+    """Read the keys that shared entries are signed with, the one that signs first; none if no file
+    is named.
+
+    Raises:
+        ConfigurationError: they cannot be read, or are wrong.
+    """
+    return _keys_in(settings.key_file, "[store] key_file")
 
 
 def purge_token(settings: PurgeSettings) -> str | None:
@@ -73,6 +71,23 @@ def secret_text(file: Path, where: str) -> str:
     if file.stat().st_mode & stat.S_IRWXO:
         raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")
     return text
+
+
+def _keys_in(file: Path | None, setting: str) -> tuple[str, ...]:
+    """Return the keys in a file, one a line."""
+    if file is None:
+        return ()
+    where = f"{setting}: {file}"
+    keys = []
+    for number, line in enumerate(secret_text(file, where).splitlines(), 1):
+        key = line.strip()
+        if key and not key.startswith("#"):
+            keys.append(_word(key, _MIN_KEY_CHARACTERS, f"{where}: line {number}"))
+    if not keys:
+        raise ConfigurationError(
+            f"{where} has no key: put one there, as `openssl rand -hex 32` does"
+        )
+    return tuple(keys)
 
 
 def _word_in(file: Path | None, setting: str) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from imgprocessor.config.buckets import BucketsSettings
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.rendering_settings import RenderingSettings
+from imgprocessor.config.store_settings import StoreSettings
 from imgprocessor.config.types import (
     SwitchOrAuto,
     addresses,
@@ -353,6 +354,7 @@ class Settings:
     buckets: BucketsSettings = BucketsSettings()
     pixels: PixelsSettings = PixelsSettings()
     disk_cache: DiskCacheSettings = DiskCacheSettings()
+    store: StoreSettings = StoreSettings()
     rendering: RenderingSettings = RenderingSettings()
     policy: PolicySettings = PolicySettings()
     placeholder: PlaceholderSettings = PlaceholderSettings()

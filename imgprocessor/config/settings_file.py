@@ -14,7 +14,6 @@ RENAMED = {
     ("originals", "max_side_pixels"): "[originals] max_decoded_bytes, which counts memory",
     ("store", "max_wait_seconds"): "split by what it governs: [rendering] single_flight_seconds,"
     " worker_wait_seconds and decode_wait_seconds",
-    ("store", ""): "[disk_cache]",
     ("renderers", "processes"): "[rendering] workers",
     ("renderers", "max_waiting_per_process"): "[rendering] max_waiting_per_worker",
     ("renderers", "max_render_seconds"): "[rendering] max_processor_seconds",

@@ -142,6 +142,10 @@ class FileOfJob:
         """Return nothing. Raises as `find` does."""
         return self.find(name).id
 
+    def shared_id(self, original_id: str) -> str:
+        """Return the id itself: nothing that is made of it is shared."""
+        return original_id
+
     @contextlib.contextmanager
     def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
         """Open a job's file, as `Source.open` says."""

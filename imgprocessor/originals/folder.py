@@ -101,9 +101,9 @@ class Folder:
                 return str(path)
         raise NotFound(f"{name!r} leads outside {self._root}")
 
-    def relative(self, original: Original) -> str:
+    def shared_id(self, original_id: str) -> str:
         """Return where an original of this folder is, under the root."""
-        return original.id.removeprefix(f"{self._root}/")
+        return original_id.removeprefix(f"{self._root}/")
 
     def folder(self, name: str) -> FolderState:
         """Look at a folder of originals; "" is the root.

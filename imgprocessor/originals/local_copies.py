@@ -67,6 +67,10 @@ class LocalCopies:
         """Return the one spelling of a URL. Raises as `url_of` does."""
         return str(url_of(name))
 
+    def shared_id(self, original_id: str) -> str:
+        """Return the id itself."""
+        return original_id
+
     @contextlib.contextmanager
     def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
         """Open a copy; yield the file and the original as it is by now.

@@ -60,7 +60,7 @@ class Remote:
         self._settings = settings
         self._copies = copies
         # Nothing is fetched for these.
-        self.id_of, self.open = copies.id_of, copies.open
+        self.id_of, self.shared_id, self.open = copies.id_of, copies.shared_id, copies.open
         self._locks = Locks(settings.folder / "locks")
         self._generations = generations
         self._fetcher = fetcher

@@ -39,6 +39,11 @@ class Original:
         return group_of(self.id)
 
     @property
+    def shared_group(self) -> str:
+        """The same for what all nodes share."""
+        return group_of(self.source.shared_id(self.id))
+
+    @property
     def validator(self) -> str:
         """What changes when it is replaced, even by one of its size and time stamp."""
         return f"{self.version}-{self.on_node.changed_ns:x}"
@@ -124,6 +129,9 @@ class Source(Protocol):
         Raises:
             NotFound: no original may be called so.
         """
+
+    def shared_id(self, original_id: str) -> str:
+        """Return what all nodes call an original, wherever each has it."""
 
     def open(self, original: Original) -> AbstractContextManager[tuple[BinaryIO, Original]]:
         """Open what `find` found; yield the file and the original as it is by now.

@@ -79,6 +79,10 @@ class UploadedOriginals:
         """
         return original_id(_required(name))
 
+    def shared_id(self, original_id: str) -> str:
+        """Return the id itself."""
+        return original_id
+
     @contextlib.contextmanager
     def open(self, original: Original) -> Iterator[tuple[BinaryIO, Original]]:
         """Open an upload, as `Source.open` says.

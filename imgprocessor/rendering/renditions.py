@@ -1,24 +1,45 @@
-"""Renditions kept: what was made once is not made again."""
+"""Renditions kept: what was made once is not made again, by no node where they share them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from imgprocessor.geometry import Size
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.source import Original
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.generation import Generation
+from imgprocessor.storage.shared.entries import Shared, SharedEntries
 
 _DESCRIBED = tuple(field.name for field in fields(Rendition) if field.name != "body")
 _SIZES = ("size", "original_size")
 
 
+_WRITTEN_AS = "+".join(_DESCRIBED)
+"""Nodes of several versions may share: each finds what has all that it knows, and no more."""
+
+
+class Elsewhere(NamedTuple):
+    """What other nodes have of a rendition."""
+
+    rendition: Rendition | None
+    shared: Shared | None
+    """By which what is made from now on may be shared; None where it may not be."""
+
+
 class Renditions:
     """Finished pictures by original and imagekey."""
 
-    def __init__(self, disk_cache: DiskCache) -> None:
+    def __init__(self, disk_cache: DiskCache, shared: SharedEntries | None = None) -> None:
+        """Keep them in a disk cache, and share those that will not be replaced by better ones."""
         self._disk_cache = disk_cache
+        self._shared = shared
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether nodes share them."""
+        return self._shared is not None
 
     def get(self, original: Original, imagekey: str) -> Rendition | None:
         """Return what was kept for this very version of an original."""
@@ -27,17 +48,50 @@ class Renditions:
             return None
         return rendition_from_bytes(bytes(content))
 
+    def elsewhere(self, original: Original, imagekey: str, began: Generation) -> Elsewhere:
+        """Look for what other nodes made of this version, for an answer that `began` before."""
+        if self._shared is None:
+            return Elsewhere(None, None)
+        shared = self._shared.look(original.shared_group, _shared_key(original, imagekey))
+        rendition = None
+        if shared.body is not None:
+            rendition = rendition_from_bytes(shared.body)
+        # Purged here since then, the original may have been found before that; and the marks may be
+        # those of afterwards.
+        return Elsewhere(rendition, shared if began.is_current else None)
+
     def put(
         self,
         original: Original,
         imagekey: str,
         rendition: Rendition,
         began: Generation | None = None,
+        shared: Shared | None = None,
     ) -> bool:
-        """Keep a rendition, unless something was purged since it `began`; return whether it is."""
+        """Keep a rendition, unless something was purged since it `began`; return whether it is.
+        Share it, where `shared` says by what.
+        """
         parts = _parts(rendition)
         size = sum(map(len, parts))
+        if shared is not None and self._shared is not None:
+            self._shared.keep(
+                original.shared_group,
+                _shared_key(original, imagekey),
+                b"".join(parts),
+                shared.marks,
+            )
         return self._disk_cache.put(original.group, _key(original, imagekey), size, parts, began)
+
+    def outdate(self, groups: Sequence[str] | None) -> dict[str, str]:
+        """Have no node find what was begun before of some shared groups, or of all; return which
+        tiers failed, and why.
+        """
+        return {} if self._shared is None else self._shared.outdate(groups)
+
+    def finish(self) -> None:
+        """Wait until all is shared that is to be."""
+        if self._shared is not None:
+            self._shared.finish()
 
     def purge(self, group: str) -> int:
         """Remove all that was made from an original; return how many files."""
@@ -78,3 +132,7 @@ def _parts(rendition: Rendition) -> list[bytes]:
 
 def _key(original: Original, imagekey: str) -> str:
     return f"{original.identity} {imagekey}"
+
+
+def _shared_key(original: Original, imagekey: str) -> str:
+    return f"{_WRITTEN_AS} {original.version} {imagekey}"

@@ -4,14 +4,14 @@ Knows the parts, not the web: the web server and the command line both call it.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from imgprocessor.errors import BadQuery, Busy, ImageError, NoSuchUpload, NotFound
+from imgprocessor.errors import BadQuery, Busy, ImageError, NotFound
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.originals.source import Original, Source, group_of
+from imgprocessor.originals.source import Original
 from imgprocessor.policy.imagekey import etag, name_in
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Policy
@@ -20,12 +20,14 @@ from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.request.hints import Hints
 from imgprocessor.service.kept_sizes import KeptRendition, KeptSizes
+from imgprocessor.service.sources import Sources
 from imgprocessor.service.understanding import Planned, Reading, Understanding, Understood
 from imgprocessor.storage.generation import Generation, Generations
 from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.shared.entries import Shared
 from imgprocessor.timing import Timings
 
-AnswerSource = Literal["original", "master", "store"]
+AnswerSource = Literal["original", "master", "store", "shared"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Found:
     """By which name the rendition is kept for good; None where it is not."""
     for_good: KeptRendition | None = None
     """What is kept by it."""
+    shared: Shared | None = None
+    """By what the rendition may be shared with other nodes; None where it may not be."""
 
     @property
     def etag(self) -> str:
@@ -79,7 +83,7 @@ class Delivery:
         self,
         *,
         policy: Policy,
-        sources: Mapping[str, Sequence[Source]],
+        sources: Sources,
         understanding: Understanding,
         kept_sizes: KeptSizes | None,
         masters: Masters,
@@ -90,9 +94,6 @@ class Delivery:
         cheaper_when_overloaded: bool,
         single_flight_seconds: float,
     ) -> None:
-        """Use sources by the schemes of the names that they know, "" for names without: of each
-        several, the first of which counts that has an original.
-        """
         self._policy = policy
         self._sources = sources
         self._masters = masters
@@ -128,7 +129,7 @@ class Delivery:
             ImageError: as `Source.find` does.
         """
         began = self.generation()
-        original = self._original(planned.query.original)
+        original = self._sources.find(planned.query.original)
         return self._with_what_is_kept(Found(planned, original, Timings(), began))
 
     def _with_what_is_kept(self, found: Found) -> Found:
@@ -173,48 +174,16 @@ class Delivery:
         kept = self._asks_for_kept_size(reading)
         if kept is not None:
             return kept
-        return reading.require(), self._original(reading.parsed.query.original)
+        return reading.require(), self._sources.find(reading.parsed.query.original)
 
     def _asks_for_kept_size(self, reading: Reading) -> tuple[Planned, Original] | None:
         """Return what is planned, and found, where a kept size of an upload is asked for."""
         planned = reading.if_kept
         if planned is None or self._kept_sizes is None:
             return None
-        original = self._original(planned.query.name)
+        original = self._sources.find(planned.query.name)
         is_kept = self._kept_sizes.asked(planned.query, original) is not None
         return (planned, original) if is_kept else None
-
-    def _original(self, name: str) -> Original:
-        """Find an original in the first source that has it."""
-        wrong: NotFound | None = None
-        for source in self._sources_of(name):
-            try:
-                return source.find(name)
-            except NoSuchUpload:
-                raise
-            except NotFound as error:
-                wrong = wrong or error
-        raise wrong or NotFound(f"{name!r}: there are no such originals here")
-
-    def _sources_of(self, name: str) -> Sequence[Source]:
-        """Return where an original may come from: no file's name has a scheme, nor any `//`."""
-        scheme, separator, _ = name.partition("://")
-        return self._sources.get(scheme if separator else "", ())
-
-    def _groups_of(self, name: str) -> Sequence[str]:
-        """Return what all is kept as that was made of an original of this name, whichever source it
-        came from.
-        """
-        groups: dict[str, None] = {}
-        wrong = NotFound(f"{name!r}: there are no such originals here")
-        for source in self._sources_of(name):
-            try:
-                groups[group_of(source.id_of(name))] = None
-            except NotFound as error:
-                wrong = error
-        if not groups:
-            raise wrong
-        return [*groups]
 
     def generation(self) -> Generation:
         """Return this moment, to know later whether something was purged since."""
@@ -242,11 +211,16 @@ class Delivery:
         may_be_quick = not at_best and self._owe is not None
         answer = self._good_enough(found, may_be_quick=may_be_quick)
         if answer is None:
-            if takes_place:
+            # Where nodes share, another one may have it: nobody is refused before that is known.
+            if takes_place and not self._renditions.are_shared:
                 self._renderer.require_place()
             with self._alone(found):
                 answer = self._good_enough(found, may_be_quick=may_be_quick)
                 if answer is None:
+                    found, answer = self.looked_for_elsewhere(found)
+                if answer is None:
+                    if takes_place and self._renditions.are_shared:
+                        self._renderer.require_place()
                     plan = found.planned.hurried if may_be_quick else None
                     answer = self.render(found, plan, takes_place=takes_place)
                     with found.timings.timed("store"):
@@ -258,6 +232,22 @@ class Delivery:
     def _good_enough(self, found: Found, *, may_be_quick: bool) -> Answer | None:
         answer = self.kept(found)
         return None if answer is not None and answer.is_quick and not may_be_quick else answer
+
+    def looked_for_elsewhere(self, found: Found) -> tuple[Found, Answer | None]:
+        """Return the answer that another node made, which is kept here then; or None, and what was
+        found with all that is needed to share what will be made.
+        """
+        if not self._renditions.are_shared:
+            return found, None
+        with found.timings.timed("shared"):
+            key = found.planned.imagekey
+            there, shared = self._renditions.elsewhere(found.original, key, found.began)
+        if there is None:
+            return replace(found, shared=shared), None
+        answer = Answer(found, there, "shared")
+        with found.timings.timed("store"):
+            self.keep(answer)
+        return found, answer
 
     def make_anew(self, planned: Planned) -> bool:
         """Make a rendition that is kept for good, where what is kept was made otherwise, or nothing
@@ -279,8 +269,15 @@ class Delivery:
         if kept_sizes is not None and name is not None and found.began.is_current:
             # Where its upload has been removed meanwhile, there is nothing any more to keep it in.
             is_kept = kept_sizes.put(name, found.planned, answer.rendition)
-        key = found.planned.imagekey
-        return is_kept or self._renditions.put(found.original, key, answer.rendition, found.began)
+        # What is to be replaced by a better one soon, or is half a picture, is shared by nobody.
+        is_final = not answer.is_quick and not answer.rendition.is_damaged
+        return is_kept or self._renditions.put(
+            found.original,
+            found.planned.imagekey,
+            answer.rendition,
+            found.began,
+            found.shared if is_final else None,
+        )
 
     def render(
         self,
@@ -332,12 +329,19 @@ class Delivery:
             NotFound: no original may be called so.
             OSError: something cannot be removed.
         """
-        groups = self._groups_of(name)
+        groups = self._sources.groups_of(name)
         return self._forget(
-            *(partial(_forgotten, source, name) for source in self._sources_of(name)),
+            *self._sources.forgetting(name),
             *(partial(self._masters.purge, group) for group in groups),
             *(partial(self._renditions.purge, group) for group in groups),
         )
+
+    def outdate_shared(self, names: Sequence[str] | None) -> dict[str, str]:
+        """Have no node find what others made of originals of these names, or of any, before this
+        moment; return where that failed, and why.
+        """
+        groups = None if names is None else self._sources.shared_groups_of(names)
+        return self._renditions.outdate(groups)
 
     def purge_imagekey(self, key: str) -> int:
         """Forget one rendition; return how many files that were: one for each version of its
@@ -347,7 +351,7 @@ class Delivery:
             BadQuery: no imagekey is like that.
             NotFound, OSError: as `purge` does.
         """
-        groups = self._groups_of(name_in(key))
+        groups = self._sources.groups_of(name_in(key))
         purge = self._renditions.purge_imagekey
         return self._forget(*(partial(purge, group, key) for group in groups))
 
@@ -357,8 +361,7 @@ class Delivery:
         Raises:
             OSError: something cannot be removed; everything else is.
         """
-        sources = {source for some in self._sources.values() for source in some}
-        originals = [source.forget_all for source in sources]
+        originals = self._sources.forgetting_all()
         return self._forget(*originals, self._masters.purge_all, self._renditions.purge_all)
 
     def _forget(self, *removals: Callable[[], int]) -> int:
@@ -391,10 +394,3 @@ class Delivery:
             if not mine:
                 raise Busy
             yield
-
-
-def _forgotten(source: Source, name: str) -> int:
-    """Have a source forget an original; nothing where none of its originals may be called so."""
-    with contextlib.suppress(NotFound):
-        return source.forget(name)
-    return 0

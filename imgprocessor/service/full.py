@@ -69,7 +69,7 @@ class FullOriginals:
             known = self._format(original)
         except (UnsupportedOriginal, BrokenOriginal, OversizedOriginal) as error:
             raise NotFound(f"{error.code}: {error}") from error
-        return FullOriginal(original, known, self._folder.relative(original))
+        return FullOriginal(original, known, self._folder.shared_id(original.id))
 
     def _uploaded(self, uploads: UploadFolder, ident: str) -> FullOriginal:
         original = UploadedOriginals(uploads).find(upload_name(ident))

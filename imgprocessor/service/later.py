@@ -47,8 +47,9 @@ def owed(answer: Answer) -> Owed:
     return Owed(answer.found.planned.imagekey, answer.found.planned)
 
 
-BestOutcome = Literal["made", "known", "put_off", "dropped"]
-"""What came of a best: `known` where it, or nothing any more, was there already; `put_off` where
+BestOutcome = Literal["made", "known", "shared", "put_off", "dropped"]
+"""What came of a best: `known` where it, or nothing any more, was there already; `shared` where
+another node had made it; `put_off` where
 its original has gone, there is too much to do, or no room to keep it: who asks again in a minute is
 owed it again; `dropped` where too many wait.
 """
@@ -62,7 +63,10 @@ def make_best(delivery: Delivery, owed: Owed) -> BestOutcome:
         quick = delivery.kept(delivery.found(owed.planned))
         if quick is None or not quick.is_quick:  # someone was quicker, or it was evicted
             return "known"
-        is_kept = delivery.keep(_best_of(delivery, quick))
+        found, best = delivery.looked_for_elsewhere(quick.found)
+        if best is not None:
+            return "shared"
+        is_kept = delivery.keep(_best_of(delivery, replace(quick, found=found)))
     except ImageError:
         return "put_off"
     return "made" if is_kept else "put_off"

@@ -1,10 +1,11 @@
 """Purging everywhere: this node, the other nodes, the caches in front.
 
 From behind to front, because a cache that forgets a picture may ask for it again at once, and must
-not get the old one from behind: first a new generation begins and the disk caches are emptied, so
-that nothing is sent or kept of what was begun before; then the caches on this node's disk, which
-ask the application; then the other nodes, each of which does the same; last the caches in front,
-which ask all nodes. One failure stops no other step, and is told.
+not get the old one from behind: first what all nodes share is outdated; then a new generation
+begins and the disk caches are emptied, so that nothing is sent or kept of what was begun before;
+then the caches on this node's disk, which ask the application; then the other nodes, each of which
+does the same; last the caches in front, which ask all nodes. One failure stops no other step, and
+is told.
 """
 
 import contextlib
@@ -63,6 +64,11 @@ class PurgeRequest:
             name_in(key)
 
     @property
+    def originals(self) -> list[str] | None:
+        """The names of the originals that it is about; None where it is about all of them."""
+        return None if self.everything else [*self.names, *map(name_in, self.imagekeys)]
+
+    @property
     def tags(self) -> list[str]:
         """The words by which caches know it."""
         if self.everything:
@@ -116,10 +122,16 @@ class Purger:
         """
         wanted.check()
         purged = PurgeReport()
+        if local:
+            self._purge_here(wanted, purged)
+            return purged
+        # What all nodes share is outdated before and after: a node that has not heard of the purge
+        # yet shares nothing that it found before that.
+        purged.failed |= self._delivery.outdate_shared(wanted.originals)
         self._purge_here(wanted, purged)
-        if not local:
-            _ask_all(self._settings.nodes, lambda node: self._ask_node(node, wanted), purged)
-            _ask_all(self._settings.varnish, lambda cache: _ask_varnish(cache, wanted), purged)
+        _ask_all(self._settings.nodes, lambda node: self._ask_node(node, wanted), purged)
+        purged.failed |= self._delivery.outdate_shared(wanted.originals)
+        _ask_all(self._settings.varnish, lambda cache: _ask_varnish(cache, wanted), purged)
         return purged
 
     def _purge_here(self, wanted: PurgeRequest, purged: PurgeReport) -> None:

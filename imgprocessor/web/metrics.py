@@ -25,6 +25,7 @@ from imgprocessor.policy.table import SIZED, Policy
 from imgprocessor.service.later import BestOutcome
 from imgprocessor.storage.counters import Counters
 from imgprocessor.storage.disk_cache import DiskCache
+from imgprocessor.storage.shared.tier import TierName, TierOutcome
 from imgprocessor.web.log import Entry
 
 METRICS_PATH = "/images/-/metrics"
@@ -75,13 +76,19 @@ BEST = Counted(
     "Best pictures behind quick ones, by outcome.",
     ("outcome",),
 )
+SHARED = Counted(
+    "imgprocessor_shared_total",
+    "Entries that nodes share, looked for and kept, by tier and outcome.",
+    ("tier", "outcome"),
+)
 COUNTED = (
     *(REQUESTS, BODY_BYTES, REFUSALS, HITS, MISSES, LIMITED, SECONDS, PARTS, QUEUE, UPLOADS),
-    BEST,
+    *(BEST, SHARED),
 )
 
 _HITS_AND_MISSES: Mapping[str, tuple[tuple[Counted, str], ...]] = {
     "store": ((HITS, "renditions"),),
+    "shared": ((MISSES, "renditions"),),
     "master": ((MISSES, "renditions"), (HITS, "masters")),
     "original": ((MISSES, "renditions"), (MISSES, "masters")),
 }
@@ -131,6 +138,10 @@ class Metrics(Collector):
     def count_best(self, outcome: BestOutcome) -> None:
         """Count a best picture behind a quick one."""
         self._counters.add([(self._one(BEST, outcome), 1)])
+
+    def count_shared(self, tier: TierName, outcome: TierOutcome) -> None:
+        """Count what came of asking a tier that nodes share."""
+        self._counters.add([(self._one(SHARED, tier, outcome), 1)])
 
     def _amounts(
         self, entry: Entry, seconds: float, queue_seconds: float | None

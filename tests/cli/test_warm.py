@@ -12,8 +12,8 @@ from servers import await_true
 
 from imgprocessor.load import load_policy, load_settings
 from imgprocessor.parts import make_delivery
+from imgprocessor.policy.warming import warming_queries
 from imgprocessor.service.understanding import Incoming
-from imgprocessor.service.warming import warming_queries
 
 CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 PLAIN = "image/jpeg,image/png"

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings, parse_settings
+from imgprocessor.config.store_settings import MemoryUrl
 from imgprocessor.errors import ConfigurationError
 
 OTHER_VALUES: dict[type, Any] = {
@@ -27,6 +29,8 @@ OTHER_WORDS = {
     "full": "yes",
     "allow_origin": "https://www.example.org",
     "hosts": ("a.example", "*.b"),
+    "bucket": BucketUrl("s3", "pictures", "shop"),
+    "shared": MemoryUrl("memcached://127.0.0.1:11211"),
 }
 EVERY_SETTING = [
     (part.name, option.name)
@@ -55,9 +59,7 @@ def test_bounds_themselves_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("text", "now"),
     [
-        ("[store]\nfolder = x", "[store] folder: is now [disk_cache]"),
         ("[store]\nmax_wait_seconds = 3", "max_wait_seconds: is now split by what it governs: "),
-        ("[store]", "[store]: is now [disk_cache]"),
         ("[renderers]\nprocesses = 3", "[renderers] processes: is now [rendering] workers"),
         ("[originals]\nmax_pixels = 9", "max_pixels: is now [originals] max_decoded_bytes, which"),
         ("[purge]\ndisk_caches = x", "disk_caches: is now [purge] proxy_cache_folders"),

@@ -13,11 +13,12 @@ from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import Busy, JobOver
+from imgprocessor.job_parts import make_conversions
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import JobKind, Queue, Wanted
-from imgprocessor.parts import direct_renderer, make_conversions, make_delivery
+from imgprocessor.parts import direct_renderer, make_delivery
 from imgprocessor.rendering.job import Renderer
 
 WANTED = Wanted("name=nasa.jpeg&width=100&height=100", "quick", "somebody")
@@ -71,7 +72,9 @@ def make(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         def clock() -> float:
             return time.time() + ahead_seconds
 
-        monkeypatch.setattr("imgprocessor.parts.MemoryRecords", partial(MemoryRecords, clock=clock))
+        monkeypatch.setattr(
+            "imgprocessor.job_parts.MemoryRecords", partial(MemoryRecords, clock=clock)
+        )
         there = replace(
             settings,
             uploads=UploadsSettings(enabled=True, folder=tmp_path / "uploads", min_free_bytes=0),

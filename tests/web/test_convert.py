@@ -16,8 +16,9 @@ from imgprocessor.app import make_web
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.job_parts import make_conversions
 from imgprocessor.jobs.in_process import InProcessJobs
-from imgprocessor.parts import direct_renderer, make_conversions, make_delivery
+from imgprocessor.parts import direct_renderer, make_delivery
 
 BOUNDARY = "------------------------d74496d66958873e"
 

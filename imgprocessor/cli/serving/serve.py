@@ -18,16 +18,11 @@ from imgprocessor.config.types import port_number
 from imgprocessor.daemons import WAITRESS_THREADS
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.images.formats.encoders import VERSIONS
+from imgprocessor.job_parts import make_conversions_on_node, make_records, require_redis
 from imgprocessor.jobs.processes import run_beside
 from imgprocessor.jobs.records import QUEUES, Queue
 from imgprocessor.load import load_policy, load_settings
-from imgprocessor.parts import (
-    make_conversions_on_node,
-    make_records,
-    processes,
-    require_redis,
-    with_jobs_extra,
-)
+from imgprocessor.parts import processes, with_extra
 from imgprocessor.program import delivered
 from imgprocessor.rendering.process import give_memory_back
 from imgprocessor.web.log import Entry, job_entry
@@ -105,7 +100,7 @@ def _do_jobs(settings: Settings, heartbeat: Path | None, queue: Queue) -> int:
 @click.option("--port", type=Reader(port_number), default=5555, show_default=True)
 def flower(files: Files, host: str, port: int) -> None:
     """Show it, to whom has the password."""
-    with with_jobs_extra():
+    with with_extra("jobs", "[jobs] redis"):
         from imgprocessor.jobs.by_flower import show_jobs  # noqa: PLC0415
 
     jobs = load_settings(files.conf, files.overrides).jobs

@@ -15,13 +15,14 @@ from imgprocessor.cli.uploads.place import complain_of, require_owner, tracked
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import BadQuery, ConfigurationError, JobOver, JobsUnavailable
 from imgprocessor.images.inspection import SUFFIXES
+from imgprocessor.job_parts import make_conversions_on_node, make_dispatch, require_redis
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.jobs.records import Wanted
 from imgprocessor.load import load_policy
-from imgprocessor.parts import make_conversions_on_node, make_dispatch, processes, require_redis
+from imgprocessor.parts import processes
+from imgprocessor.policy.warming import warming_queries
 from imgprocessor.request.names import is_name
-from imgprocessor.service.warming import warming_queries
 
 _MAX_AT_ONCE = 100
 """So many wait to be made: enough for some workers, and other bulk jobs are not far behind them."""

@@ -1,0 +1,110 @@
+"""Where the parts of jobs are made, without the web: for it, for workers and the command line."""
+
+from collections.abc import Callable
+from typing import Any
+
+from imgprocessor.config.jobs_settings import JobsSettings
+from imgprocessor.config.settings import Settings
+from imgprocessor.errors import ConfigurationError, NoSuchUpload
+from imgprocessor.jobs.conversions import Conversions, Dispatch
+from imgprocessor.jobs.files import JobFiles
+from imgprocessor.jobs.memory import MemoryRecords
+from imgprocessor.jobs.records import Records
+from imgprocessor.jobs.work import JobWork
+from imgprocessor.load import load_policy
+from imgprocessor.parts import (
+    make_delivery,
+    make_pool,
+    make_turns,
+    make_uploads,
+    processes,
+    with_extra,
+)
+from imgprocessor.rendering.job import Renderer
+from imgprocessor.rendering.pool import WorkerPool
+from imgprocessor.rendering.process import run_folder
+from imgprocessor.rendering.supervisor import Supervisor
+from imgprocessor.reporting import complain
+from imgprocessor.service.delivery import Delivery
+
+
+def make_conversions(
+    settings: Settings,
+    delivery: Delivery,
+    renderer: Renderer,
+    dispatch: Dispatch,
+    make_sizes: Callable[[str], None],
+    *,
+    log: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Conversions:
+    """Make the part that takes jobs and does them; `log` takes a line for each that was done."""
+    jobs = settings.jobs
+    while_wanted = renderer.while_wanted if isinstance(renderer, WorkerPool) else None
+    work = JobWork(
+        files=JobFiles(settings.uploads.folder / "jobs"),
+        delivery=delivery,
+        renderer=while_wanted or (lambda _: renderer),
+        make_sizes=make_sizes,
+        turns=make_turns(settings, renderer),
+        metadata=settings.uploads.metadata,
+        max_side_pixels=settings.pixels.max_output_side_pixels,
+    )
+    return Conversions(make_records(jobs), work, dispatch, jobs, log=log)
+
+
+def make_conversions_on_node(
+    settings: Settings,
+    dispatch: Dispatch,
+    *,
+    starts_workers: bool = False,
+    log: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Conversions:
+    """Make the same by the workers of this node; with `starts_workers` they are started, where no
+    daemon has done it.
+
+    Raises:
+        ConfigurationError: as `make_delivery` and `make_uploads` do.
+    """
+    folder = run_folder(settings)
+    pool = make_pool(settings, folder)
+    policy = load_policy(settings)
+    delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool)
+    uploads = make_uploads(settings, delivery, pool, policy)
+    if starts_workers:
+        Supervisor(folder, processes(settings), settings, complain).start()
+    make_sizes = uploads.make_sizes if uploads is not None else _no_sizes
+    return make_conversions(settings, delivery, pool, dispatch, make_sizes, log=log)
+
+
+def _no_sizes(ident: str) -> None:
+    raise NoSuchUpload(f"{ident}: [uploads] enabled is no")
+
+
+def require_redis(jobs: JobsSettings) -> None:
+    """Require that workers beside the daemons do jobs.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    if not jobs.enabled or jobs.redis is None:
+        raise ConfigurationError("[jobs] enabled must be yes, and redis say where jobs are kept")
+
+
+def make_records(jobs: JobsSettings) -> Records:
+    """Make what keeps jobs.
+
+    Raises:
+        ConfigurationError: it is Redis, and what speaks to it is not installed.
+    """
+    if jobs.redis is None:
+        return MemoryRecords(jobs)
+    with with_extra("jobs", "[jobs] redis"):
+        from imgprocessor.jobs.redis_records import RedisRecords  # noqa: PLC0415
+    return RedisRecords(jobs)
+
+
+def make_dispatch(jobs: JobsSettings) -> Dispatch:
+    """Make what tells workers of jobs. Raises as `make_records` does."""
+    with with_extra("jobs", "[jobs] redis"):
+        from imgprocessor.jobs.by_celery import CeleryJobs  # noqa: PLC0415
+    return CeleryJobs(jobs).dispatch

@@ -1,0 +1,91 @@
+"""A bucket as a tier: entries that its lifecycle rules expire, and marks that stay."""
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from functools import partial
+
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.storage.shared.bucket import Bucket
+from imgprocessor.storage.shared.failures import BucketFailed, Denied, ObjectTooLarge
+from imgprocessor.storage.shared.tier import TOTAL_SECONDS, Seen, TierName
+
+_MAX_MARK_BYTES = 100
+_THREADS = 24
+"""Three for each of eight who look at once; where more do, they wait, and no longer than for a
+bucket that is slow.
+"""
+
+_PUT_SECONDS = 5.0
+"""Nobody waits for that."""
+
+_NO_MARK = "-"
+"""Nothing was purged yet. What a bucket once had it has still."""
+
+
+class BucketTier:
+    """Entries in a bucket, under `renditions/`; marks under `purges/`."""
+
+    name: TierName = "bucket"
+    max_bytes = 32_000_000
+
+    def __init__(self, url: BucketUrl, settings: BucketsSettings) -> None:
+        self._reading = Bucket(url, settings, total_seconds=TOTAL_SECONDS)
+        self._writing = Bucket(url, settings, total_seconds=_PUT_SECONDS)
+        self._threads: ThreadPoolExecutor | None = None
+        self._starting = threading.Lock()
+
+    def check(self) -> None:
+        """Look whether requests can be made, as `Bucket.check` does."""
+        self._reading.check()
+
+    def look(self, key: str | None, marks: Sequence[str]) -> Seen:
+        """Return an entry and marks, as `Tier.look` says: all at once, in the time of one."""
+        asked = [self._begun(partial(self._mark, mark)) for mark in marks]
+        entry = None if key is None else self._begun(partial(self._entry, key))
+        try:
+            words = [one.result(TOTAL_SECONDS) for one in asked]
+            found = None if entry is None else entry.result(TOTAL_SECONDS)
+        except TookTooLong as error:
+            raise BucketFailed(f"{self._reading.url}: it takes too long") from error
+        return Seen(found, " ".join(_NO_MARK if word is None else word.hex() for word in words))
+
+    def put(self, key: str, entry: bytes) -> None:
+        """Keep an entry, as `Tier.put` says."""
+        self._writing.put(_entry_key(key), entry)
+
+    def mark(self, mark: str) -> None:
+        """Have a mark be another word, as `Tier.mark` says."""
+        self._writing.put(_mark_key(mark), uuid.uuid4().bytes)
+
+    def _begun(self, ask: Callable[[], bytes | None]) -> "Future[bytes | None]":
+        with self._starting:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bucket")
+        return self._threads.submit(ask)
+
+    def _entry(self, key: str) -> bytes | None:
+        try:
+            return self._got(_entry_key(key), self.max_bytes)
+        except ObjectTooLarge:  # none of ours
+            return b""
+
+    def _mark(self, mark: str) -> bytes | None:
+        return self._got(_mark_key(mark), _MAX_MARK_BYTES)
+
+    def _got(self, key: str, max_bytes: int) -> bytes | None:
+        try:
+            got = self._reading.get(key, max_bytes=max_bytes)
+        except (FileNotFoundError, Denied):  # of what is not there S3 says that it may not be read
+            return None
+        return None if got is None else got.body
+
+
+def _entry_key(key: str) -> str:
+    return f"renditions/{key[:2]}/{key}"
+
+
+def _mark_key(mark: str) -> str:
+    return f"purges/{mark[:2]}/{mark}"
