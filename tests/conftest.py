@@ -24,7 +24,7 @@ from imgprocessor.service.understanding import Incoming
 hypothesis.settings.register_profile("imgprocessor", deadline=None)
 hypothesis.settings.load_profile("imgprocessor")
 
-pytest_plugins = ["measures", "slow_network", "visitors", "weed_places"]
+pytest_plugins = ["measures", "slow_network", "visitors", "weed_places", "scripted_s3"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

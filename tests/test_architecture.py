@@ -41,7 +41,7 @@ THIRD_PARTY = {
     "waitress": {"cli"},
     "prometheus_client": {"storage.counters", "web.metrics"},
     "xxhash": {"storage"},
-    "httpcore": {"originals"},
+    "httpcore": {"originals", "storage.shared"},
     "obstore": {"storage.shared"},
     "redis": {"jobs", "storage.shared.memory_tier"},
     "pymemcache": {"storage.shared.memory_tier"},

@@ -1,8 +1,6 @@
 """Real S3 servers for tests: SeaweedFS, each of its own, on ports of its own."""
 
 import contextlib
-import hashlib
-import hmac
 import os
 import shutil
 import signal
@@ -12,13 +10,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from imgprocessor.config.bucket_access import BucketAccess
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.storage.shared.s3_signature import signed_headers
 
 WEED = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
 
@@ -135,23 +134,9 @@ def access_file(folder: Path, text: str) -> BucketsSettings:
 
 
 def signed_request(method: str, url: str, body: bytes = b"") -> bytes:
-    """Send a request that is signed by AWS' Signature Version 4, its path as it is."""
-    now = datetime.now(UTC)
-    stamp, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
-    host, _, target = url.partition("://")[2].partition("/")
-    path, _, query = target.partition("?")
-    digest = hashlib.sha256(body).hexdigest()
-    headers = {"host": host, "x-amz-content-sha256": digest, "x-amz-date": stamp}
-    names = ";".join(headers)
-    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    asked = f"{method}\n/{path}\n{query}\n{lines}\n{names}\n{digest}"
-    scope = f"{day}/us-east-1/s3/aws4_request"
-    signed = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
-    key = f"AWS4{KEY}".encode()
-    for part in (day, "us-east-1", "s3", "aws4_request", signed):
-        key = hmac.digest(key, part.encode(), "sha256")
-    told = f"Credential={KEY_ID}/{scope},SignedHeaders={names},Signature={key.hex()}"
-    headers["authorization"] = f"AWS4-HMAC-SHA256 {told}"
+    """Send a signed request, its path as it is."""
+    access = BucketAccess(access_key_id=KEY_ID, secret_access_key=KEY)
+    headers = signed_headers(method, url, access, body)
     request = urllib.request.Request(url, body or None, headers, method=method)
     with urllib.request.urlopen(request, timeout=10) as response:
         answer: bytes = response.read()

@@ -1,6 +1,8 @@
 """How buckets are reached: a closed file with a section for each."""
 
+import base64
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,9 @@ class BucketAccess:
     """How a bucket is reached: exactly one way to show who asks."""
 
     endpoint: str | None = None
-    region: str | None = None
+    ca_certificates: str | None = None
+    """As PEM; trusted as those are that the machine trusts."""
+    region: str = "us-east-1"
     virtual_hosted: bool = False
     """Whether the bucket's name is in the host's."""
     access_key_id: str | None = None
@@ -31,6 +35,13 @@ class BucketAccess:
     """Whether the machine's own role is asked for, at the address that its provider has for it."""
     is_public: bool = False
     """Whether requests are not signed at all."""
+
+    def s3_endpoint(self, bucket: str) -> str:
+        """Return what URLs of an S3 bucket begin with; with `virtual_hosted` its name is in it."""
+        if self.endpoint is not None:
+            return self.endpoint
+        host = f"s3.{self.region}.amazonaws.com"
+        return f"https://{bucket}.{host}" if self.virtual_hosted else f"https://{host}"
 
 
 def bucket_access(settings: BucketsSettings, url: BucketUrl) -> BucketAccess:
@@ -65,13 +76,15 @@ def _access(scheme: str, options: Mapping[str, str], where: str) -> BucketAccess
     given = {
         "s3": (access.access_key_id, access.secret_access_key),
         "gs": (access.service_account_file,),
-        "az": (access.account_name, access.account_key),
+        "az": (access.account_key,),
     }[scheme]
     ways = [access.use_instance_role, access.is_public, any(given)]
     if ways.count(True) != 1 or (any(given) and not all(given)):
         keys = " and ".join(_KEYS[scheme])
         wrong = f"must have either {keys}, or use_instance_role = yes, or public = yes"
         raise ConfigurationError(f"{where}: {wrong}")
+    if scheme == "az" and access.account_name is None:
+        raise ConfigurationError(f"{where}: account_name must be set")
     return access
 
 
@@ -81,12 +94,30 @@ def _endpoint(value: str) -> str:
     return value.rstrip("/")
 
 
+def _base64(value: str) -> str:
+    try:
+        base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise ValueError("must be base64, as the account has it") from error
+    return value
+
+
+def _certificates(value: str) -> str:
+    file = path(value)
+    try:
+        text = file.read_text()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (OSError, UnicodeError, ValueError) as error:
+        raise ValueError(f"must be a file of certificates, as PEM: {error}") from error
+    return text
+
+
 _Reader = Callable[[str], Any]
 
 _KEYS = {
     "s3": ("access_key_id", "secret_access_key"),
     "gs": ("service_account_file",),
-    "az": ("account_name", "account_key"),
+    "az": ("account_key",),
 }
 
 _READERS: dict[str, dict[str, tuple[str, _Reader]]] = {
@@ -94,6 +125,7 @@ _READERS: dict[str, dict[str, tuple[str, _Reader]]] = {
         "use_instance_role": ("use_instance_role", switch),
         "public": ("is_public", switch),
         "endpoint": ("endpoint", _endpoint),
+        "ca_file": ("ca_certificates", _certificates),
     },
     "s3": {
         "region": ("region", some_text),
@@ -105,6 +137,6 @@ _READERS: dict[str, dict[str, tuple[str, _Reader]]] = {
     "gs": {"service_account_file": ("service_account_file", path)},
     "az": {
         "account_name": ("account_name", some_text),
-        "account_key": ("account_key", some_text),
+        "account_key": ("account_key", _base64),
     },
 }

@@ -84,6 +84,8 @@ def test_how_a_bucket_is_reached_is_read(
         (f"[s3://pictures]\n{KEYS}endpoint = 10.0.0.1", "endpoint: must begin with https://"),
         (f"[s3://pictures]\n{KEYS}account_key = a", "has an option that is not known; there are"),
         ("[s3://pictures]\npublic = perhaps", "public: must be yes or no"),
+        ("[s3://pictures]\npublic = yes\nca_file = /not/there", "ca_file: must be a file of cert"),
+        ("[s3://pictures]\npublic = yes\nca_file = /etc/passwd", "ca_file: must be a file of cert"),
     ],
 )
 def test_what_is_wrong_is_told_and_no_key(tmp_path: Path, text: str, wrong: str) -> None:
@@ -91,6 +93,19 @@ def test_what_is_wrong_is_told_and_no_key(tmp_path: Path, text: str, wrong: str)
         bucket_access(written(tmp_path, text), URL)
 
     assert "none of yours" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("access", "endpoint"),
+    [
+        (BucketAccess(), "https://s3.us-east-1.amazonaws.com"),
+        (BucketAccess(region="eu-west-1"), "https://s3.eu-west-1.amazonaws.com"),
+        (BucketAccess(virtual_hosted=True), "https://pictures.s3.us-east-1.amazonaws.com"),
+        (BucketAccess(endpoint="http://a:1", region="x", virtual_hosted=True), "http://a:1"),
+    ],
+)
+def test_amazons_endpoint_follows_from_the_region(access: BucketAccess, endpoint: str) -> None:
+    assert access.s3_endpoint("pictures") == endpoint
 
 
 def test_the_file_must_be_named_and_closed(tmp_path: Path) -> None:

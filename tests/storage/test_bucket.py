@@ -100,6 +100,30 @@ def test_a_listing_has_more_than_one_page_and_goes_on_after_a_key(bucket: Bucket
     assert [found.key for found in bucket.listed("many", after=names[1100])] == names[1101:]
 
 
+def test_a_listing_goes_on_past_keys_that_are_no_paths(s3_server: S3Server, bucket: Bucket) -> None:
+    odd = ["line\nbreak", "del\x7f"]
+    right = ["A b+c%20d&.jpg", "cats/写真.jpg"]
+    for name in odd + right:
+        s3_server.put(f"{bucket.url.prefix}/{name}", b"1")
+    s3_server.put(f"{bucket.url.prefix}/marker/", b"")
+    left_out: list[str] = []
+
+    assert [one.key for one in bucket.listed(left_out=left_out.append)] == right
+    assert sorted(left_out) == sorted(odd)
+
+
+def test_a_listing_has_the_versions_that_objects_have(bucket: Bucket) -> None:
+    etag = bucket.put("a", b"content")
+
+    (listed,) = bucket.listed()
+
+    got = bucket.get("a", max_bytes=9)
+    assert got is not None
+    assert listed.version.etag == got.version.etag == etag
+    assert listed.version.size_bytes == 7
+    assert int(listed.version.modified_seconds) == int(got.version.modified_seconds)
+
+
 def test_a_folder_has_what_is_directly_in_it(bucket: Bucket) -> None:
     for name in ("a.jpg", "cats/b.jpg", "cats/old/c.jpg", "cats2/d.jpg"):
         bucket.put(name, b"1")

@@ -4,35 +4,43 @@ Wherever a key may not be one (S3 has objects of names that no path has), there 
 """
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import obstore
 from obstore import exceptions
-from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
+from obstore.store import ObjectStore
 
 if TYPE_CHECKING:  # obstore has these for types alone
     from obstore import GetOptions, ObjectMeta, PutMode
-    from obstore.store import ClientConfig, RetryConfig
 
 from imgprocessor.config.bucket_access import BucketAccess, bucket_access
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.storage.shared.clients import new_client
 from imgprocessor.storage.shared.failures import (
+    MOVED,
     BucketFailed,
     Conflict,
     ObjectTooLarge,
     Refused,
     failed,
 )
+from imgprocessor.storage.shared.s3_listing import (
+    Asking,
+    ListedPage,
+    S3Listing,
+    may_be_asked_for,
+)
 
-_CONNECT_SECONDS = 2.0
 _PAGE = 1000
 
 _Result = TypeVar("_Result")
+
+LeftOut = Callable[[str], None]
+"""Is told a key."""
 
 
 class ObjectVersion(NamedTuple):
@@ -60,6 +68,12 @@ class Content(NamedTuple):
     version: ObjectVersion
 
 
+class _Client(NamedTuple):
+    store: ObjectStore
+    listing: S3Listing | None
+    """What lists it; None is obstore."""
+
+
 class Bucket:
     """A place in a bucket. Threads may share it; another process has a client of its own. No
     process that has used one may be forked: its client's threads are not there in the other.
@@ -73,7 +87,7 @@ class Bucket:
         self._settings = settings
         self._seconds = total_seconds
         self._making = threading.Lock()
-        self._made: tuple[BucketAccess, ObjectStore] | None = None
+        self._made: tuple[BucketAccess, _Client] | None = None
 
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
         """Another process has a client of its own."""
@@ -97,12 +111,18 @@ class Bucket:
         """
         options: GetOptions = {} if unless is None else {"if_none_match": unless}
 
-        def ask(client: ObjectStore) -> Content | None:
+        def ask(client: _Client) -> Content | None:
             try:
-                got = obstore.get(client, self._path(key), options=options)
+                got = obstore.get(client.store, self._path(key), options=options)
             except exceptions.NotModifiedError:
                 return None
             version = _version(got.meta)
+            if version.etag == unless:  # not every server looks
+                return None
+            if not version.etag:
+                raise BucketFailed(
+                    f"{self.url}/{key}: its answer has no ETag, so it is no bucket's"
+                )
             if version.size_bytes > max_bytes:
                 raise ObjectTooLarge(f"{self.url}/{key} has {version.size_bytes} bytes")
             return Content(bytes(got.bytes()), version)
@@ -135,54 +155,123 @@ class Bucket:
             BucketFailed: it may be there still.
         """
         with contextlib.suppress(FileNotFoundError):
-            self._asked(key, lambda client: obstore.delete(client, self._path(key)))
+            self._asked(key, lambda client: obstore.delete(client.store, self._path(key)))
 
-    def listed(self, folder: str = "", *, after: str = "") -> Iterator[StoredObject]:
+    def listed(
+        self, folder: str = "", *, after: str = "", left_out: LeftOut = lambda _: None
+    ) -> Iterator[StoredObject]:
         """Yield all objects in a folder and in those in it, in the order of their keys: those that
-        come after a key. What has no bytes is left out: it may be a folder's marker.
+        come after a key. What has no bytes is left out: it may be a folder's marker. `left_out` is
+        told the key of each other one that cannot be asked for.
 
         Raises:
             BucketFailed: they cannot be listed.
         """
+        if self._client().listing is None:
+            yield from self._listed_by_obstore(folder, after)
+            return
+        for page in self._pages(folder, Asking(after=self._in_bucket(after))):
+            yield from self._with_bytes(page, left_out)
+
+    def folder(
+        self, folder: str = "", *, left_out: LeftOut = lambda _: None
+    ) -> tuple[list[str], list[StoredObject]]:
+        """Return the names of the folders that are in a folder, and the objects in it. `left_out`
+        is told what cannot be asked for: an object's key, or a folder's with the slash.
+
+        Raises:
+            BucketFailed: they cannot be listed.
+        """
+        if self._client().listing is None:
+            return self._folder_by_obstore(folder)
+        folders: list[str] = []
+        objects: list[StoredObject] = []
+        for page in self._pages(folder, Asking(delimiter="/")):
+            objects += self._with_bytes(page, left_out)
+            for path in page.folders:
+                if may_be_asked_for(path.removesuffix("/")):
+                    folders.append(path.removesuffix("/").rpartition("/")[2])
+                else:
+                    left_out(self._key(path))
+        return folders, objects
+
+    def _pages(self, folder: str, first: Asking) -> Iterator[ListedPage]:
+        asking = first
+        while True:
+            page = self._asked(folder, partial(self._page, folder, asking))
+            yield page
+            if not page.following:
+                return
+            asking = asking._replace(following=page.following)
+
+    def _page(self, folder: str, asking: Asking, client: _Client) -> ListedPage:
+        where = f"{self.url}/{folder}"
+        if folder and not may_be_asked_for(folder):
+            raise ValueError("no folder of objects that may be asked for")
+        if client.listing is None:
+            raise BucketFailed(f"{where}: it is reached in another way than when the listing began")
+        prefix = self._in_bucket(f"{folder}/" if folder else "")
+        return client.listing.page(where, prefix, asking)
+
+    def _listed_by_obstore(self, folder: str, after: str) -> Iterator[StoredObject]:
+        offset = self._path(after) if after else None
         pages = self._asked(
             folder,
             lambda client: iter(
-                obstore.list(
-                    client,
-                    self._folder(folder),
-                    offset=self._path(after) if after else None,
-                    chunk_size=_PAGE,
-                )
+                obstore.list(client.store, self._folder(folder), offset=offset, chunk_size=_PAGE)
             ),
         )
         while True:
-            page = self._asked(folder, lambda _: next(pages, None))
+            page = self._asked(folder, lambda _: self._no_odd_key(lambda: next(pages, None)))
             if page is None:
                 return
-            yield from self._with_bytes(page)
+            # Azure and others begin from the first one all the same.
+            yield from (one for one in self._stored(page) if one.key.encode() > after.encode())
 
-    def folder(self, folder: str = "") -> tuple[list[str], list[StoredObject]]:
-        """Return the names of the folders that are in a folder, and the objects in it.
-
-        Raises:
-            BucketFailed: they cannot be listed.
-        """
+    def _folder_by_obstore(self, folder: str) -> tuple[list[str], list[StoredObject]]:
         found = self._asked(
-            folder, lambda client: obstore.list_with_delimiter(client, self._folder(folder))
+            folder,
+            lambda client: self._no_odd_key(
+                lambda: obstore.list_with_delimiter(client.store, self._folder(folder))
+            ),
         )
         folders = [path.rpartition("/")[2] for path in found["common_prefixes"]]
-        return folders, list(self._with_bytes(found["objects"]))
+        return folders, list(self._stored(found["objects"]))
+
+    def _no_odd_key(self, listed: Callable[[], _Result]) -> _Result:
+        """List by obstore, which fails over a key that is no path; say so.
+
+        Raises:
+            BucketFailed: there is one.
+        """
+        try:
+            return listed()
+        except (ValueError, exceptions.BaseError) as error:
+            odd = re.search('Error parsing Path "(.*?)": Encountered', str(error), re.DOTALL)
+            if odd is None:
+                raise
+            wrong = f"the object {odd[1]!a} makes the listing fail: no object may be called so"
+            raise BucketFailed(f"{self.url.root}: {wrong}") from error
 
     def _put(self, key: str, body: bytes, mode: "PutMode") -> str:
         done = self._asked(
             key,
             lambda client: obstore.put(
-                client, self._path(key), body, mode=mode, use_multipart=False
+                client.store, self._path(key), body, mode=mode, use_multipart=False
             ),
         )
-        return done["e_tag"] or ""
+        return _quoted(done["e_tag"] or "")
 
-    def _with_bytes(self, found: "Iterable[ObjectMeta]") -> Iterator[StoredObject]:
+    def _with_bytes(self, page: ListedPage, left_out: LeftOut) -> Iterator[StoredObject]:
+        for one in page.keys:
+            key = self._key(one.key)
+            if one.size_bytes and may_be_asked_for(one.key):
+                version = ObjectVersion(_quoted(one.etag), one.size_bytes, one.modified_seconds)
+                yield StoredObject(key, version)
+            elif one.size_bytes:
+                left_out(key)
+
+    def _stored(self, found: "Iterable[ObjectMeta]") -> Iterator[StoredObject]:
         for one in found:
             if one["size"]:
                 yield StoredObject(self._key(one["path"]), _version(one))
@@ -195,7 +284,10 @@ class Bucket:
         """
         if not key or key.startswith("/") or key.endswith("/"):  # which obstore would take off
             raise ValueError("a key must not begin or end with a slash")
-        return f"{self.url.prefix}/{key}" if self.url.prefix else key
+        return self._in_bucket(key)
+
+    def _in_bucket(self, key: str) -> str:
+        return f"{self.url.prefix}/{key}".removeprefix("/")
 
     def _folder(self, folder: str) -> str | None:
         return self._path(folder) if folder else self.url.prefix or None
@@ -203,7 +295,7 @@ class Bucket:
     def _key(self, path: str) -> str:
         return path.removeprefix(f"{self.url.prefix}/") if self.url.prefix else path
 
-    def _asked(self, key: str, ask: Callable[[ObjectStore], _Result]) -> _Result:
+    def _asked(self, key: str, ask: Callable[[_Client], _Result]) -> _Result:
         """Ask; once more with other credentials, where these are refused and the file has others
         by now.
         """
@@ -216,9 +308,7 @@ class Bucket:
                 raise
         return self._told(key, renewed, ask)
 
-    def _told(
-        self, key: str, client: ObjectStore, ask: Callable[[ObjectStore], _Result]
-    ) -> _Result:
+    def _told(self, key: str, client: _Client, ask: Callable[[_Client], _Result]) -> _Result:
         """Ask, and raise what this module's callers know."""
         where = f"{self.url}/{key}"
         try:
@@ -230,54 +320,38 @@ class Bucket:
                 raise BucketFailed(f"{self.url.root}: there is no such bucket") from error
             raise FileNotFoundError(f"{where}: there is no such object") from error
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+            told = failed(where, str(error))
+            if isinstance(told, Conflict):
+                raise told from error
+            if "NoSuchBucket" in str(error):
+                raise BucketFailed(f"{self.url.root}: there is no such bucket") from error
             raise Conflict(f"{where}: somebody else was there first") from error
         except exceptions.BaseError as error:
+            if MOVED in str(error) and client.listing is not None:
+                client.listing.page(where, "", Asking())  # which fails, too, and says where it is
             raise failed(where, str(error)) from error
 
-    def _client(self, *, instead_of: ObjectStore | None = None) -> ObjectStore:
+    def _client(self, *, instead_of: _Client | None = None) -> _Client:
         with self._making:
             if self._made is None or self._made[1] is instead_of:
                 access = bucket_access(self._settings, self.url)
                 if self._made is None or access != self._made[0]:
-                    self._made = access, _new_client(self.url, access, self._seconds)
+                    self._made = access, self._new_client(access)
             return self._made[1]
 
-
-def _new_client(url: BucketUrl, access: BucketAccess, seconds: float) -> ObjectStore:
-    options: ClientConfig = {
-        "timeout": timedelta(seconds=seconds),
-        "connect_timeout": timedelta(seconds=min(_CONNECT_SECONDS, seconds)),
-        "allow_http": (access.endpoint or "").startswith("http:"),
-        "user_agent": "imgprocessor",
-    }
-    # What is asked for again is decided here, where it is known how long anybody waits.
-    retry: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(seconds=seconds)}
-    given = {
-        known.name: getattr(access, known.name)
-        for known in fields(access)
-        if getattr(access, known.name) not in (None, False)
-    }
-    for ours, theirs in _NAMES[url.scheme].items():
-        if ours in given:
-            given[theirs] = given.pop(ours)
-    given.pop("use_instance_role", None)
-    kind = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[url.scheme]
-    made: ObjectStore = kind(url.bucket, **given, client_options=options, retry_config=retry)
-    return made
+    def _new_client(self, access: BucketAccess) -> _Client:
+        is_ours = self.url.scheme == "s3" and not access.use_instance_role
+        return _Client(
+            new_client(self.url, access, self._seconds),
+            S3Listing(self.url.bucket, access, self._seconds) if is_ours else None,
+        )
 
 
 def _version(found: "ObjectMeta") -> ObjectVersion:
     etag = found["e_tag"] or found["version"] or ""
-    return ObjectVersion(etag, found["size"], found["last_modified"].timestamp())
+    return ObjectVersion(_quoted(etag), found["size"], found["last_modified"].timestamp())
 
 
-_NAMES = {
-    "s3": {"is_public": "skip_signature", "virtual_hosted": "virtual_hosted_style_request"},
-    "gs": {
-        "is_public": "skip_signature",
-        "endpoint": "base_url",
-        "service_account_file": "service_account",
-    },
-    "az": {"is_public": "skip_signature"},
-}
-"""What obstore calls what the file of buckets says, where that is something else."""
+def _quoted(etag: str) -> str:
+    """Return an ETag as headers have it: some listings have it without the quotes."""
+    return f'"{etag}"' if etag and not etag.endswith('"') else etag

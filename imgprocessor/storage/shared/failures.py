@@ -1,6 +1,8 @@
 """What buckets and other servers fail with, in words."""
 
+import contextlib
 import re
+from http import HTTPStatus
 
 
 class BucketFailed(OSError):
@@ -27,40 +29,108 @@ class ObjectTooLarge(BucketFailed):
 
 _MAX_CHARACTERS = 300
 
-_SAID = {
+_REFUSED = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong, or the bucket's",
     "SignatureDoesNotMatch": "the secret key is wrong",
     "InvalidAccessKeyId": "the access key is not known there",
     "ExpiredToken": "the credentials have expired",
     "InvalidToken": "the session token is wrong",
+}
+_SAID = {
+    **_REFUSED,
     "NoSuchBucket": "there is no such bucket",
     "SlowDown": "the bucket is asked too much",
     "PermanentRedirect": "the bucket is in another region, or at another endpoint",
+    "TemporaryRedirect": "the bucket is at another endpoint for now",
     "AuthorizationHeaderMalformed": "the bucket is in another region",
+    "IllegalLocationConstraintException": "the bucket is in another region",
+    "PreconditionFailed": "somebody else was there first",
+    "ConditionalRequestConflict": "another one writes it at this moment",
 }
 """What S3's codes mean, where their names do not say it."""
 
 _DENIED = "AccessDenied"
+_CONFLICTS = {"ConditionalRequestConflict", "PreconditionFailed"}
+
+MOVED = "redirect without LOCATION"
+"""What obstore says of S3's PermanentRedirect, in place of what the answer says."""
+
+ONLY_READ = "public = yes is for reading alone here; writing needs a key"
+
+NOWHERE = "http://127.0.0.2:1"
+"""A proxy that is none: what goes there goes nowhere. Redirects to other hosts do."""
+
+_UNANSWERED = {
+    re.escape(NOWHERE.removeprefix("http://")): "it redirects to another host, which is not"
+    " followed; region or endpoint in the file of buckets may be wrong",
+    MOVED: "the bucket is in another region, or at another endpoint",
+    "ETag Header missing": "its answer has no ETag, so it is no bucket's",
+    "[Tt]imed ?[Oo]ut|Timeout": "it takes too long",
+    "UnknownIssuer|unable to get (local )?issuer|self-signed": "its certificate is signed by"
+    " nobody who is trusted here; with ca_file the file of buckets may say who is",
+    "NotValidForName|IP address mismatch|Hostname mismatch": "its certificate is for another name",
+    "Certificate.*Expired|certificate has expired": "its certificate has expired",
+    "InvalidCertificate|CERTIFICATE_VERIFY_FAILED": "its certificate is wrong",
+    "InvalidContentType|WRONG_VERSION_NUMBER|record layer failure": "it does not speak TLS;"
+    " endpoint may have to begin with http://",
+    "dns error|Name or service not known|name resolution": "its name is not known",
+    "kind: Connect|ConnectError": "it cannot be connected to",
+    "Incomplete|Interrupted|ConnectionReset|BrokenPipe|UnexpectedEof|(Read|Write)Error"
+    "|disconnected|closed connection": "the connection ends before its answer does",
+}
+"""What obstore's errors and httpcore's mean: of the first that is found."""
 
 
 def failed(where: str, error: str) -> BucketFailed:
     """Return what an error of obstore's means: it has the answer's status and body in its text."""
-    answer = re.search(r"status code: ([0-9]{3}[^:<\n]*)", error)
+    answer = re.search("status code: ([0-9]{3})", error)
+    if re.search(_ROLE, error):
+        where = f"{where}: the machine's role cannot be had"
+    if ONLY_READ in error:
+        return Refused(f"{where}: {ONLY_READ}")
     if answer is None:
-        return BucketFailed(f"{where}: {_unanswered(error)}")
-    code, region = (re.search(rf"<{name}>([\w-]+)</{name}>", error) for name in ("Code", "Region"))
-    said = _SAID.get(code[1], code[1]) if code else ""
-    if region:
-        said = f"{said} (region = {region[1]})"
-    told = f"{where}: it answers {answer[1].strip()}" + (f": {said}" if said else "")
-    if answer[1][:3] not in {"401", "403"}:
-        return BucketFailed(told)
-    return Denied(told) if said == _DENIED else Refused(told)
+        return BucketFailed(f"{where}: {unanswered(error)}")
+    return answered(where, int(answer[1]), error)
 
 
-def _unanswered(error: str) -> str:
-    if "timed out" in error or "TimedOut" in error:
-        return "it takes too long"
-    if "error sending request" in error:
-        return "it cannot be connected to"
+def answered(where: str, status: int, body: str, region: str = "") -> BucketFailed:
+    """Return what an answer means that is an error."""
+    code = _element("Code", body)
+    said = _SAID.get(code, code)
+    region = region or _element("Region", body)
+    place = f"region = {region}" if region else _element("Endpoint", body)
+    told = f"{where}: it answers {_status(status)}" + (f": {said}" if said else "")
+    told = f"{told} ({place})" if place else told
+    if code in _CONFLICTS:
+        return Conflict(told)
+    if code == _DENIED:
+        return Denied(told)
+    return Refused(told) if code in _REFUSED or status in _NOBODY else BucketFailed(told)
+
+
+def unanswered(error: str) -> str:
+    """Return what an error means where there was no answer, or not all of it."""
+    of_its_own = re.sub(r"https?://\S+", "", error)  # which may be called like an error
+    for pattern, said in _UNANSWERED.items():
+        if re.search(pattern, of_its_own, re.DOTALL):
+            return said
     return error.partition("\n")[0][-_MAX_CHARACTERS:]
+
+
+_NOBODY = (401, 403)
+_ROLE = (
+    "performing [A-Z]+ https?://[^/ ]+/"
+    "(latest/(api/token|meta-data)|computeMetadata/|metadata/identity|v2/credentials)"
+)
+"""In an error of obstore's: what failed is the address that gives the machine's role."""
+
+
+def _element(name: str, body: str) -> str:
+    found = re.search(rf"<{name}>([\w.:/-]{{1,200}})</{name}>", body)
+    return found[1] if found else ""
+
+
+def _status(status: int) -> str:
+    with contextlib.suppress(ValueError):
+        return f"{status} {HTTPStatus(status).phrase}"
+    return str(status)
