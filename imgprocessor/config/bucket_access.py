@@ -36,12 +36,16 @@ class BucketAccess:
     is_public: bool = False
     """Whether requests are not signed at all."""
 
-    def s3_endpoint(self, bucket: str) -> str:
-        """Return what URLs of an S3 bucket begin with; with `virtual_hosted` its name is in it."""
+    def endpoint_of(self, url: BucketUrl) -> str:
+        """Return what URLs of a bucket begin with; with `virtual_hosted` its name is in it."""
         if self.endpoint is not None:
             return self.endpoint
-        host = f"s3.{self.region}.amazonaws.com"
-        return f"https://{bucket}.{host}" if self.virtual_hosted else f"https://{host}"
+        host = {
+            "s3": f"s3.{self.region}.amazonaws.com",
+            "gs": "storage.googleapis.com",
+            "az": f"{self.account_name}.blob.core.windows.net",
+        }[url.scheme]
+        return f"https://{url.bucket}.{host}" if self.virtual_hosted else f"https://{host}"
 
 
 def bucket_access(settings: BucketsSettings, url: BucketUrl) -> BucketAccess:

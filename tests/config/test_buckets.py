@@ -1,6 +1,7 @@
 """Buckets as settings name them, and the file that says how they are reached."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,16 +97,20 @@ def test_what_is_wrong_is_told_and_no_key(tmp_path: Path, text: str, wrong: str)
 
 
 @pytest.mark.parametrize(
-    ("access", "endpoint"),
+    ("scheme", "access", "endpoint"),
     [
-        (BucketAccess(), "https://s3.us-east-1.amazonaws.com"),
-        (BucketAccess(region="eu-west-1"), "https://s3.eu-west-1.amazonaws.com"),
-        (BucketAccess(virtual_hosted=True), "https://pictures.s3.us-east-1.amazonaws.com"),
-        (BucketAccess(endpoint="http://a:1", region="x", virtual_hosted=True), "http://a:1"),
+        ("s3", {}, "https://s3.us-east-1.amazonaws.com"),
+        ("s3", {"region": "eu-west-1"}, "https://s3.eu-west-1.amazonaws.com"),
+        ("s3", {"virtual_hosted": True}, "https://pictures.s3.us-east-1.amazonaws.com"),
+        ("s3", {"endpoint": "http://a:1", "virtual_hosted": True}, "http://a:1"),
+        ("gs", {}, "https://storage.googleapis.com"),
+        ("az", {"account_name": "me"}, "https://me.blob.core.windows.net"),
     ],
 )
-def test_amazons_endpoint_follows_from_the_region(access: BucketAccess, endpoint: str) -> None:
-    assert access.s3_endpoint("pictures") == endpoint
+def test_what_urls_of_a_bucket_begin_with(
+    scheme: str, access: dict[str, Any], endpoint: str
+) -> None:
+    assert BucketAccess(**access).endpoint_of(BucketUrl(scheme, "pictures")) == endpoint
 
 
 def test_the_file_must_be_named_and_closed(tmp_path: Path) -> None:

@@ -112,6 +112,18 @@ def test_a_listing_goes_on_past_keys_that_are_no_paths(s3_server: S3Server, buck
     assert sorted(left_out) == sorted(odd)
 
 
+def test_a_folder_and_what_comes_after_may_be_called_nearly_anything(bucket: Bucket) -> None:
+    names = [f"a b+c%20&=[~]写/{name}" for name in ("1 +.jpg", "2 +.jpg", "sub %/3.jpg")]
+    for name in names:
+        bucket.put(name, b"1")
+    folder = "a b+c%20&=[~]写"
+
+    assert [one.key for one in bucket.listed(folder, after=names[0])] == names[1:]
+    folders, objects = bucket.folder(folder)
+    assert folders == ["sub %"]
+    assert [one.key for one in objects] == names[:2]
+
+
 def test_a_listing_has_the_versions_that_objects_have(bucket: Bucket) -> None:
     etag = bucket.put("a", b"content")
 

@@ -1,5 +1,6 @@
 """A bucket that does what no real server does on demand: each failure in words, no wrong bytes."""
 
+import hashlib
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -301,6 +302,7 @@ def test_the_environment_changes_nothing(
     assert asked.target.startswith(f"/{BUCKET}")
     assert not {"x-amz-security-token", "x-amz-request-payer"} & set(asked.headers)
     assert "from-outside" not in str(asked)
+    assert asked.headers["x-amz-content-sha256"] == hashlib.sha256(asked.body).hexdigest()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -442,6 +444,7 @@ def test_a_server_with_a_certificate_of_ones_own(
 def test_a_certificate_that_is_wrong_is_told(
     authority: trustme.CA,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     way: str,
     name: str,
     more: dict[str, Any],
@@ -450,6 +453,7 @@ def test_a_certificate_that_is_wrong_is_told(
     is_known: bool,
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_ALLOW_INVALID_CERTIFICATES", "true")
     known = {"ca_file": f"{tmp_path}/ca.pem"} if is_known else {}
     with served_by_tls(authority, name, **more).running() as server:
         with pytest.raises(BucketFailed, match=told):

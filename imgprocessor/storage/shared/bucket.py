@@ -343,7 +343,7 @@ class Bucket:
         is_ours = self.url.scheme == "s3" and not access.use_instance_role
         return _Client(
             new_client(self.url, access, self._seconds),
-            S3Listing(self.url.bucket, access, self._seconds) if is_ours else None,
+            S3Listing(self.url, access, self._seconds) if is_ours else None,
         )
 
 

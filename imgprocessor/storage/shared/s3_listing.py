@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote_plus, urlencode
 import httpcore
 
 from imgprocessor.config.bucket_access import BucketAccess
+from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.storage.shared.failures import BucketFailed, answered, unanswered
 from imgprocessor.storage.shared.s3_signature import signed_headers
 
@@ -69,11 +70,12 @@ class Asking(NamedTuple):
 class S3Listing:
     """Lists a bucket. Threads may share it."""
 
-    def __init__(self, bucket: str, access: BucketAccess, seconds: float) -> None:
+    def __init__(self, url: BucketUrl, access: BucketAccess, seconds: float) -> None:
         """Ask as `access` says; no page takes longer than `seconds`."""
         self._access = access
         self._seconds = seconds
-        self._url = access.s3_endpoint(bucket) + ("/" if access.virtual_hosted else f"/{bucket}")
+        path = "/" if access.virtual_hosted else f"/{url.bucket}"
+        self._url = access.endpoint_of(url) + path
         self._pool = httpcore.ConnectionPool(  # by no proxy, as obstore
             ssl_context=_trusting(access) if self._url.startswith("https:") else None,
             keepalive_expiry=_KEPT_SECONDS,
