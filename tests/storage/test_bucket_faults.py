@@ -101,13 +101,66 @@ def test_an_answer_of_something_else_is_none(
         WAYS[way](faulty)
 
 
-def test_two_that_write_at_this_moment_are_a_conflict(scripted: ScriptedS3, faulty: Bucket) -> None:
-    scripted.behaviour = lambda _: refusal(409, "ConditionalRequestConflict")
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (refusal(409, "ConditionalRequestConflict"), "another one writes it at this moment"),
+        (Answer(409), "409 Conflict"),
+        (Answer(412), "412 Precondition Failed"),
+    ],
+    ids=repr,
+)
+def test_who_was_not_first_is_told(
+    scripted: ScriptedS3, faulty: Bucket, answer: Answer, told: str
+) -> None:
+    scripted.behaviour = lambda _: answer
 
-    with pytest.raises(Conflict, match="another one writes it at this moment"):
+    with pytest.raises(Conflict, match=told):
         faulty.put_new("b", b"1")
-    with pytest.raises(Conflict, match="another one writes it at this moment"):
+    with pytest.raises(Conflict, match=told):
         faulty.put("a", b"1", instead_of=etag_of(b"content"))
+
+
+def test_what_has_gone_is_not_replaced(faulty: Bucket) -> None:
+    with pytest.raises(Conflict, match="nothing is there any more"):
+        faulty.put("b", b"1", instead_of=etag_of(b"content"))
+
+
+@pytest.mark.parametrize("way", ["put", "put_new"])
+def test_what_cannot_be_kept_is_no_object_that_is_missing(
+    scripted: ScriptedS3, faulty: Bucket, way: str
+) -> None:
+    scripted.behaviour = lambda _: Answer(404)
+
+    with pytest.raises(BucketFailed, match="it answers 404 Not Found"):
+        WAYS[way](faulty)
+
+
+def test_a_missing_object_is_no_missing_bucket_whatever_it_is_called(faulty: Bucket) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no such object"):
+        faulty.get("NoSuchBucket/SlowDown.jpg", max_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (refusal(409, "PublicAccessNotPermitted"), "it is not public"),
+        (refusal(403, "AuthenticationFailed"), "the account key is wrong, or the clock"),
+        (refusal(404, "ContainerNotFound"), "there is no such bucket"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("way", ["get", "put", "put_new", "remove"])
+def test_what_azure_fails_with_is_told(
+    scripted: ScriptedS3, tmp_path: Path, answer: Answer, told: str, way: str
+) -> None:
+    access = f"[az://{BUCKET}]\nendpoint = {scripted.endpoint}\naccount_name = a\npublic = yes\n"
+    scripted.behaviour = lambda _: answer
+
+    with pytest.raises(BucketFailed, match=told) as error:
+        WAYS[way](Bucket(BucketUrl("az", BUCKET), access_file(tmp_path, access)))
+
+    assert not isinstance(error.value, Conflict)
 
 
 def test_half_an_answer_is_none(scripted: ScriptedS3, faulty: Bucket) -> None:

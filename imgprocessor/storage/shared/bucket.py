@@ -27,6 +27,7 @@ from imgprocessor.storage.shared.failures import (
     ObjectTooLarge,
     Refused,
     failed,
+    lacks_bucket,
 )
 from imgprocessor.storage.shared.s3_listing import (
     Asking,
@@ -38,6 +39,9 @@ from imgprocessor.storage.shared.s3_listing import (
 _PAGE = 1000
 
 _Result = TypeVar("_Result")
+
+_NOT_FOUND = "status code: 404"
+"""In an error of obstore's."""
 
 LeftOut = Callable[[str], None]
 """Is told a key."""
@@ -254,13 +258,15 @@ class Bucket:
             raise BucketFailed(f"{self.url.root}: {wrong}") from error
 
     def _put(self, key: str, body: bytes, mode: "PutMode") -> str:
-        done = self._asked(
-            key,
-            lambda client: obstore.put(
-                client.store, self._path(key), body, mode=mode, use_multipart=False
-            ),
-        )
-        return _quoted(done["e_tag"] or "")
+        def ask(client: _Client) -> str:
+            path = self._path(key)
+            try:
+                done = obstore.put(client.store, path, body, mode=mode, use_multipart=False)
+            except FileNotFoundError as error:  # so there is no bucket, or what is no bucket
+                raise failed(f"{self.url}/{key}", str(error)) from error
+            return _quoted(done["e_tag"] or "")
+
+        return self._asked(key, ask)
 
     def _with_bytes(self, page: ListedPage, left_out: LeftOut) -> Iterator[StoredObject]:
         for one in page.keys:
@@ -316,16 +322,13 @@ class Bucket:
         except ValueError as error:  # or UnicodeEncodeError
             raise FileNotFoundError(f"{where!a}: no object may be called so") from error
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise BucketFailed(f"{self.url.root}: there is no such bucket") from error
+            if lacks_bucket(str(error)):
+                raise failed(where, str(error)) from error
             raise FileNotFoundError(f"{where}: there is no such object") from error
-        except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
-            told = failed(where, str(error))
-            if isinstance(told, Conflict):
-                raise told from error
-            if "NoSuchBucket" in str(error):
-                raise BucketFailed(f"{self.url.root}: there is no such bucket") from error
-            raise Conflict(f"{where}: somebody else was there first") from error
+        except exceptions.PreconditionError as error:
+            if _NOT_FOUND in str(error) and not lacks_bucket(str(error)):
+                raise Conflict(f"{where}: nothing is there any more") from error
+            raise failed(where, str(error)) from error
         except exceptions.BaseError as error:
             if MOVED in str(error) and client.listing is not None:
                 client.listing.page(where, "", Asking())  # which fails, too, and says where it is

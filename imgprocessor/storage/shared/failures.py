@@ -35,22 +35,33 @@ _REFUSED = {
     "InvalidAccessKeyId": "the access key is not known there",
     "ExpiredToken": "the credentials have expired",
     "InvalidToken": "the session token is wrong",
+    "AuthenticationFailed": "the account key is wrong, or the clock of this machine",
+    "PublicAccessNotPermitted": "it is not public",
+}
+_CONFLICTS = {
+    "PreconditionFailed": "somebody else was there first",
+    "ConditionNotMet": "somebody else was there first",
+    "BlobAlreadyExists": "somebody else was there first",
+    "ConditionalRequestConflict": "another one writes it at this moment",
+    "OperationAborted": "another one writes it at this moment",
+}
+_NO_BUCKET = {
+    "NoSuchBucket": "there is no such bucket",
+    "ContainerNotFound": "there is no such bucket",
 }
 _SAID = {
     **_REFUSED,
-    "NoSuchBucket": "there is no such bucket",
+    **_CONFLICTS,
+    **_NO_BUCKET,
     "SlowDown": "the bucket is asked too much",
     "PermanentRedirect": "the bucket is in another region, or at another endpoint",
     "TemporaryRedirect": "the bucket is at another endpoint for now",
     "AuthorizationHeaderMalformed": "the bucket is in another region",
     "IllegalLocationConstraintException": "the bucket is in another region",
-    "PreconditionFailed": "somebody else was there first",
-    "ConditionalRequestConflict": "another one writes it at this moment",
 }
-"""What S3's codes mean, where their names do not say it."""
+"""What the codes of S3 and Azure mean, where their names do not say it."""
 
 _DENIED = "AccessDenied"
-_CONFLICTS = {"ConditionalRequestConflict", "PreconditionFailed"}
 
 MOVED = "redirect without LOCATION"
 """What obstore says of S3's PermanentRedirect, in place of what the answer says."""
@@ -101,11 +112,17 @@ def answered(where: str, status: int, body: str, region: str = "") -> BucketFail
     place = f"region = {region}" if region else _element("Endpoint", body)
     told = f"{where}: it answers {_status(status)}" + (f": {said}" if said else "")
     told = f"{told} ({place})" if place else told
-    if code in _CONFLICTS:
+    is_conflict = status == HTTPStatus.PRECONDITION_FAILED
+    if code in _CONFLICTS or is_conflict or (status == HTTPStatus.CONFLICT and not code):
         return Conflict(told)
     if code == _DENIED:
         return Denied(told)
     return Refused(told) if code in _REFUSED or status in _NOBODY else BucketFailed(told)
+
+
+def lacks_bucket(error: str) -> bool:
+    """Return whether an error of obstore's means that there is not even the bucket."""
+    return _element("Code", error) in _NO_BUCKET
 
 
 def unanswered(error: str) -> str:

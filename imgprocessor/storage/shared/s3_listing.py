@@ -22,8 +22,8 @@ CONNECT_SECONDS = 2.0
 """So long a connection to a bucket may take, where there is so much time at all."""
 
 _PAGE = 1000
-_KEPT_SECONDS = 5.0
-"""So long a connection is there for a next page, or listing: less than servers keep it."""
+_KEPT, _KEPT_SECONDS = 4, 5.0
+"""So many connections are there for a next page, or listing, and so long: less than servers'."""
 
 _MAX_BYTES = 16_000_000
 """Of a page: a thousand keys of 1,024 bytes, each byte written as three."""
@@ -78,6 +78,8 @@ class S3Listing:
         self._url = access.endpoint_of(url) + path
         self._pool = httpcore.ConnectionPool(  # by no proxy, as obstore
             ssl_context=_trusting(access) if self._url.startswith("https:") else None,
+            max_connections=None,  # no more than threads
+            max_keepalive_connections=_KEPT,
             keepalive_expiry=_KEPT_SECONDS,
             network_backend=_Backend(),
         )
