@@ -103,7 +103,7 @@ def delivered_settings(folder: Path) -> Settings:
     settings = load_settings(ROOT / "conf" / "imgprocessor.ini")
     return replace(
         settings,
-        originals=replace(settings.originals, root=folder),
+        originals=replace(settings.originals, roots=(folder,)),
         disk_cache=replace(settings.disk_cache, folder=folder),
     )
 

@@ -108,8 +108,9 @@ def _answer(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as state:
         section = "disk_cache" if (root / "imgprocessor/load.py").exists() else "store"
         conf = Path(state) / "imgprocessor.ini"
+        roots = "roots" if (root / "imgprocessor/originals/configured.py").exists() else "root"
         conf.write_text(
-            f"[originals]\nroot = {folder}/originals\n[{section}]\nfolder = {state}/cache\n"
+            f"[originals]\n{roots} = {folder}/originals\n[{section}]\nfolder = {state}/cache\n"
             f"[log]\nfile = {state}/log\n[policy]\nfile = {root}/conf/policy.ini\n"
             f"[placeholder]\nfile = {root}/static/404image.png\n"
         )

@@ -36,7 +36,7 @@ class Imgprocessor(System):
 
     SETTINGS = """\
 [originals]
-root = {originals}
+roots = {originals}
 [policy]
 file = policy.ini
 [placeholder]

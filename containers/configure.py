@@ -20,6 +20,7 @@ from imgprocessor.parts import processes
 
 EDGE = Path("/edge/default.vcl")
 RESOLVE_SECONDS = 30
+NO_FOLDER = Path("/nonexistent")
 
 _DAEMONS = 2
 _MIN_THREADS, _THREADS_A_CORE = 24, 6
@@ -43,7 +44,7 @@ def main() -> int:
 def _defines(settings: Settings) -> str:
     values = {
         "IMG_HOST": os.environ.get("IMG_HOST", "localhost"),
-        "IMG_ORIGINALS": settings.originals.root,
+        "IMG_ORIGINALS": (*settings.originals.folders, NO_FOLDER)[0],
         "IMG_UPLOADS": settings.uploads.folder,
         "IMG_MAX_UPLOAD": settings.uploads.max_body_bytes,
         "IMG_CACHE_WORD": answers_digest(settings, load_policy(settings)),

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -20,13 +20,14 @@ from imgprocessor.job_parts import make_conversions, make_dispatch, make_records
 from imgprocessor.jobs.conversions import STRAYS_SECONDS, Conversions, LaterByJobs
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
+from imgprocessor.originals.configured import keeps_copies, make_plain_files, make_roots
 from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.roots import as_one
+from imgprocessor.originals.source import Root
 from imgprocessor.parts import (
     direct_renderer,
     make_delivery,
-    make_folder,
     make_full,
-    make_plain_files,
     make_pool,
     make_purger,
     make_signing,
@@ -129,12 +130,14 @@ def make_web(
     """
     policy = load_policy(settings)
     metrics = make_metrics(settings, policy, pool) if settings.metrics.enabled else None
+    roots = make_roots(settings, keeps=True)
     delivery = make_delivery(
         settings,
         policy=policy,
         keeps=True,
         renderer=pool,
         fetcher=fetcher,
+        roots=roots,
         count_shared=metrics.count_shared if metrics is not None else lambda _tier, _outcome: None,
     )
     placeholder = Placeholder(
@@ -154,16 +157,16 @@ def make_web(
         log,
         metrics=metrics,
         signing=make_signing(settings),
-        originals=make_full(settings),
+        originals=make_full(settings, roots),
         allow_origin=settings.http.allow_origin,
     )
-    remote = settings.remote.folder if settings.remote.hosts else None
+    copies = settings.remote.folder if keeps_copies(settings) else None
     if settings.browse.enabled:
-        add_browse(web, _library(settings, delivery, pool), _links(settings, policy))
+        add_browse(web, _library(settings, roots, delivery, pool), _links(settings, policy))
     uploads = make_uploads(settings, delivery, pool or direct_renderer(settings), policy)
     if uploads is not None:
         _add_uploads(web, settings, uploads, delivery, pool, log=log)
-    ready = Readiness(settings.originals.root, settings.disk_cache.folder, remote, pool)
+    ready = Readiness(roots, settings.disk_cache.folder, copies, pool)
     add_health(web, ready, answers_digest(settings, policy))
     if metrics is not None:
         add_metrics(web, metrics)
@@ -247,7 +250,7 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
     disk_caches = {
         name: make_disk_cache(settings.disk_cache, name, cap) for name, cap in caps.items()
     }
-    if settings.remote.hosts:
+    if keeps_copies(settings):
         caps["remote"] = settings.remote.max_kept_bytes
         disk_caches["remote"] = make_plain_files(settings)
     for watched in watched_disk_caches(disk_caches, caps):
@@ -276,8 +279,10 @@ def edge_configuration(cache: Cache, settings: Settings, site: Site) -> str:
     return configuration(cache, settings, policy, answers_digest(settings, policy), site)
 
 
-def _library(settings: Settings, delivery: Delivery, pool: WorkerPool | None) -> Library:
-    source = make_folder(settings.originals)
+def _library(
+    settings: Settings, roots: Sequence[Root], delivery: Delivery, pool: WorkerPool | None
+) -> Library:
+    source = as_one(roots)
     tiny = TinyPictures(source, delivery)
     if not settings.disk_cache.max_renditions_bytes:
         return Library(source, tiny, None)  # nothing made behind a page would be there for another
@@ -329,6 +334,7 @@ def _warn_of_too_few_threads(settings: Settings) -> None:
     found = daemons()
     if found is not None:
         jobs, fetches = max_jobs(settings), settings.remote.max_fetches
-        wrong = too_few(found, max_jobs=jobs, max_fetches=fetches)
+        has_buckets = bool(settings.originals.buckets)
+        wrong = too_few(found, max_jobs=jobs, max_fetches=fetches, has_buckets=has_buckets)
         if wrong is not None:
             complain(wrong)

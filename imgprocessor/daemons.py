@@ -38,7 +38,9 @@ def threads_here() -> int:
     return WAITRESS_THREADS if found is None else found.threads
 
 
-def too_few(found: Daemons, *, max_jobs: int, max_fetches: int) -> str | None:
+def too_few(
+    found: Daemons, *, max_jobs: int, max_fetches: int, has_buckets: bool = False
+) -> str | None:
     """Return what is wrong with the daemons' threads, in one line; None where they are enough.
 
     Args:
@@ -46,6 +48,7 @@ def too_few(found: Daemons, *, max_jobs: int, max_fetches: int) -> str | None:
         max_jobs: so many are rendered or wait for that, at most, over all daemons.
         max_fetches: so many originals are fetched at once, at most. Daemons of a group of their
             own do that, where the next request must find a thread to be refused by.
+        has_buckets: whether originals are in buckets: the daemons that render fetch those, too.
     """
     if found.group == _UPLOADS_GROUP:
         return None
@@ -53,8 +56,9 @@ def too_few(found: Daemons, *, max_jobs: int, max_fetches: int) -> str | None:
         most = max_fetches
         why = "originals may be fetched at once ([remote] max_fetches), and whoever is next waits"
     else:
-        most = max_jobs
-        why = "jobs may be rendered or wait for that ([rendering]), and what is kept waits"
+        most = max_jobs + (max_fetches if has_buckets else 0)
+        fetch = ", or fetch from buckets ([remote] max_fetches)" if has_buckets else ""
+        why = f"jobs may be rendered or wait for that ([rendering]){fetch}, and what is kept waits"
     threads = found.processes * found.threads
     if threads > most:
         return None

@@ -18,8 +18,8 @@ from imgprocessor.parts import (
     make_turns,
     make_uploads,
     processes,
-    with_extra,
 )
+from imgprocessor.program import with_extra
 from imgprocessor.rendering.job import Renderer
 from imgprocessor.rendering.pool import WorkerPool
 from imgprocessor.rendering.process import run_folder

@@ -44,7 +44,7 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
     settings = resolve_paths(parse_settings(read_text(conf), str(conf)), conf.resolve().parent)
     if overrides.originals is not None:
         root = Path(os.path.normpath(Path.cwd() / overrides.originals))
-        settings = replace(settings, originals=replace(settings.originals, root=root))
+        settings = replace(settings, originals=replace(settings.originals, roots=(root,)))
     if overrides.policy is not None:
         settings = replace(
             settings, policy=PolicySettings(Path(os.path.normpath(Path.cwd() / overrides.policy)))

@@ -1,21 +1,21 @@
 """The one place where parts are made, without the web: for it, and for the command line."""
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from imgprocessor.config.secrets import purge_token, signing_keys, store_keys
-from imgprocessor.config.settings import OriginalsSettings, Settings
+from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import load_policy
+from imgprocessor.originals.configured import make_remote, make_roots
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Folder
-from imgprocessor.originals.local_copies import LocalCopies
 from imgprocessor.originals.remote import Remote
-from imgprocessor.originals.source import Source
+from imgprocessor.originals.source import Root, Source
 from imgprocessor.originals.uploads import UploadedOriginals
 from imgprocessor.policy.table import Policy
+from imgprocessor.program import with_extra
 from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.job import DirectRenderer, Renderer
 from imgprocessor.rendering.pool import WorkerPool
@@ -40,7 +40,6 @@ from imgprocessor.service.understanding import Understanding
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
-from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.storage.shared.entries import SharedEntries
 from imgprocessor.storage.shared.signed import Signer
 from imgprocessor.storage.shared.tier import Count, Guard, Tier
@@ -71,17 +70,15 @@ def make_signing(settings: Settings) -> Signing | None:
     return Signing(keys) if keys else None
 
 
-def make_full(settings: Settings) -> FullOriginals | None:
-    """Make the part that knows which originals may be sent as they are; None where none may.
-
-    Raises:
-        ConfigurationError: there is no folder of originals.
-    """
+def make_full(settings: Settings, roots: Sequence[Root]) -> FullOriginals | None:
+    """Make the part that knows which originals may be sent as they are; None where none may."""
     wanted = settings.originals.full
     if wanted == "no" or (wanted == "auto" and settings.signing.keys_file is not None):
         return None
+    store = upload_store(settings)
+    folder = next((root for root in roots if isinstance(root, Folder)), None)
     return FullOriginals(
-        make_folder(settings.originals), settings.originals, upload_store(settings)
+        Sources({"": _files(roots, store)}), settings.originals, folder=folder, uploads=store
     )
 
 
@@ -93,6 +90,7 @@ def make_delivery(
     renderer: Renderer | None = None,
     fetcher: Fetcher | None = None,
     count_shared: Count = lambda _tier, _outcome: None,
+    roots: Sequence[Root] | None = None,
 ) -> Delivery:
     """Make the part that answers requests, without the web.
 
@@ -103,14 +101,17 @@ def make_delivery(
         renderer: what makes renditions; by default this process itself.
         fetcher: what fetches remote originals; by default over the network.
         count_shared: is told what came of asking what nodes share.
+        roots: where originals are; by default they are made by the settings.
 
     Raises:
-        ConfigurationError: the policy is wrong, or there is no folder of originals.
+        ConfigurationError: the policy is wrong, or originals cannot be had.
     """
     disk_cache = settings.disk_cache
     policy = policy or load_policy(settings)
     understanding = Understanding(policy, settings.remote.hosts, settings.pixels)
     store = upload_store(settings)
+    if roots is None:
+        roots = make_roots(settings, keeps=keeps)
     masters = make_masters(settings, keeps=keeps)
     renditions = make_disk_cache(
         disk_cache, "renditions", disk_cache.max_renditions_bytes if keeps else 0
@@ -118,9 +119,7 @@ def make_delivery(
     generations = Generations(disk_cache.folder)
     return Delivery(
         policy=policy,
-        sources=Sources(
-            _sources(settings, store, _remote(settings, generations, fetcher, keeps=keeps))
-        ),
+        sources=Sources(_sources(roots, store, make_remote(settings, fetcher, keeps=keeps))),
         understanding=understanding,
         kept_sizes=None if store is None else KeptSizes(store, understanding.plan, policy),
         masters=masters,
@@ -169,15 +168,22 @@ def make_shared(
 
 
 def _sources(
-    settings: Settings, store: UploadFolder | None, remote: Remote | None
+    roots: Sequence[Root], store: UploadFolder | None, remote: Remote | None
 ) -> dict[str, Sequence[Source]]:
-    files: list[Source] = [make_folder(settings.originals)]
-    if store is not None:
-        files.append(UploadedOriginals(store))
-    sources: dict[str, Sequence[Source]] = {"": files}
+    sources: dict[str, Sequence[Source]] = {"": _files(roots, store)}
     if remote is not None:
         sources |= dict.fromkeys(PORTS, (remote,))
     return sources
+
+
+def _files(roots: Sequence[Root], store: UploadFolder | None) -> Sequence[Source]:
+    """Return the sources of names. Uploads come behind folders and before buckets: each would cost
+    a request, and be lost with a bucket that has nothing to do with it.
+    """
+    if store is None:
+        return roots
+    first = next((n for n, root in enumerate(roots) if not isinstance(root, Folder)), len(roots))
+    return [*roots[:first], UploadedOriginals(store), *roots[first:]]
 
 
 def upload_store(settings: Settings) -> UploadFolder | None:
@@ -221,21 +227,6 @@ def make_uploads(
     )
 
 
-@contextlib.contextmanager
-def with_extra(extra: str, setting: str) -> Iterator[None]:
-    """Import what takes time and memory, and is only there where it was asked for: by an extra of
-    this package, for a setting.
-
-    Raises:
-        ConfigurationError: it is not.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        wrong = f"{error.name} is not installed: pip install 'imgprocessor[{extra}]'"
-        raise ConfigurationError(f"{setting}: {wrong}") from error
-
-
 def make_turns(settings: Settings, renderer: Renderer) -> Turns:
     """Make what keeps half of the workers free for visitors who come meanwhile."""
     workers = processes(settings)
@@ -251,47 +242,6 @@ def make_turns(settings: Settings, renderer: Renderer) -> Turns:
 def processes(settings: Settings) -> int:
     """Return how many workers there are."""
     return settings.rendering.workers or len(os.sched_getaffinity(0))
-
-
-def make_folder(settings: OriginalsSettings) -> Folder:
-    """Make the source of files.
-
-    Raises:
-        ConfigurationError: there is no folder of originals.
-    """
-    root = settings.root
-    if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
-        wrong = f"{root} is not a folder that can be read: make it, or name another (--originals)"
-        raise ConfigurationError(f"[originals] root: {wrong}")
-    return Folder(root, settings.max_bytes)
-
-
-def _remote(
-    settings: Settings, generations: Generations, fetcher: Fetcher | None, *, keeps: bool
-) -> Remote | None:
-    remote = settings.remote
-    if not remote.hosts:
-        return None
-    if remote.max_kept_bytes < 10 * remote.max_bytes:
-        wrong = f"[remote] max_kept_bytes must be at least ten times max_bytes: {remote.max_bytes}"
-        raise ConfigurationError(f"{wrong}; no original takes more than a tenth")
-    return Remote(
-        remote,
-        LocalCopies(remote.folder, remote.max_bytes, make_plain_files(settings, keeps=keeps)),
-        generations=generations,
-        fetcher=fetcher or Fetcher(remote),
-        complain=complain,
-    )
-
-
-def make_plain_files(settings: Settings, *, keeps: bool = True) -> PlainFiles:
-    """Make what keeps local copies of remote originals."""
-    return PlainFiles(
-        settings.remote.folder,
-        max_bytes=settings.remote.max_kept_bytes if keeps else 0,
-        min_free_percent=settings.disk_cache.min_free_percent,
-        complain=complain,
-    )
 
 
 def make_pool(settings: Settings, folder: Path) -> WorkerPool:

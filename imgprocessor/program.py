@@ -1,7 +1,11 @@
-"""A digest of the program's code, and where its data folders are."""
+"""A digest of the program's code, where its data folders are, and its parts that may be missing."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from imgprocessor.errors import ConfigurationError
 
 _ROOT = Path(__file__).parent
 
@@ -20,3 +24,21 @@ def delivered(folder: str) -> Path:
     """
     inside = _ROOT / "delivered" / folder
     return inside if inside.is_dir() else _ROOT.parent / folder
+
+
+@contextlib.contextmanager
+def with_extra(extra: str, wanted_by: str) -> Iterator[None]:
+    """Import what takes time and memory, and is only there where it was asked for.
+
+    Args:
+        extra: the extra of this package that has it.
+        wanted_by: the setting without which it would not be needed.
+
+    Raises:
+        ConfigurationError: it is not there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        wrong = f"{error.name} is not installed: pip install 'imgprocessor[{extra}]'"
+        raise ConfigurationError(f"{wanted_by}: {wrong}") from error

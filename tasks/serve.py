@@ -40,13 +40,16 @@ from imgprocessor.config.settings import BrowseSettings, Settings
 from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.config.types import port_number
 from imgprocessor.edge.writers import Site
-from imgprocessor.errors import ConfigurationError
+from imgprocessor.errors import ConfigurationError, ImageError
 from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.load import DEFAULT_CONF, Overrides, answers_digest, load_policy, load_settings
+from imgprocessor.originals.configured import keeps_copies, make_roots
+from imgprocessor.originals.roots import as_one
 from imgprocessor.parts import make_delivery, make_purger
 from imgprocessor.request.names import is_name
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_FOLDER = Path("/nonexistent")
 MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there has a name that nobody can guess
 """Where files are not written to a disk."""
 
@@ -110,7 +113,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def _make_samples(settings: Settings, options: argparse.Namespace) -> None:
     """Make sample originals where nobody named others, nor put their own into this folder."""
     folder = ROOT / "originals"
-    if options.originals is None and settings.originals.root == folder:
+    if options.originals is None and folder in settings.originals.roots:
         folder.mkdir(exist_ok=True)
         there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         if there < SAMPLES.keys():
@@ -165,7 +168,7 @@ def _written(settings: Settings) -> dict[str, Path]:
         "[disk_cache] folder": settings.disk_cache.folder,
         "[uploads] folder": settings.uploads.folder,
     }
-    if settings.remote.hosts:
+    if keeps_copies(settings):
         folders["[remote] folder"] = settings.remote.folder
     return folders
 
@@ -189,14 +192,15 @@ def _prepare_folder(name: str, folder: Path) -> None:
 
 def _check_readable(settings: Settings) -> None:
     """Name the first folder or file that the daemons will not be able to read."""
-    secrets = [*filter(None, (settings.purge.token_file, settings.signing.keys_file))]
+    files = (settings.purge.token_file, settings.signing.keys_file, settings.buckets.file)
+    secrets = [*filter(None, files)]
     needed = [
         ROOT / "imgprocessor.wsgi",
         ROOT / "imgprocessor" / "app.py",
         ROOT / ".venv" / "bin" / "python",
         Path(os.path.realpath(sys.executable)),
         settings.policy.file,
-        settings.originals.root,
+        *settings.originals.folders,
         settings.log.file,
         *_written(settings).values(),
         *secrets,
@@ -337,7 +341,7 @@ def _httpd_conf(  # noqa: PLR0917
     defines = {
         "IMG_ROOT": ROOT,
         "IMG_CONF": state,
-        "IMG_ORIGINALS": settings.originals.root,
+        "IMG_ORIGINALS": (*settings.originals.folders, NO_FOLDER)[0],
         "IMG_UPLOADS": settings.uploads.folder,
         "IMG_MAX_UPLOAD": settings.uploads.max_body_bytes,
         "IMG_LOGS": logs,
@@ -387,7 +391,7 @@ def _answered(
 ) -> bool:
     """Wait for the first answer; whether it came before this process was told to stop."""
     deadline = time.monotonic() + START_SECONDS
-    first = _picture(port, _names(settings.originals.root)[0])
+    first = _picture(port, _names(settings)[0])
     while not _answers(first):
         if stopped:
             return False
@@ -400,7 +404,7 @@ def _answered(
 
 def _print_addresses(port: int, settings: Settings) -> None:
     """Print what may be opened in a browser, then that all is ready."""
-    base, names = f"http://localhost:{port}", _names(settings.originals.root)
+    base, names = f"http://localhost:{port}", _names(settings)
     page = "/" if names == [*SAMPLES] else "/?" + "&".join(f"name={quote(n)}" for n in names)
     print(f"  {base}{page}")
     print(f"  {base}/browse/")
@@ -418,11 +422,14 @@ def _picture(port: int, name: str) -> str:
     return f"http://localhost:{port}/images/?name={quote(name)}"
 
 
-def _names(originals: Path) -> list[str]:
+def _names(settings: Settings) -> list[str]:
     """Return names worth opening: the samples, or what else there is."""
-    if (originals / next(iter(SAMPLES))).exists():
+    names: list[str] = []
+    with contextlib.suppress(ImageError):
+        listed = as_one(make_roots(settings, keeps=False)).listed("")
+        names = sorted((*listed.files, *listed.links))
+    if next(iter(SAMPLES)) in names:
         return [*SAMPLES]
-    names = sorted(path.name for path in originals.iterdir() if path.is_file())
     shown = [name for name in names if not name.startswith(".") and is_name(name)][:12]
     lengths = accumulate(len(quote(name)) for name in shown)
     few = [n for n, so_far in zip(shown, lengths, strict=True) if so_far < _MAX_NAMES_CHARACTERS]

@@ -19,6 +19,7 @@ from imgprocessor.config.settings import RemoteSettings
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.local_copies import LocalCopies
 from imgprocessor.originals.remote import Remote
+from imgprocessor.originals.source import url_address
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.plain_files import PlainFiles
 
@@ -160,9 +161,14 @@ class Host:
         )
         return Remote(
             settings,
-            LocalCopies(settings.folder, settings.max_bytes, self.kept),
+            LocalCopies(settings.folder, settings.max_bytes, self.kept, url_address),
             generations=Generations(self.folder),
-            fetcher=Fetcher(settings, resolve=public, dial=self.wires.dial),
+            fetcher=Fetcher(
+                settings,
+                resolve=public,
+                dial=self.wires.dial,
+                clock=lambda: time.time() + self.late,
+            ),
             complain=self.complaints.append,
             clock=lambda: time.time() + self.late,
         )

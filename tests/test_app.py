@@ -23,7 +23,7 @@ def _conf(folder: Path, text: str = "") -> Path:
     images.save(folder / "pictures" / "a b.png", images.four_colours((400, 300)), "PNG")
     (folder / "policy.ini").write_text((ROOT / "conf/policy.ini").read_text())
     (folder / "imgprocessor.ini").write_text(
-        f"[originals]\nroot = pictures\n[placeholder]\nfile = {ROOT}/static/404image.png\n"
+        f"[originals]\nroots = pictures\n[placeholder]\nfile = {ROOT}/static/404image.png\n"
         f"[log]\nfile = requests.log\n{text}"
     )
     return folder / "imgprocessor.ini"
@@ -32,7 +32,7 @@ def _conf(folder: Path, text: str = "") -> Path:
 def test_paths_are_relative_to_the_settings_file() -> None:
     settings = load_settings(DEFAULT_CONF)
 
-    assert settings.originals.root == ROOT / "originals"
+    assert settings.originals.folders[0] == ROOT / "originals"
     assert settings.policy.file == ROOT / "conf/policy.ini"
     assert settings.placeholder.file == ROOT / "static/404image.png"
 
@@ -44,7 +44,7 @@ def test_overrides_are_relative_to_where_they_are_typed(
 
     settings = load_settings(DEFAULT_CONF, Overrides(Path("pictures"), Path("mine.ini")))
 
-    assert settings.originals.root == tmp_path / "pictures"
+    assert settings.originals.folders[0] == tmp_path / "pictures"
     assert settings.policy.file == tmp_path / "mine.ini"
 
 
@@ -64,8 +64,8 @@ def test_what_settings_prints_can_be_read_back(
     [
         ("policy.ini", "640px q32", "640px q320", "[phone] 2g: 'q320' is no word of a cell"),
         ("policy.ini", "[phone]", "[fone]", "[fone]: no such screen"),
-        ("imgprocessor.ini", "root = pictures", "rooot = x", "[originals] rooot: no such setting"),
-        ("imgprocessor.ini", "root = pictures", "root = none", "[originals] root: "),
+        ("imgprocessor.ini", "roots = pictures", "rooot = x", "[originals] rooot: no such setting"),
+        ("imgprocessor.ini", "roots = pictures", "roots = none", "[originals] roots: "),
         ("imgprocessor.ini", "[log]", "[policy]\nfile = none.ini\n[log]", "none.ini: No such file"),
     ],
 )

@@ -83,7 +83,7 @@ def test_what_is_mounted_is_there() -> None:
 def test_an_image_by_itself_has_settings_that_can_be_read() -> None:
     settings = settings_of("alone.ini")
 
-    assert settings.originals.root == Path("/originals")
+    assert settings.originals.folders[0] == Path("/originals")
     assert settings.uploads.folder == Path("/uploads")
     assert not settings.uploads.enabled
     assert str(settings.policy.file).replace("/srv/imgprocessor", str(ROOT)) == str(
@@ -106,7 +106,7 @@ def test_the_parts_find_each_other_by_the_names_of_services() -> None:
     assert f"EXPOSE {port}\n" in STAGES["server"]
     assert settings.uploads.tokens_file is not None
     needed = (
-        settings.originals.root,
+        settings.originals.folders[0],
         settings.uploads.folder,
         settings.uploads.tokens_file,
         settings.policy.file,

@@ -45,6 +45,20 @@ def test_the_arithmetic(
         assert "\n" not in said
 
 
+@pytest.mark.parametrize("threads", [34, 35])
+def test_daemons_that_render_fetch_from_buckets_too(threads: int) -> None:
+    found = Daemons("imgprocessor", 1, threads)
+
+    assert too_few(found, max_jobs=18, max_fetches=FETCHES) is None
+    said = too_few(found, max_jobs=18, max_fetches=FETCHES, has_buckets=True)
+    assert (said is None) == (threads == 35)
+    if said is not None:
+        assert "where 34 jobs may be rendered" in said
+        assert "or fetch from buckets ([remote] max_fetches), and what is kept waits" in said
+    remote = Daemons("imgremote", 1, 17)
+    assert too_few(remote, max_jobs=18, max_fetches=FETCHES, has_buckets=True) is None
+
+
 @pytest.mark.parametrize(("cores", "enough"), [(1, True), (2, True), (5, True), (6, False)])
 def test_the_defaults_are_enough_for_as_many_cores_as_the_documents_say(
     cores: int,

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgprocessor.config.types import path_or_none, setting
+from imgprocessor.config.types import path, path_or_none, setting, words
 
 SCHEMES = ("s3", "gs", "az")
 """S3 and what speaks like it, Google Cloud Storage, Azure Blob Storage."""
@@ -57,6 +57,14 @@ def read_bucket_url(text: str) -> BucketUrl:
 def bucket_url_or_none(value: str) -> BucketUrl | None:
     """Read a place in a bucket, or none."""
     return None if value == "none" else read_bucket_url(value)
+
+
+def places(value: str) -> tuple[Path | BucketUrl, ...]:
+    """Read folders and places in buckets, with blanks between them."""
+    found = tuple(read_bucket_url(word) if "://" in word else path(word) for word in words(value))
+    if not found:
+        raise ValueError("must not be empty")
+    return found
 
 
 @dataclass(frozen=True)

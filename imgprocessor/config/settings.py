@@ -8,7 +8,7 @@ file of its own.
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgprocessor.config.buckets import BucketsSettings
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl, places
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.store_settings import StoreSettings
@@ -38,7 +38,12 @@ from imgprocessor.config.upload_settings import UploadsSettings
 class OriginalsSettings:
     """Where originals live, and which are refused."""
 
-    root: Path = setting(Path("../originals"), path, "Folder of the originals.")
+    roots: tuple[Path | BucketUrl, ...] = setting(
+        (Path("../originals"),),
+        places,
+        "Where originals are, in order: the first that has a name counts. Folders, and places in"
+        " buckets such as s3://pictures/shop, with blanks between; a name with blanks in quotes.",
+    )
     max_bytes: int = setting(104_857_600, positive, "Refuse files with more bytes (100 MiB).")
     max_decoded_bytes: int = setting(
         1_342_177_280,
@@ -71,11 +76,24 @@ class OriginalsSettings:
         "Send originals as they are, with all their metadata, at /full/NAME: yes, no, or auto:"
         " unless links must be signed.",
     )
+    missing_seconds: int = setting(
+        30, not_negative, "A bucket is not asked again for so long for what was not there."
+    )
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The roots that are folders."""
+        return tuple(root for root in self.roots if isinstance(root, Path))
+
+    @property
+    def buckets(self) -> tuple[BucketUrl, ...]:
+        """The roots that are places in buckets."""
+        return tuple(root for root in self.roots if isinstance(root, BucketUrl))
 
 
 @dataclass(frozen=True)
 class RemoteSettings:
-    """Remote originals, by url= in place of name=."""
+    """Remote originals, by url= in place of name=; and copies of those in buckets."""
 
     hosts: tuple[str, ...] = setting(
         (),
@@ -86,14 +104,15 @@ class RemoteSettings:
     folder: Path = setting(
         Path("../cache/remote"),
         path,
-        "Where local copies of remote originals are kept; may be emptied at any time.",
+        "Where local copies of remote originals, and of those in buckets, are kept; may be emptied"
+        " at any time.",
     )
     max_bytes: int = setting(20_971_520, positive, "Fetch no more bytes of one original (20 MiB).")
     max_kept_bytes: int = setting(
         2_000_000_000,
         positive,
-        "Local copies take no more than this, at least ten times max_bytes; the least"
-        " recently used go first.",
+        "Local copies take no more than this, at least ten times max_bytes, for buckets ten times"
+        " [originals] max_bytes; the least recently used go first.",
     )
     dns_seconds: int = setting(2, positive, "The host's addresses must be known by then.")
     connect_seconds: int = setting(
@@ -106,7 +125,8 @@ class RemoteSettings:
         10,
         positive,
         "All of it, redirects too, takes no longer; nor does a request wait longer for another one"
-        " that fetches the same. Less than the request-timeout of the daemons.",
+        " that fetches the same, or for its turn to ask a bucket. Less than half of the"
+        " request-timeout of the daemons.",
     )
     min_bytes_per_second: int = setting(
         10_000,
@@ -121,13 +141,13 @@ class RemoteSettings:
         16,
         positive,
         "So many at once in all, over all processes, with the requests that wait for the same one;"
-        " the next request gets 503.",
+        " the next request gets 503. As many at once from all buckets, where the next one waits.",
     )
     min_fresh_seconds: int = setting(
         60,
         positive,
         "The host is not asked again for so long, whatever it says: no page makes this server a"
-        " load on another.",
+        " load on another. So long is what came from a bucket good.",
     )
     max_fresh_seconds: int = setting(
         86_400, positive, "The host is asked after so long, whatever it says."
@@ -135,10 +155,14 @@ class RemoteSettings:
     max_stale_seconds: int = setting(
         86_400,
         not_negative,
-        "While the host fails, an old original is used, for so long after it was due.",
+        "While the host or the bucket fails, an old original is used, for so long after it was"
+        " due.",
     )
     failed_seconds: int = setting(
-        10, not_negative, "What could not be fetched is not asked for again for so long."
+        10,
+        not_negative,
+        "What could not be fetched is not asked for again for so long; nor is anything, of a host"
+        " or a bucket that cannot be connected to.",
     )
 
 

@@ -1,6 +1,8 @@
 """Settings as INI text: read strictly, and written so that they read back as the same."""
 
 import os
+import re
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
 
 RENAMED = {
+    ("originals", "root"): "[originals] roots",
     ("originals", "max_pixels"): "[originals] max_decoded_bytes, which counts memory",
     ("originals", "max_side_pixels"): "[originals] max_decoded_bytes, which counts memory",
     ("store", "max_wait_seconds"): "split by what it governs: [rendering] single_flight_seconds,"
@@ -102,7 +105,13 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "none"
+        return " ".join(map(_word, value)) or "none"
     if value is None:
         return "none"
     return str(value)
+
+
+def _word(value: object) -> str:
+    word = str(value)
+    is_split = isinstance(value, Path) and re.search(r"[\s'\"\\]", word)
+    return shlex.quote(word) if is_split else word

@@ -4,6 +4,7 @@ A reader raises a ValueError whose message says what would be right.
 """
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
@@ -113,9 +114,17 @@ def path_or_none(value: str) -> Path | None:
     return None if value == "none" else path(value)
 
 
+def words(value: str) -> list[str]:
+    """Read words with blanks between them; one that has blanks itself stands in quotes."""
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise ValueError('must have an even number of quotes, as "a b" has') from error
+
+
 def paths(value: str) -> tuple[Path, ...]:
     """Read paths with blanks between them, or none."""
-    return () if value == "none" else tuple(map(Path, value.split()))
+    return () if value == "none" else tuple(map(Path, words(value)))
 
 
 def addresses(value: str) -> tuple[str, ...]:

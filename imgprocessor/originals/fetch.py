@@ -5,13 +5,16 @@ credentials, follows no redirects and decompresses nothing. `transport` opens it
 """
 
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpcore
 
 from imgprocessor.config.settings import RemoteSettings
 from imgprocessor.errors import NotFound, OriginFailed, OriginForbidden, OversizedOriginal
+from imgprocessor.originals.freshness import fresh_seconds
+from imgprocessor.originals.source import Address, CopyRecord, FetchedCopy
 from imgprocessor.originals.transport import (
     Deadline,
     Dial,
@@ -21,7 +24,7 @@ from imgprocessor.originals.transport import (
     dial,
     resolve,
 )
-from imgprocessor.request.urls import RemoteUrl, is_allowed, redirected
+from imgprocessor.request.urls import RemoteUrl, is_allowed, read_url, redirected
 
 _HEADERS = {
     "User-Agent": "imgprocessor",
@@ -65,6 +68,8 @@ class Fetched:
 class Fetcher:
     """Fetches originals from the hosts that the settings allow."""
 
+    waits = False
+
     def __init__(
         self,
         settings: RemoteSettings,
@@ -72,12 +77,27 @@ class Fetcher:
         resolve: Resolve = resolve,
         dial: Dial = dial,
         tls: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Use settings. All else is for tests: which addresses may be connected to is not."""
         self._settings = settings
+        self.missing_seconds: float = settings.failed_seconds
         self._names = Resolver(resolve)
         self._dial = dial
+        self._clock = clock
         self._tls = tls or httpcore.default_ssl_context()
+
+    def copy(self, address: Address, known: CopyRecord | None, *, seconds: float) -> FetchedCopy:
+        """Fetch a picture as `CopyFetcher.copy` does. Raises as `fetch` does."""
+        asked = None if known is None else _known(known)
+        came = self.fetch(read_url(address.id), asked, seconds=seconds)
+        return FetchedCopy(
+            str(came.url),
+            came.body,
+            fresh_seconds(came.headers, self._clock(), self._settings),
+            etag=came.headers.get("etag"),
+            last_modified=came.headers.get("last-modified"),
+        )
 
     def fetch(self, url: RemoteUrl, known: Known | None, *, seconds: float) -> Fetched:
         """Fetch within so many seconds, unless what is known is still good.
@@ -174,3 +194,9 @@ def _follow(url: RemoteUrl, location: str) -> RemoteUrl:
         return redirected(url, location)
     except ValueError as error:
         raise OriginForbidden(f"{url} leads to {location!r}: {error}") from error
+
+
+def _known(record: CopyRecord) -> Known:
+    """Return what asks whether a copy is still good."""
+    known = {"If-None-Match": record.etag, "If-Modified-Since": record.last_modified}
+    return Known(record.source, {name: value for name, value in known.items() if value})

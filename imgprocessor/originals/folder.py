@@ -30,10 +30,11 @@ class _Replaced(NotFound):
 class Folder:
     """A folder of originals, by their names; an id is where a file really is."""
 
-    def __init__(self, root: Path, max_bytes: int) -> None:
-        """Use a folder; no original may have more bytes."""
+    def __init__(self, root: Path, max_bytes: int, number: int = 0) -> None:
+        """Use a folder; no original may have more bytes. Of several folders, each has a number."""
         self._root = Path(os.path.realpath(root))
         self._max_bytes = max_bytes
+        self._number = number
 
     def find(self, name: str) -> Original:
         """Size up an original without opening it; `name` is relative, `/` between folders.
@@ -44,6 +45,10 @@ class Folder:
             OriginalsUnavailable: the folder cannot be read.
         """
         return self._sized_up(*self._located(name))
+
+    def at_hand(self, name: str) -> Original:
+        """Size up an original, as `find` does: all are on this node."""
+        return self.find(name)
 
     def _located(self, name: str) -> tuple[str, os.stat_result]:
         """Return where a name leads, and what is there; where nothing is, where one of the same
@@ -102,8 +107,16 @@ class Folder:
         raise NotFound(f"{name!r} leads outside {self._root}")
 
     def shared_id(self, original_id: str) -> str:
-        """Return where an original of this folder is, under the root."""
-        return original_id.removeprefix(f"{self._root}/")
+        """Return where an original of this folder is, under the root; behind the folder's number
+        where it is not the first.
+        """
+        path = original_id.removeprefix(f"{self._root}/")
+        return f"{self._number}//{path}" if self._number else path
+
+    def relative(self, original: Original) -> str | None:
+        """Return where an original of this folder is, under the root; None of any other."""
+        inside = original.source is self
+        return original.id.removeprefix(f"{self._root}/") if inside else None
 
     def folder(self, name: str) -> FolderState:
         """Look at a folder of originals; "" is the root.
@@ -132,6 +145,15 @@ class Folder:
             raise OriginalsUnavailable(f"{path}: {error.strerror}") from error
         finally:
             os.close(descriptor)
+
+    def look(self) -> None:
+        """Look whether the root can be listed.
+
+        Raises:
+            OSError: it cannot.
+        """
+        with os.scandir(self._root) as entries:
+            next(entries, None)
 
     def forget(self, name: str) -> int:
         """Remove nothing: what is here is the operator's. Raises as `id_of` does."""
@@ -197,7 +219,8 @@ class Folder:
             wrong = f"{path} has {size} bytes, over max_bytes = {self._max_bytes}"
             raise OversizedOriginal(wrong)
         on_node = NodeVersion(status.st_ctime_ns, status.st_ino)
-        return Original(self, path, f"{modified_ns:x}-{size:x}", size, modified_ns, on_node)
+        version = f"{modified_ns:x}-{size:x}"
+        return Original(self, path, version, size, modified_ns, on_node)
 
 
 def _sorted_by_kind(descriptor: int) -> Listed:

@@ -2,9 +2,16 @@
 
 import time
 import unicodedata
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO, NamedTuple, Protocol
+
+from imgprocessor.config.buckets import BucketUrl
+from imgprocessor.errors import ImageError, NotFound
+from imgprocessor.request.names import is_name
+from imgprocessor.request.urls import read_url
 
 _NS = 1_000_000_000
 
@@ -74,10 +81,12 @@ class FolderState(NamedTuple):
 
     id: str
     """One for all names that lead to it."""
-    changed: tuple[int, int, int]
-    """What is another one once an entry has come or gone: its inode, and two times."""
+    changed: tuple[Hashable, ...]
+    """What is another one once an entry has come or gone: of a folder on a disk its inode, and two
+    times; of one in a bucket, which nobody can look at without listing it, when that was due.
+    """
     changed_ns: int
-    """When that was last, since 1970; nobody can set it back."""
+    """When that was last, since 1970; nobody can set it back. 0 where `changed` tells all."""
     is_closed: bool
     """Whether a file `.nomedia` in it asks that nothing in it be shown."""
 
@@ -97,6 +106,11 @@ class FolderSource(Protocol):
 
     def find(self, name: str) -> Original:
         """Size up an original, as `Source.find` does."""
+
+    def at_hand(self, name: str) -> Original | None:
+        """Size up an original without fetching it, so perhaps as it was some time ago; None where
+        it would have to be fetched. Raises as `find` does.
+        """
 
     def folder(self, name: str) -> FolderState:
         """Look at a folder.
@@ -156,3 +170,111 @@ class Source(Protocol):
         Raises:
             OSError: one of them cannot be removed.
         """
+
+
+class Root(Source, FolderSource, Protocol):
+    """A folder of originals, or a place in a bucket."""
+
+    def look(self) -> None:
+        """Look whether originals can be had here.
+
+        Raises:
+            OSError: they cannot; `strerror` says why in words for strangers.
+        """
+
+
+class Address(NamedTuple):
+    """Where an original is."""
+
+    id: str
+    """Its one spelling, which is the original's id."""
+    origin: str
+    """What is connected to."""
+    host: str
+    """Whose fetches are counted together."""
+
+
+class CopyRecord(NamedTuple):
+    """What is known of a copy that is kept."""
+
+    source: str
+    """Where it came from in the end: what it is asked for with is meant for that."""
+    checksum: str
+    etag: str | None
+    last_modified: str | None
+    asked_at: float
+    """When it was said last that it is good; seconds since 1970."""
+    fresh_seconds: float
+    """How long after that it is not asked again."""
+    modified_ns: int | None = None
+    """When the original was modified, where all nodes are told the same; else the copy's time."""
+
+
+class FetchedCopy(NamedTuple):
+    """What came."""
+
+    source: str
+    body: bytes | None
+    """None where what is known is still good."""
+    fresh_seconds: float
+    etag: str | None = None
+    last_modified: str | None = None
+    modified_ns: int | None = None
+
+
+class HostDown(Exception):
+    """A host that cannot be connected to: there is no use in asking it for anything else by the
+    same scheme and port. By another there may be: `https` to port 80 fails with every host.
+    """
+
+    def __init__(self, origin: str, error: ImageError) -> None:
+        super().__init__(str(error))
+        self.origin = origin
+        """As `Address.origin`."""
+        self.error = error
+
+
+class CopyFetcher(Protocol):
+    """What brings originals here from one kind of place."""
+
+    waits: bool
+    """Whether a request waits for its turn to fetch; otherwise it is refused at once, as nobody
+    knows how slow other people's hosts are.
+    """
+    missing_seconds: float
+    """What is not there is not asked for again for so long."""
+
+    def copy(self, address: Address, known: CopyRecord | None, *, seconds: float) -> FetchedCopy:
+        """Fetch an original within so many seconds, unless what is known of it is still good.
+
+        Raises:
+            HostDown: its origin cannot be connected to in time.
+            NotFound: there is none.
+            ImageError: what came is no use.
+        """
+
+
+def url_address(name: str) -> Address:
+    """Return where a picture is that is called by its URL.
+
+    Raises:
+        NotFound: it is no URL.
+    """
+    try:
+        url = read_url(name)
+    except ValueError as error:
+        raise NotFound(f"{name!r}: {error}") from error
+    return Address(str(url), url.origin, url.host)
+
+
+def bucket_address(url: BucketUrl) -> Callable[[str], Address]:
+    """Return what tells where an original of a place in a bucket is. It raises NotFound where none
+    may be called so.
+    """
+    return partial(_address, url)
+
+
+def _address(url: BucketUrl, name: str) -> Address:
+    if not is_name(name):
+        raise NotFound(f"{name!a}: no object may be called so")
+    return Address(f"{url}/{name}", url.root, url.root)

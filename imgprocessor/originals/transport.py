@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 import httpcore
 
 from imgprocessor.config.settings import RemoteSettings
-from imgprocessor.errors import ImageError, OriginBusy, OriginFailed, OriginForbidden, OriginTimeout
+from imgprocessor.errors import OriginBusy, OriginFailed, OriginForbidden, OriginTimeout
 from imgprocessor.originals.ip_ranges import is_global
+from imgprocessor.originals.source import HostDown
 
 Resolve = Callable[[str, int], Iterable[str]]
 """From a name and a port to IP addresses; raises OSError where there are none."""
@@ -37,18 +38,6 @@ _MAX_RESOLVING = 32
 """Names being resolved in this process at once. A request waits for one until its own deadline;
 the C library does, and cannot be stopped.
 """
-
-
-class HostDown(Exception):
-    """A host that cannot be connected to: there is no use in asking it for anything else by the
-    same scheme and port. By another there may be: `https` to port 80 fails with every host.
-    """
-
-    def __init__(self, origin: str, error: ImageError) -> None:
-        super().__init__(str(error))
-        self.origin = origin
-        """As `RemoteUrl.origin`."""
-        self.error = error
 
 
 def resolve(host: str, port: int) -> Iterable[str]:

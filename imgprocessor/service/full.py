@@ -16,8 +16,10 @@ from imgprocessor.errors import (
 from imgprocessor.formats import Format
 from imgprocessor.images.inspection import ORIGINAL_FORMATS, inspect
 from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.local_copies import PassingCopy
 from imgprocessor.originals.source import Original
-from imgprocessor.originals.uploads import UploadedOriginals, ident_of, upload_name
+from imgprocessor.originals.uploads import UploadedOriginals, original_id
+from imgprocessor.service.sources import Sources
 from imgprocessor.storage.uploads.folder import UploadFolder
 
 _MAX_REMEMBERED = 4096
@@ -33,19 +35,25 @@ class FullOriginal:
     original: Original
     format: Format
     """What it is, whatever its name says."""
-    path: str
-    """Where it really is in its place, symbolic links followed."""
+    path: str | None
+    """Where it really is in its place, symbolic links followed; None where Apache has none."""
     place: str = ""
-    """Which of the places that Apache knows: "" is the folder of originals."""
+    """Which of the places that Apache knows: "" is the first folder of originals."""
 
 
 class FullOriginals:
     """Knows which originals may be shown as they are: files that inspection takes for pictures."""
 
     def __init__(
-        self, folder: Folder, limits: OriginalsSettings, uploads: UploadFolder | None = None
+        self,
+        sources: Sources,
+        limits: OriginalsSettings,
+        *,
+        folder: Folder | None,
+        uploads: UploadFolder | None,
     ) -> None:
-        """Look for originals in a folder, and for what is not there among uploads."""
+        """Look for originals in sources; Apache knows the places of a folder, and of uploads."""
+        self._sources = sources
         self._folder = folder
         self._limits = limits
         self._uploads = uploads
@@ -59,21 +67,17 @@ class FullOriginals:
             OriginalsUnavailable: it cannot be read at the moment.
         """
         try:
-            try:
-                original = self._folder.find(name)
-            except NotFound:
-                ident = ident_of(name)
-                if ident is None or self._uploads is None:
-                    raise
-                return self._uploaded(self._uploads, ident)
-            known = self._format(original)
+            original = self._sources.find(name)
+            # What could not be kept has its bytes with it: it is not remembered.
+            is_kept = not isinstance(original, PassingCopy)
+            known = self._format(original) if is_kept else self._inspected(original)
         except (UnsupportedOriginal, BrokenOriginal, OversizedOriginal) as error:
             raise NotFound(f"{error.code}: {error}") from error
-        return FullOriginal(original, known, self._folder.shared_id(original.id))
-
-    def _uploaded(self, uploads: UploadFolder, ident: str) -> FullOriginal:
-        original = UploadedOriginals(uploads).find(upload_name(ident))
-        return FullOriginal(original, self._format(original), uploads.relative(ident), "uploads")
+        if self._uploads is not None and isinstance(original.source, UploadedOriginals):
+            ident = original.id.removeprefix(original_id(""))
+            return FullOriginal(original, known, self._uploads.relative(ident), "uploads")
+        path = None if self._folder is None else self._folder.relative(original)
+        return FullOriginal(original, known, path)
 
     def open(self, whole: FullOriginal) -> BinaryIO:
         """Open what was found; the caller closes it.
@@ -84,6 +88,8 @@ class FullOriginals:
         with whole.original.source.open(whole.original) as (file, opened):
             if opened != whole.original:
                 raise OriginalsUnavailable(f"{opened.id} was replaced while it was looked at")
+            if isinstance(opened, PassingCopy):
+                return file  # in memory
             return os.fdopen(os.dup(file.fileno()), "rb")
 
     def _inspected(self, original: Original) -> Format:

@@ -17,12 +17,13 @@ from time import time_ns
 from imgprocessor.errors import FolderNotFound, ImageError, NotFound
 from imgprocessor.images.inspection import SUFFIXES
 from imgprocessor.images.pipeline import Rendition
-from imgprocessor.originals.source import FolderSource, FolderState, Listed
+from imgprocessor.originals.source import FolderSource, FolderState, Listed, Original
 from imgprocessor.request.hints import Hints
 from imgprocessor.request.names import is_name
 from imgprocessor.request.parameters import ImageQuery
 from imgprocessor.service.delivery import Delivery, Found
 from imgprocessor.service.later import Later
+from imgprocessor.storage.generation import Generation
 from imgprocessor.timing import Timings
 
 PAGE_NAMES = 60
@@ -73,24 +74,25 @@ class TinyPictures:
         self._delivery = delivery
 
     def kept(self, name: str) -> Rendition | None:
-        """Return what was made before.
+        """Return what was made before, of an original that need not be fetched.
 
         Raises:
-            ImageError: as `FolderSource.find` does.
+            ImageError: as `FolderSource.at_hand` does.
         """
-        answer = self._delivery.kept(self._found(name))
+        original = self._source.at_hand(name)
+        answer = None if original is None else self._delivery.kept(self._found(name, original))
         return None if answer is None else answer.rendition
 
     def make(self, name: str) -> None:
         """Make and keep one; where that cannot be, do nothing."""
         with suppress(ImageError):
-            self._delivery.answer(self._found(name))
+            began = self._delivery.generation()
+            self._delivery.answer(self._found(name, self._source.find(name), began))
 
-    def _found(self, name: str) -> Found:
+    def _found(self, name: str, original: Original, began: Generation | None = None) -> Found:
         # Whatever the policy allows pages to ask for.
-        began = self._delivery.generation()
         planned = self._delivery.plan(ImageQuery(name=name, lqip=True), Hints())
-        return Found(planned, self._source.find(name), Timings(), began)
+        return Found(planned, original, Timings(), began or self._delivery.generation())
 
 
 class Library:

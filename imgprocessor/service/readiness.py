@@ -1,12 +1,12 @@
 """Whether this node should be sent visitors: folders and the worker pool, all looked at anew."""
 
-import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from imgprocessor.originals.source import Root
 from imgprocessor.rendering.pool import WorkerPool
 
 OK = "ok"
@@ -18,23 +18,23 @@ _TRIED_BYTES = 4096
 class Readiness:
     """What a node needs."""
 
-    originals: Path
-    """The folder."""
+    originals: Sequence[Root]
+    """Where they are."""
     disk_cache: Path
     """The folder."""
-    remote: Path | None
-    """The folder of local copies; None where no host is allowed."""
+    copies: Path | None
+    """The folder of local copies; None where nothing is copied from elsewhere."""
     pool: WorkerPool | None
     """None where renditions are made in this process."""
 
     def checks(self) -> dict[str, str]:
         """Return what was looked at, and `ok` or what is wrong, in words for strangers."""
         checks = {
-            "originals": _tried(partial(_list, self.originals)),
+            "originals": _first_wrong(root.look for root in self.originals),
             "store": _tried(partial(_write, self.disk_cache)),
         }
-        if self.remote is not None:
-            checks["remote"] = _tried(partial(_write, self.remote))
+        if self.copies is not None:
+            checks["remote"] = _tried(partial(_write, self.copies))
         if self.pool is not None:
             there = self.pool.has_workers()
             checks["renderers"] = OK if there else "there is none"
@@ -43,15 +43,14 @@ class Readiness:
         return checks
 
 
-def _list(folder: Path) -> None:
-    with os.scandir(folder) as entries:
-        next(entries, None)
-
-
 def _write(folder: Path) -> None:
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(_TRIED_BYTES))
+
+
+def _first_wrong(actions: Iterable[Callable[[], None]]) -> str:
+    return next((said for said in map(_tried, actions) if said != OK), OK)
 
 
 def _tried(action: Callable[[], None]) -> str:

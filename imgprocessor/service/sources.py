@@ -21,10 +21,8 @@ class Sources:
         for source in self._of(name):
             try:
                 return source.find(name)
-            except NoSuchUpload:
-                raise
             except NotFound as error:
-                wrong = wrong or error
+                wrong = error if wrong is None or isinstance(error, NoSuchUpload) else wrong
         raise wrong or _none(name)
 
     def groups_of(self, name: str) -> Sequence[str]:

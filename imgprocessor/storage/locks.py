@@ -47,7 +47,9 @@ class Locks:
         Raises:
             OSError: the file cannot be opened for writing, so nothing can be locked.
         """
-        return self._taken(lambda descriptor: _lock(descriptor, _offset(name), wait_seconds))
+        return self._taken(
+            lambda descriptor: _in_time(lambda: _is_taken(descriptor, _offset(name)), wait_seconds)
+        )
 
     def acquire_when_free(self, name: str) -> Lock:
         """Wait for a name's lock as long as it takes, asleep.
@@ -60,14 +62,17 @@ class Locks:
             if taken is not None:
                 return taken
 
-    def acquire_any(self, names: Sequence[str]) -> Lock | None:
-        """Take the first lock of several that is free, without waiting; None where none is.
+    def acquire_any(self, names: Sequence[str], wait_seconds: float = 0) -> Lock | None:
+        """Take the first lock of several that is free; None where none was all the time.
 
         Raises:
             OSError: as `acquire` does.
         """
+        offsets = [_offset(name) for name in names]
         return self._taken(
-            lambda descriptor: any(_lock(descriptor, _offset(name), 0) for name in names)
+            lambda descriptor: _in_time(
+                lambda: any(_is_taken(descriptor, offset) for offset in offsets), wait_seconds
+            )
         )
 
     def count_held(self, names: Sequence[str]) -> int:
@@ -153,18 +158,22 @@ def _is_locked(descriptor: int, offset: int) -> bool:
     return bool(kind != fcntl.F_UNLCK)
 
 
-def _lock(descriptor: int, offset: int, wait_seconds: float) -> bool:
-    wanted = _wanted(offset)
+def _is_taken(descriptor: int, offset: int) -> bool:
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _wanted(offset))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _in_time(take: Callable[[], bool], wait_seconds: float) -> bool:
+    """Try until it works; return whether it did in time."""
     deadline = time.monotonic() + wait_seconds
     pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
-        except BlockingIOError:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-        else:
-            return True
+    while not take():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+    return True

@@ -50,20 +50,22 @@ def full(
     max_age = browsers_seconds(freshness.max_age_seconds, query.ct)
     headers = {"Cache-Control": f"private, max-age={max_age}", **saved_as(query, whole.format)}
     inner = request.environ.get(_INNER)
-    if inner is not None:
-        return _left_to_apache(str(inner), whole, {**headers, **shared})
+    if inner is not None and whole.path is not None:
+        return _left_to_apache(str(inner), whole, whole.path, {**headers, **shared})
     return _sent(request, whole, originals, headers)
 
 
-def _left_to_apache(inner: str, whole: FullOriginal, headers: Mapping[str, str]) -> Response:
+def _left_to_apache(
+    inner: str, whole: FullOriginal, path: str, headers: Mapping[str, str]
+) -> Response:
     """Tell Apache to answer with the file, with ranges and conditions, as a CGI program does (RFC
     3875, 6.2.2). It forgets the headers of this answer, so the URL says them.
     """
     said = "&".join(f"{name}={quote(value, safe='/')}" for name, value in headers.items())
     # Where a symbolic link leads, names may be no UTF-8.
-    path = quote(whole.path.encode("utf-8", "surrogateescape"))
+    spelled = quote(path.encode("utf-8", "surrogateescape"))
     place = f"{inner}/{whole.place}" if whole.place else inner
-    return Response(headers={"Location": f"{place}/{whole.format}/{path}?{said}"})
+    return Response(headers={"Location": f"{place}/{whole.format}/{spelled}?{said}"})
 
 
 def _sent(

@@ -75,12 +75,12 @@ def test_the_application_is_made_without_arguments(
 
     monkeypatch.setattr(app, "make_web", kept)
     conf = tmp_path / "imgprocessor.ini"
-    conf.write_text("[originals]\nroot = mine\n")
+    conf.write_text("[originals]\nroots = mine\n")
     for named, root in ((str(conf), tmp_path / "mine"), ("", ROOT / "originals")):
         monkeypatch.setenv("IMGPROCESSOR_CONF", named)
         with pytest.raises(InterruptedError):
             app.create_app()
-        assert made[-1].originals.root == root
+        assert made[-1].originals.folders[0] == root
     assert DEFAULT_CONF == ROOT / "conf" / "imgprocessor.ini"
 
 

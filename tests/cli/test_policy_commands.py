@@ -14,15 +14,19 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 from rich.console import Console
+from weeds import needs_weed
 
 from imgprocessor.__main__ import main
 from imgprocessor.cli.policy.report import Sample, Summary, as_text, originals_in
 from imgprocessor.cli.policy.show import print_table
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.config.settings import OriginalsSettings, Settings
 from imgprocessor.images.formats.encoders import ENCODERS
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.policy.link import Link
 from imgprocessor.policy.seen import Device
 from imgprocessor.policy.table import Cell, Policy
+from imgprocessor.storage.shared.bucket import Bucket
 
 TABLE = """
 [bandwidths]
@@ -75,7 +79,7 @@ def conf(tmp_path: Path) -> Path:
     (tmp_path / "policy.ini").write_text(TABLE)
     conf = tmp_path / "imgprocessor.ini"
     conf.write_text(
-        f"[originals]\nroot = pictures\n[placeholder]\nfile = {ROOT}/static/404image.png\n"
+        f"[originals]\nroots = pictures\n[placeholder]\nfile = {ROOT}/static/404image.png\n"
         "[log]\nfile = requests.log\n"
     )
     return conf
@@ -364,7 +368,24 @@ def test_report_is_about_what_can_be_asked_for(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).touch()
 
-    assert originals_in(tmp_path) == names[:2]
+    settings = Settings(originals=OriginalsSettings(roots=(tmp_path,)))
+    assert originals_in(settings) == names[:2]
+
+
+@needs_weed
+def test_report_knows_all_roots(
+    tmp_path: Path, place: tuple[BucketUrl, BucketsSettings], bucket: Bucket
+) -> None:
+    for name in ("b.jpg", "inner/c.jpg", "text.txt"):
+        bucket.put(name, b"x")
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").touch()
+
+    originals = OriginalsSettings(roots=(tmp_path, place[0], tmp_path / "more"))
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "0.png").touch()
+    settings = Settings(originals=originals, buckets=place[1])
+    assert originals_in(settings) == ["0.png", "a.jpg", "b.jpg"]
 
 
 def test_report_says_what_is_wrong_with_a_folder(
@@ -372,7 +393,7 @@ def test_report_says_what_is_wrong_with_a_folder(
 ) -> None:
     (tmp_path / "empty").mkdir()
 
-    for folder, wrong in (("empty", "there are no pictures"), ("none", "No such file")):
+    for folder, wrong in (("empty", "there are no pictures"), ("none", "is not a folder")):
         assert main(["policy", "report", str(tmp_path / folder), "--conf", str(conf)]) == 1
         assert wrong in capsys.readouterr().err
 

@@ -9,11 +9,14 @@ import pytest
 import redises
 from conftest import ROOT, find
 from servers import await_true
+from weeds import needs_weed
 
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.load import load_policy, load_settings
 from imgprocessor.parts import make_delivery
 from imgprocessor.policy.warming import warming_queries
 from imgprocessor.service.understanding import Incoming
+from imgprocessor.storage.shared.bucket import Bucket
 
 CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 PLAIN = "image/jpeg,image/png"
@@ -31,7 +34,7 @@ def conf(tmp_path: Path) -> Path:
     (tmp_path / "originals" / "text.txt").write_text("no picture")
     conf = tmp_path / "imgprocessor.ini"
     conf.write_text(
-        f"[originals]\nroot = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
+        f"[originals]\nroots = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
         f"[placeholder]\nfile = {ROOT}/static/404image.png\n"
         "[disk_cache]\nfolder = cache\nmin_free_percent = 0\n"
     )
@@ -95,6 +98,34 @@ def test_what_is_wrong_is_said(conf: Path, words: list[str], lines: str, wrong: 
     assert wrong.format(root=conf.parent / "originals") in done.stderr
     assert done.returncode
     assert "Traceback" not in done.stderr
+
+
+@needs_weed
+def test_a_folder_in_a_bucket_is_warmed(
+    conf: Path, place: tuple[BucketUrl, BucketsSettings], bucket: Bucket
+) -> None:
+    url, access = place
+    for name in ("inner/b.png", "inner/deep/c.jpg", "inner/.hidden.jpg", "d.jpg"):
+        kind = "PNG" if name.endswith("png") else "JPEG"
+        images.save(conf.parent / "one", images.texture((640, 480)), kind)
+        bucket.put(name, (conf.parent / "one").read_bytes())
+    conf.write_text(
+        conf.read_text().replace("roots = originals", f"roots = originals {url}")
+        + f"[buckets]\nfile = {access.file}\n[remote]\nfolder = copies\n"
+    )
+
+    done = warm(conf, f"{url}/inner", "--screen", "phone", "--bandwidth", "3g")
+
+    assert (done.stdout, done.stderr) == ("4 of 4 renditions of 2 originals made\n", "")
+    delivery = make_delivery(load_settings(conf), keeps=True)
+    headers = {"accept": CHROMIUM, "ect": "3g", "sec-ch-viewport-width": "360"}
+    for name in ("inner/b.png", "inner/deep/c.jpg"):
+        assert delivery.kept(find(delivery, Incoming(f"name={name}", headers))) is not None
+    for wrong in (f"{url}-other", "s3://other", f"{url}/none"):
+        done = warm(conf, wrong)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert f"imgprocessor: {wrong}: " in done.stderr
 
 
 def test_workers_do_it_too(conf: Path) -> None:

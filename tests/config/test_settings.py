@@ -45,6 +45,8 @@ def _other_value(section: str, option: str) -> Any:
         return "#102030"
     if isinstance(default, bool):
         return not default
+    if option == "roots":
+        return (Path("a b"), BucketUrl("s3", "pictures", "shop"), Path('it\'s "c"'))
     if option == "proxy_cache_folders":
         return (Path("a"), Path("b"))
     return OTHER_WORDS[option] if option in OTHER_WORDS else OTHER_VALUES[type(default)]
@@ -60,6 +62,7 @@ def test_bounds_themselves_are_allowed() -> None:
     ("text", "now"),
     [
         ("[store]\nmax_wait_seconds = 3", "max_wait_seconds: is now split by what it governs: "),
+        ("[originals]\nroot = x", "[originals] root: is now [originals] roots"),
         ("[renderers]\nprocesses = 3", "[renderers] processes: is now [rendering] workers"),
         ("[originals]\nmax_pixels = 9", "max_pixels: is now [originals] max_decoded_bytes, which"),
         ("[purge]\ndisk_caches = x", "disk_caches: is now [purge] proxy_cache_folders"),
@@ -92,7 +95,16 @@ def test_each_setting_is_read_back_as_it_was_written(section: str, option: str) 
     [
         ("[originals]\nmax_scans = -1", "[originals] max_scans = '-1': must be a whole number"),
         ("[originals]\nmax_scans = 0", "[originals] max_scans = '0': must be greater than 0"),
-        ("[originals]\nroot =", "[originals] root = '': must not be empty"),
+        ("[originals]\nroots =", "[originals] roots = '': must not be empty"),
+        (
+            "[originals]\nroots = s3://A/b",
+            "[originals] roots = 's3://A/b': must be SCHEME://BUCKET",
+        ),
+        (
+            "[originals]\nroots = http://a",
+            "[originals] roots = 'http://a': must be SCHEME://BUCKET",
+        ),
+        ('[originals]\nroots = "a b', "[originals] roots = '\"a b': must have an even number of"),
         ("[pixels]\nmaster_margin = 0.5", "[pixels] master_margin = '0.5': must be a number of at"),
         ("[pixels]\nbackground = red", "[pixels] background = 'red': must be a colour such as"),
         ("[pixels]\nkeep_copyright = 1", "[pixels] keep_copyright = '1': must be yes or no"),

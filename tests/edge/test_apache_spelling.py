@@ -102,7 +102,7 @@ def test_the_same_is_answered_whatever_is_asked(
 ) -> None:
     """By way of the one spelling, and of the application alone."""
     images.save(
-        settings.originals.root / "nasa.jpeg", images.texture((900, 600)), "JPEG", quality=92
+        settings.originals.folders[0] / "nasa.jpeg", images.texture((900, 600)), "JPEG", quality=92
     )
     alone, statuses, chance = make_web(settings).test_client(), set(), random.Random(7)
     with connection(apache.port) as client:

@@ -64,7 +64,7 @@ def shown() -> Iterator[Shown]:
         (folder / "originals").mkdir()
         conf = folder / "imgprocessor.ini"
         conf.write_text(
-            f"[originals]\nroot = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
+            f"[originals]\nroots = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
             f"[jobs]\nredis = {url}\nflower_password_file = password\n"
         )
         misled = {

@@ -113,7 +113,7 @@ def workers() -> Iterator[Workers]:
         (folder / "tokens").write_text(describe_token(token))
         (folder / "tokens").chmod(0o600)
         (folder / "imgprocessor.ini").write_text(
-            f"[originals]\nroot = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
+            f"[originals]\nroots = originals\n[policy]\nfile = {ROOT}/conf/policy.ini\n"
             f"[placeholder]\nfile = {ROOT}/static/404image.png\n[disk_cache]\nfolder = cache\n"
             "min_free_percent = 0\n"
             "[log]\nfile = requests.log\n[uploads]\nenabled = yes\nfolder = uploads\n"

@@ -24,7 +24,8 @@ from imgprocessor.errors import (
     OversizedOriginal,
 )
 from imgprocessor.originals.fetch import Fetched, Fetcher, Known
-from imgprocessor.originals.transport import HostDown, Resolve
+from imgprocessor.originals.source import HostDown
+from imgprocessor.originals.transport import Resolve
 from imgprocessor.request.urls import read_url
 
 HOSTS = ("a.example", "b.example")

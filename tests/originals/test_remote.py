@@ -25,9 +25,9 @@ from imgprocessor.errors import (
     OversizedOriginal,
 )
 from imgprocessor.originals.folder import Folder
-from imgprocessor.originals.local_copies import CopyRecord, LocalCopies
+from imgprocessor.originals.local_copies import LocalCopies
 from imgprocessor.originals.remote import Remote
-from imgprocessor.originals.source import Original, Source
+from imgprocessor.originals.source import CopyRecord, Original, Source
 from imgprocessor.storage.generation import Generations
 
 
@@ -63,7 +63,7 @@ def test_what_is_kept_is_a_plain_file_that_any_process_can_open(host: Host) -> N
     plain = folder.find(host.picture())
     with folder.open(plain) as (file, opened):
         assert file.read() == b"picture"
-        assert (opened.version, opened.on_node) == (found.version, found.on_node)
+        assert (opened.size_bytes, opened.modified_ns) == (found.size_bytes, found.modified_ns)
 
 
 def test_what_is_old_is_asked_after_and_stays_the_same_file(host: Host) -> None:
@@ -358,7 +358,7 @@ def test_a_purge_forgets_and_fetches_anew(host: Host) -> None:
 def test_what_was_being_fetched_before_a_purge_is_not_kept(host: Host) -> None:
     began, purged = threading.Event(), threading.Event()
     remote = host.remote()
-    fetch = remote._fetcher.fetch  # noqa: SLF001 - a purge in the middle of a fetch
+    fetch = remote._fetcher.copy  # noqa: SLF001 - a purge in the middle of a fetch
 
     def slowly(*args: object, **named: object) -> object:
         got = fetch(*args, **named)  # type: ignore[arg-type]
@@ -366,7 +366,7 @@ def test_what_was_being_fetched_before_a_purge_is_not_kept(host: Host) -> None:
         purged.wait(10)
         return got
 
-    remote._fetcher.fetch = slowly  # type: ignore[assignment,method-assign] # noqa: SLF001
+    remote._fetcher.copy = slowly  # type: ignore[assignment,method-assign] # noqa: SLF001
     host.replies["/a.jpg"] = answer(b"picture")
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(remote.find, URL)

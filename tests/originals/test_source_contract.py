@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from bucket_nodes import BucketNode
 from conftest import ROOT
 from origins import URL, answer, host_in
+from weeds import S3Server, needs_weed, place_in
 
 from imgprocessor.errors import ImageError, NotFound, OriginalsUnavailable
 from imgprocessor.originals.folder import Folder
@@ -100,18 +103,52 @@ def uploads(tmp_path: Path) -> Iterator[Place]:
     yield Place(UploadedOriginals(store), f"{ident}.jpg", put, remove)
 
 
-PLACES = {
+@contextlib.contextmanager
+def in_bucket(
+    tmp_path: Path, server: S3Server, *, max_kept_bytes: int = 50_000_000
+) -> Iterator[Place]:
+    node = BucketNode(
+        tmp_path / "node",
+        place_in(server, tmp_path, f"contract-{uuid4()}"),
+        max_kept_bytes=max_kept_bytes,
+    )
+    key = "cats/a b+%20#?.jpg"
+
+    def put(content: bytes) -> None:
+        node.bucket.put(key, content)
+        node.pass_time()
+
+    def remove() -> None:
+        node.bucket.remove(key)
+        node.pass_time()
+
+    yield Place(node.source, key, put, remove, kept=2)
+
+
+@contextlib.contextmanager
+def in_bucket_full_disk(tmp_path: Path, server: S3Server) -> Iterator[Place]:
+    with in_bucket(tmp_path, server, max_kept_bytes=0) as there:
+        yield replace(there, kept=0, keeps_bytes=True)
+
+
+PLACES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Place]]] = {
     "folder": folder,
     "remote": remote,
     "remote, kept nowhere": full_disk,
     "uploads": uploads,
 }
+IN_BUCKETS = {"bucket": in_bucket, "bucket, kept nowhere": in_bucket_full_disk}
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=[*PLACES, *(pytest.param(name, marks=needs_weed) for name in IN_BUCKETS)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     (tmp_path / "secret").write_bytes(SECRET)
-    with PLACES[request.param](tmp_path) as there:
+    with contextlib.ExitStack() as stack:
+        if request.param in IN_BUCKETS:
+            server = request.getfixturevalue("s3_server")
+            there = stack.enter_context(IN_BUCKETS[request.param](tmp_path, server))
+        else:
+            there = stack.enter_context(PLACES[request.param](tmp_path))
         there.put(b"content")
         yield there
 

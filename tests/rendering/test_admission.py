@@ -47,10 +47,10 @@ class CountingLocks(Locks):
 
     looks = 0
 
-    def acquire_any(self, names: Sequence[str]) -> Lock | None:
+    def acquire_any(self, names: Sequence[str], wait_seconds: float = 0) -> Lock | None:
         """Look."""
         self.looks += 1
-        return super().acquire_any(names)
+        return super().acquire_any(names, wait_seconds)
 
 
 def test_where_there_was_no_place_one_looks_again_now_and_then(tmp_path: Path) -> None:

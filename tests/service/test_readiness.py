@@ -42,7 +42,9 @@ def test_what_is_missing_is_said_and_the_process_is_alive_all_the_same(
     breaking: Callable[[Path], None],
     wrong: str,
 ) -> None:
-    breaking(Path(settings.originals.root if part == "originals" else settings.disk_cache.folder))
+    breaking(
+        Path(settings.originals.folders[0] if part == "originals" else settings.disk_cache.folder)
+    )
 
     answer = client.get(READY)
     assert answer.status_code == 503

@@ -217,7 +217,7 @@ def test_without_a_size_it_is_the_policys_picture(here: House, photograph: bytes
 
 def test_a_file_of_that_name_comes_first(here: House, photograph: bytes) -> None:
     ident = here.upload(photograph, "100x50").ident
-    file = here.settings.originals.root / f"{ident}.jpg"
+    file = here.settings.originals.folders[0] / f"{ident}.jpg"
     images.save(file, images.texture((300, 300)), "JPEG")
 
     assert here.ask(f"{ident}.jpg").rendition.original_size.width == 300

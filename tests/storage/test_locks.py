@@ -49,6 +49,19 @@ def test_waiting_ends(locks: Locks) -> None:
         assert 0.1 <= time.monotonic() - begin < 1
 
 
+def test_who_waits_gets_the_first_of_several_that_is_free(locks: Locks) -> None:
+    held = [locks.acquire_any(["a", "b"]) for _ in range(2)]
+    began = time.monotonic()
+    assert locks.acquire_any(["a", "b"], 0.1) is None
+    assert 0.1 <= time.monotonic() - began < 1
+
+    assert held[1] is not None
+    threading.Timer(0.05, held[1].release).start()
+    mine = locks.acquire_any(["a", "b"], 10)
+    assert mine is not None
+    assert locks.acquire("b", 0) is None
+
+
 def test_who_waits_gets_in_when_the_holder_leaves(locks: Locks) -> None:
     held = locks.acquire("a", 0)
     assert held is not None

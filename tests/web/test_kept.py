@@ -145,7 +145,7 @@ def test_no_damaged_byte_is_ever_sent(
 def test_what_belongs_to_somebody_else_is_made_anew(settings: Settings, tmp_path: Path) -> None:
     """Not to be read, and not to be written over: that costs speed, and no answer."""
     good = make_web(settings).test_client().get(f"{NASA}&width=90").data
-    for folder in (tmp_path, settings.originals.root):
+    for folder in (tmp_path, settings.originals.folders[0]):
         servers.open_up(folder)
     for path in settings.disk_cache.folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o600)

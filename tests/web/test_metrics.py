@@ -551,7 +551,7 @@ def test_what_is_kept_of_uploads_is_told_with_its_bounds(
     settings: Settings, tmp_path: Path
 ) -> None:
     client = _with_uploads(settings, tmp_path)
-    client.post("/upload", data={"file": (settings.originals.root / "nasa.jpeg").open("rb")})
+    client.post("/upload", data={"file": (settings.originals.folders[0] / "nasa.jpeg").open("rb")})
     client.post("/upload", data={"file": (tmp_path / "requests.log").open("rb")})
     samples = _asked(client)
 

@@ -665,8 +665,8 @@ def test_all_else_is_as_documented(case: Case, headers: dict[str, str]) -> None:
 def test_a_node_that_is_not_ready_is_as_documented(
     small: Settings, tmp_path: Path, method: str
 ) -> None:
-    shutil.copytree(small.originals.root, tmp_path / "originals")
-    originals = replace(small.originals, root=tmp_path / "originals")
+    shutil.copytree(small.originals.folders[0], tmp_path / "originals")
+    originals = replace(small.originals, roots=(tmp_path / "originals",))
     RUNNING.append(make_web(replace(small, originals=originals)))
     shutil.rmtree(tmp_path / "originals")
 

@@ -269,7 +269,7 @@ def test_unsigned_links_to_kept_sizes_are_answered(
     signed = replace(settings, uploads=uploads, signing=replace(settings.signing, keys_file=keys))
     client = make_web(signed).test_client()
     ident = client.post("/upload", **form(photograph, "100x50")).json["content"]["ident"]  # type: ignore[index]
-    images.save(settings.originals.root / f"{IDENT}.jpg", images.texture((300, 200)), "JPEG")
+    images.save(settings.originals.folders[0] / f"{IDENT}.jpg", images.texture((300, 200)), "JPEG")
 
     for path in (f"100/50/{ident}.jpg", f"{ident}.jpg?size=100x50&bandwidth=2g"):
         assert client.get(f"/image/{path}").status_code == 200, path

@@ -23,6 +23,8 @@ from imgprocessor.images.formats.encoders import VERSIONS
 from imgprocessor.images.inspection import SUFFIXES
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.load import Overrides, load_policy, load_settings
+from imgprocessor.originals.configured import make_roots
+from imgprocessor.originals.roots import as_one
 from imgprocessor.parts import make_delivery
 from imgprocessor.policy.link import PICTURES_A_PAGE, Link, link_of
 from imgprocessor.policy.seen import Device, device_of
@@ -38,15 +40,18 @@ _CHART_HEIGHT, _CHART_STEP = 150, 58
 _KILO = 1000
 
 
-@click.command(help="Weigh, score and time every cell over a folder of originals.")
+@click.command(
+    help="Weigh, score and time every cell over a folder of originals; without DIR over those that"
+    " the settings name."
+)
 @with_files(originals=False)
-@click.argument("folder", type=FILE, metavar="DIR")
+@click.argument("folder", type=FILE, metavar="DIR", required=False)
 @click.option("-o", "--output", type=FILE, default="report.html", show_default=True)
 @click.option("--accept", default=CHROMIUM_ACCEPT, help="The Accept header to send.")
 @click.option("--pictures", default=3, help="So many originals are shown side by side.")
 @click.option("--text", is_flag=True, help="Print the main table as Markdown.")
 def report(
-    files: Files, folder: Path, output: Path, accept: str, pictures: int, *, text: bool
+    files: Files, folder: Path | None, output: Path, accept: str, pictures: int, *, text: bool
 ) -> None:
     """Measure, and write the page."""
     require_metric()
@@ -54,7 +59,7 @@ def report(
         raise ConfigurationError(f"{output}: there is no such folder to write to")
     settings = load_settings(files.conf, Overrides(folder, files.overrides.policy))
     policy = load_policy(settings)
-    names = originals_in(settings.originals.root)
+    names = originals_in(settings)
     samples = []
     console = Console(stderr=True)
     measured = measure(settings, policy, names, accept)
@@ -65,7 +70,7 @@ def report(
             samples += found
     summaries = summarise(samples, policy)
     if not summaries:
-        raise ConfigurationError(f"{folder}: none of its pictures can be rendered")
+        raise ConfigurationError("none of the pictures can be rendered")
     known = sorted({sample.original for sample in samples})
     shown = known[:: max(1, len(known) // max(1, pictures))][:pictures]
     output.write_text(as_html(summaries, shown, accept), encoding="utf-8")
@@ -139,22 +144,24 @@ class Summary:
         return self.link.page_seconds(self.mean_kilobytes * _KILO)
 
 
-def originals_in(folder: Path) -> list[str]:
-    """Return the names of the pictures in a folder.
+def originals_in(settings: Settings) -> list[str]:
+    """Return the names of the pictures that are in the roots, and in no folder there.
 
     Raises:
-        ConfigurationError: there are none, or no folder.
+        ConfigurationError: there are none, or they cannot be listed.
     """
+    where = " ".join(map(str, settings.originals.roots))
     try:
-        names = sorted(
-            path.name
-            for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and is_name(path.name)
-        )
-    except OSError as error:
-        raise ConfigurationError(f"{folder}: {error.strerror}") from error
+        listed = as_one(make_roots(settings, keeps=False)).listed("")
+    except ImageError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    names = sorted(
+        name
+        for name in (*listed.files, *listed.links)
+        if Path(name).suffix.lower() in SUFFIXES and is_name(name)
+    )
     if not names:
-        raise ConfigurationError(f"{folder}: there are no pictures in it")
+        raise ConfigurationError(f"{where}: there are no pictures in it")
     return names
 
 

@@ -22,8 +22,8 @@ from imgprocessor.job_parts import make_conversions_on_node, make_records, requi
 from imgprocessor.jobs.processes import run_beside
 from imgprocessor.jobs.records import QUEUES, Queue
 from imgprocessor.load import load_policy, load_settings
-from imgprocessor.parts import processes, with_extra
-from imgprocessor.program import delivered
+from imgprocessor.parts import processes
+from imgprocessor.program import delivered, with_extra
 from imgprocessor.rendering.process import give_memory_back
 from imgprocessor.web.log import Entry, job_entry
 

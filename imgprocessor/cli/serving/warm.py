@@ -1,6 +1,5 @@
 """`warm`: what a policy's cells send is made before anybody asks for it."""
 
-import os
 import sys
 import time
 from collections import deque
@@ -12,14 +11,17 @@ import click
 
 from imgprocessor.cli.options import Files, with_files
 from imgprocessor.cli.uploads.place import complain_of, require_owner, tracked
+from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.settings import Settings
-from imgprocessor.errors import BadQuery, ConfigurationError, JobOver, JobsUnavailable
+from imgprocessor.errors import BadQuery, ConfigurationError, ImageError, JobOver, JobsUnavailable
 from imgprocessor.images.inspection import SUFFIXES
 from imgprocessor.job_parts import make_conversions_on_node, make_dispatch, require_redis
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.jobs.records import Wanted
 from imgprocessor.load import load_policy
+from imgprocessor.originals.configured import make_roots
+from imgprocessor.originals.source import FolderSource
 from imgprocessor.parts import processes
 from imgprocessor.policy.warming import warming_queries
 from imgprocessor.request.names import is_name
@@ -33,8 +35,8 @@ _LOOK_AGAIN_SECONDS = 0.2
 @click.command(
     "warm",
     help="Make what the policy's cells send of pictures, before anybody asks for it. WHAT is a"
-    " folder of originals, a file that has a name of an original in each line, or - for such"
-    " lines on standard input.",
+    " folder of originals, or one in a bucket such as s3://pictures/shop, a file that has a name of"
+    " an original in each line, or - for such lines on standard input.",
 )
 @with_files()
 @click.argument("what", metavar="WHAT")
@@ -51,7 +53,7 @@ def warm(
     """Make it while no visitor waits; return 1 where some of it cannot be made."""
     settings = files.load()
     policy = load_policy(settings)
-    listed = _names(what, settings.originals.root)
+    listed = _names(what, settings)
     names = [name for name in listed if is_name(name)]
     for name in sorted({*listed} - {*names}):
         complain_of(ascii(name), "no original may be called so")
@@ -134,7 +136,7 @@ def _chosen(option: str, chosen: Collection[str], known: list[str]) -> Collectio
     return chosen or known
 
 
-def _names(what: str, root: Path) -> list[str]:
+def _names(what: str, settings: Settings) -> list[str]:
     """Return the names of originals that an argument stands for.
 
     Raises:
@@ -143,11 +145,11 @@ def _names(what: str, root: Path) -> list[str]:
     try:
         if what == "-":
             names = [line.rstrip("\n") for line in sys.stdin]
-        elif Path(what).is_dir():
-            names = _names_below(Path(what), root)
+        elif "://" in what or Path(what).is_dir():
+            names = _names_below(what, settings)
         else:
             names = Path(what).read_text().splitlines()
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, ImageError) as error:
         raise ConfigurationError(f"{what}: {getattr(error, 'strerror', None) or error}") from error
     names = [name for name in names if name.strip()]
     if not names:
@@ -155,17 +157,32 @@ def _names(what: str, root: Path) -> list[str]:
     return names
 
 
-def _names_below(folder: Path, root: Path) -> list[str]:
-    whole, base = folder.resolve(), root.resolve()
-    if not whole.is_relative_to(base):
-        raise ConfigurationError(f"{folder}: must be {root}, or a folder in it")
-    names = []
-    for parent, folders, files in os.walk(whole):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inner = Path(parent).relative_to(base)
-        names += [
-            str(inner / name)
-            for name in sorted(files)
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        ]
-    return names
+def _names_below(what: str, settings: Settings) -> list[str]:
+    roots = settings.originals.roots
+    for place, root in zip(make_roots(settings, keeps=False), roots, strict=True):
+        inner = _inside(what, root)
+        if inner is not None:
+            return [*_pictures_below(place, inner)]
+    raise ConfigurationError(f"{what}: must be {' or '.join(map(str, roots))}, or a folder in it")
+
+
+def _inside(what: str, root: Path | BucketUrl) -> str | None:
+    """Return which folder of a root is meant; None where that is in another one."""
+    if isinstance(root, BucketUrl):
+        inner = what.rstrip("/").removeprefix(str(root))
+        return inner.strip("/") if not inner or (inner != what and inner[0] == "/") else None
+    whole, base = Path(what).resolve(), root.resolve()
+    if "://" in what or not whole.is_relative_to(base):
+        return None
+    return str(whole.relative_to(base)).removeprefix(".")
+
+
+def _pictures_below(place: FolderSource, folder: str) -> Iterator[str]:
+    listed = place.listed(folder)
+    base = f"{folder}/" if folder else ""
+    for name in sorted((*listed.files, *listed.links)):
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+            yield base + name
+    for name in sorted(listed.folders):
+        if not name.startswith("."):
+            yield from _pictures_below(place, base + name)

@@ -27,6 +27,14 @@ class ObjectTooLarge(BucketFailed):
     """An object has more bytes than are wanted."""
 
 
+class Unreachable(BucketFailed):
+    """There is no connection: no other request would get any further at this moment."""
+
+
+class TooSlow(BucketFailed):
+    """The answer was not there in time, or not all of it."""
+
+
 _MAX_CHARACTERS = 300
 
 _REFUSED = {
@@ -71,12 +79,16 @@ ONLY_READ = "public = yes is for reading alone here; writing needs a key"
 NOWHERE = "http://127.0.0.2:1"
 """A proxy that is none: what goes there goes nowhere. Redirects to other hosts do."""
 
+_NO_ETAG = "its answer has no ETag, so it is no bucket's"
+_SLOW = "it takes too long"
+_CUT_OFF = "the connection ends before its answer does"
+
 _UNANSWERED = {
     re.escape(NOWHERE.removeprefix("http://")): "it redirects to another host, which is not"
     " followed; region or endpoint in the file of buckets may be wrong",
     MOVED: "the bucket is in another region, or at another endpoint",
-    "ETag Header missing": "its answer has no ETag, so it is no bucket's",
-    "[Tt]imed ?[Oo]ut|Timeout": "it takes too long",
+    "ETag Header missing": _NO_ETAG,
+    "[Tt]imed ?[Oo]ut|Timeout": _SLOW,
     "UnknownIssuer|unable to get (local )?issuer|self-signed": "its certificate is signed by"
     " nobody who is trusted here; with ca_file the file of buckets may say who is",
     "NotValidForName|IP address mismatch|Hostname mismatch": "its certificate is for another name",
@@ -87,7 +99,7 @@ _UNANSWERED = {
     "dns error|Name or service not known|name resolution": "its name is not known",
     "kind: Connect|ConnectError": "it cannot be connected to",
     "Incomplete|Interrupted|ConnectionReset|BrokenPipe|UnexpectedEof|(Read|Write)Error"
-    "|disconnected|closed connection": "the connection ends before its answer does",
+    "|disconnected|closed connection": _CUT_OFF,
 }
 """What obstore's errors and httpcore's mean: of the first that is found."""
 
@@ -100,7 +112,9 @@ def failed(where: str, error: str) -> BucketFailed:
     if ONLY_READ in error:
         return Refused(f"{where}: {ONLY_READ}")
     if answer is None:
-        return BucketFailed(f"{where}: {unanswered(error)}")
+        said = unanswered(error)
+        kind = _KINDS.get(said, Unreachable if said in _UNANSWERED.values() else BucketFailed)
+        return kind(f"{where}: {said}")
     return answered(where, int(answer[1]), error)
 
 
@@ -133,6 +147,13 @@ def unanswered(error: str) -> str:
             return said
     return error.partition("\n")[0][-_MAX_CHARACTERS:]
 
+
+_KINDS: dict[str, type[BucketFailed]] = {
+    _SLOW: TooSlow,
+    _CUT_OFF: BucketFailed,
+    _NO_ETAG: BucketFailed,
+}
+"""What it is to have had no answer, where it does not mean that nothing else would have one."""
 
 _NOBODY = (401, 403)
 _ROLE = (
