@@ -16,6 +16,7 @@ import pytest
 from bucket_nodes import BucketNode, read_all
 from conftest import ROOT
 from obstore.store import S3Store
+from scripted_s3 import Answer, Asked, ScriptedS3, refusal
 from servers import await_true
 from weeds import BUCKET, KEY, KEY_ID, S3Server, access_file, needs_weed, place_in, running_s3
 
@@ -27,8 +28,6 @@ from imgprocessor.errors import (
     OriginBusy,
     OversizedOriginal,
 )
-from imgprocessor.storage.shared.bucket import ObjectVersion, StoredObject
-from imgprocessor.storage.shared.failures import Denied
 
 pytestmark = needs_weed
 
@@ -207,15 +206,60 @@ def test_what_has_gone_is_missing_at_once(node: BucketNode) -> None:
         read_all(node.source, found)
 
 
-def test_who_may_not_list_is_told_both_that_it_may_mean(
-    node: BucketNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def denied(*_: object, **__: object) -> None:
-        raise Denied("s3://b/a.jpg: it answers 403 Forbidden")
+@pytest.fixture
+def faulty(tmp_path: Path, scripted: ScriptedS3) -> BucketNode:
+    """A node over a server that behaves as a test says."""
+    scripted.objects["p/a.jpg"] = b"picture"
+    place = BucketUrl("s3", BUCKET, "p"), access_file(tmp_path, scripted.access())
+    return BucketNode(tmp_path / "node", place, total_seconds=1)
 
-    monkeypatch.setattr(node.bucket, "get", denied)  # SeaweedFS says 404 to everybody
+
+def test_who_may_not_list_is_told_both_that_it_may_mean(
+    faulty: BucketNode, scripted: ScriptedS3
+) -> None:
+    def behave(asked: Asked) -> Answer | None:
+        is_there = asked.key in scripted.objects
+        return None if is_there else refusal(403, "AccessDenied")
+
+    scripted.behaviour = behave
+    assert read_all(faulty.source, faulty.source.find("a.jpg")) == b"picture"
     with pytest.raises(NotFound, match="it is not there, or may not be read"):
-        node.source.find("a.jpg")
+        faulty.source.find("none.jpg")
+    assert not faulty.source.folder("").is_closed
+    faulty.source.look()
+    with pytest.raises(OriginalsUnavailable, match="403 Forbidden"):
+        faulty.source.listed("")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (refusal(500, "InternalError"), "500 Internal Server Error"),
+        (refusal(503, "SlowDown"), "the bucket is asked too much"),
+        (Answer(429), "429 Too Many Requests"),
+        (Answer(200, b"picture", {"etag": '"1"'}, body_bytes_sent=3), "the connection ends before"),
+        (Answer(is_lost=True), "the connection ends before"),
+        (Answer(silent_seconds=30), "it takes too long"),
+        (refusal(403, "ExpiredToken"), "the credentials have expired"),
+        (refusal(403, "RequestTimeTooSkewed"), "the clock of this machine is wrong"),
+    ],
+)
+def test_while_a_bucket_fails_what_is_old_is_used(
+    faulty: BucketNode, scripted: ScriptedS3, answer: Answer, told: str
+) -> None:
+    first = faulty.source.find("a.jpg")
+    faulty.pass_time()
+    scripted.behaviour = lambda _: answer
+
+    assert faulty.source.find("a.jpg") == first
+    assert read_all(faulty.source, first) == b"picture"
+    with pytest.raises(OriginalsUnavailable, match=told):
+        faulty.source.find("b.jpg")
+    faulty.late += 86_400  # [remote] max_stale_seconds
+    with pytest.raises(OriginalsUnavailable, match=told):
+        faulty.source.find("a.jpg")
+    scripted.behaviour = lambda _: None
+    assert faulty.source.find("a.jpg") == first
 
 
 def test_of_many_requests_at_once_one_goes_out(tmp_path: Path, place: Place) -> None:
@@ -360,15 +404,19 @@ def test_a_listing_goes_on_after_a_thousand(node: BucketNode) -> None:
 
 
 def test_keys_that_are_no_names_are_left_out_and_that_is_said(
-    node: BucketNode, monkeypatch: pytest.MonkeyPatch
+    faulty: BucketNode, scripted: ScriptedS3
 ) -> None:
-    names = ["a.jpg", "b\\c.jpg", "x" * 256]  # SeaweedFS takes none of the latter
-    objects = [StoredObject(name, ObjectVersion("e", 1, 0)) for name in names]
-    monkeypatch.setattr(node.bucket, "folder", lambda _, **__: (["d", "e\\"], objects))
+    odd = ["b\\c.jpg", f"{'x' * 256}.jpg", "a\nb.jpg", "\x7f.jpg", "d//e.jpg", "./f.jpg"]
+    for name in (*odd, "d/g.jpg", "h/i.jpg"):
+        scripted.objects[f"p/{name}"] = b"x"
 
-    assert node.source.listed("") == (["d"], ["a.jpg"], [])
-    (said,) = node.complaints
-    assert said.endswith("left out is 'b\\\\c.jpg', and what else is no name")
+    listed = faulty.source.listed("")
+    assert (sorted(listed.folders), listed.files) == (["d", "h"], ["a.jpg"])
+    assert faulty.source.listed("d").files == ["g.jpg"]
+    said = faulty.complaints[0]
+    assert said.startswith(f"s3://{BUCKET}/p: left out is ")
+    assert said.endswith(", and what else is no name")
+    assert "\n" not in said
 
 
 def test_nothing_is_fetched_to_see_what_is_at_hand(node: BucketNode) -> None:

@@ -427,7 +427,7 @@ def _system_apache(folder: Path, pictures: Path, port: int) -> dict[str, str]:
         site.unlink()
     (etc / "ports.conf").write_text(f"Listen 127.0.0.1:{port}\n")
     # As many renderers everywhere: on six cores the threads that are delivered are too few.
-    settings = f"[originals]\nroot = {pictures}\n[rendering]\nworkers = 2\n"
+    settings = f"[originals]\nroots = {pictures}\n[rendering]\nworkers = 2\n"
     conf = servers.configuration(folder / "conf", settings)
     logs = folder / "logs"
     logs.mkdir()

@@ -446,7 +446,7 @@ def test_settings_are_read_or_refused_in_one_line(text: str) -> None:
     mutated(TEXTS["policy"]) | mutated(TEXTS["settings"]),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"]),
 )
-@example("imgprocessor.ini", "[originals]\nroot = \0\n", "utf-8")
+@example("imgprocessor.ini", "[originals]\nroots = \0\n", "utf-8")
 @example("imgprocessor.ini", "[policy]\nfile = \0\n", "utf-8")
 @example("imgprocessor.ini", "[policy]\nfile = .\n", "utf-8")
 @example("imgprocessor.ini", f"[policy]\nfile = {'x' * 5000}\n", "utf-8")
@@ -458,7 +458,7 @@ def test_policy_check_answers_or_says_one_line(
     conf = folder / "conf"
     conf.mkdir(exist_ok=True)
     (conf / "policy.ini").write_text(TEXTS["policy"])
-    (conf / "imgprocessor.ini").write_text("[originals]\nroot = ../originals\n")
+    (conf / "imgprocessor.ini").write_text("[originals]\nroots = ../originals\n")
     (conf / file).write_bytes(text.encode(encoding, "replace"))
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):

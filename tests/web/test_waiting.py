@@ -185,7 +185,7 @@ def test_without_apache_half_of_the_threads_may_wait(
     told_settings: str, tmp_path: Path, originals: Path
 ) -> None:
     images.save(originals / NAME, images.texture((600, 400)), "JPEG")
-    conf = configuration(tmp_path / "server", f"{told_settings}[originals]\nroot = {originals}\n")
+    conf = configuration(tmp_path / "server", f"{told_settings}[originals]\nroots = {originals}\n")
     (conf.parent / "logs").mkdir()
     command = [sys.executable, "-m", "imgprocessor", "serve", "--port", "0", "--conf", str(conf)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
