@@ -5,13 +5,14 @@ import click
 from imgprocessor.cli.edge import edge
 from imgprocessor.cli.init import init
 from imgprocessor.cli.policy.group import policy
-from imgprocessor.cli.purge import purge
 from imgprocessor.cli.reload import reload
 from imgprocessor.cli.render import render_file
 from imgprocessor.cli.serving.serve import flower, serve, worker
 from imgprocessor.cli.serving.warm import warm
 from imgprocessor.cli.settings import settings
 from imgprocessor.cli.sign import sign_link
+from imgprocessor.cli.store.group import store
+from imgprocessor.cli.store.purge import purge
 from imgprocessor.cli.uploads.group import uploads
 
 COMMANDS = click.Group(
@@ -27,6 +28,7 @@ COMMANDS = click.Group(
         reload,
         sign_link,
         uploads,
+        store,
         worker,
         warm,
         flower,

@@ -93,6 +93,18 @@ class SharedEntries:
                 failed[guard.tier.name] = str(error)
         return failed
 
+    def probe(self) -> dict[str, str]:
+        """Ask each tier for nothing; return what is wrong with it, or nothing, by its name."""
+        wrong: dict[str, str] = {}
+        for guard in self._tiers:
+            try:
+                guard.tier.look(_short(""), [_EVERYTHING])
+            except OSError as error:
+                wrong[guard.tier.name] = str(error)
+            else:
+                wrong[guard.tier.name] = ""
+        return wrong
+
     def finish(self, at_most_seconds: float = math.inf) -> None:
         """Wait until all is kept that was handed over."""
         until = time.monotonic() + at_most_seconds

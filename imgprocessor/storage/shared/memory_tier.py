@@ -5,6 +5,7 @@ A mark that it has forgotten is made anew, as another word: what was kept before
 
 import contextlib
 import uuid
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Protocol, cast
 
@@ -118,6 +119,7 @@ class _Memcached:
             no_delay=True,
             default_noreply=False,
         )
+        weakref.finalize(self, self._memcached.close)
 
     def get(self, keys: Sequence[str]) -> list[bytes | None]:
         with _told(self._where):

@@ -1,0 +1,1 @@
+"""What is kept: purged, and looked after where nodes share it."""
