@@ -48,7 +48,8 @@ def too_few(
         max_jobs: so many are rendered or wait for that, at most, over all daemons.
         max_fetches: so many originals are fetched at once, at most. Daemons of a group of their
             own do that, where the next request must find a thread to be refused by.
-        has_buckets: whether originals are in buckets: the daemons that render fetch those, too.
+        has_buckets: whether originals are in buckets: the daemons that render fetch those, too, and
+            as many as fetch at once wait for that.
     """
     if found.group == _UPLOADS_GROUP:
         return None
@@ -56,8 +57,8 @@ def too_few(
         most = max_fetches
         why = "originals may be fetched at once ([remote] max_fetches), and whoever is next waits"
     else:
-        most = max_jobs + (max_fetches if has_buckets else 0)
-        fetch = ", or fetch from buckets ([remote] max_fetches)" if has_buckets else ""
+        most = max_jobs + (2 * max_fetches if has_buckets else 0)
+        fetch = ", or fetch from buckets (twice [remote] max_fetches)" if has_buckets else ""
         why = f"jobs may be rendered or wait for that ([rendering]){fetch}, and what is kept waits"
     threads = found.processes * found.threads
     if threads > most:

@@ -45,16 +45,16 @@ def test_the_arithmetic(
         assert "\n" not in said
 
 
-@pytest.mark.parametrize("threads", [34, 35])
+@pytest.mark.parametrize("threads", [50, 51])
 def test_daemons_that_render_fetch_from_buckets_too(threads: int) -> None:
     found = Daemons("imgprocessor", 1, threads)
 
     assert too_few(found, max_jobs=18, max_fetches=FETCHES) is None
     said = too_few(found, max_jobs=18, max_fetches=FETCHES, has_buckets=True)
-    assert (said is None) == (threads == 35)
+    assert (said is None) == (threads == 51)
     if said is not None:
-        assert "where 34 jobs may be rendered" in said
-        assert "or fetch from buckets ([remote] max_fetches), and what is kept waits" in said
+        assert "where 50 jobs may be rendered" in said
+        assert "or fetch from buckets (twice [remote] max_fetches), and what is kept waits" in said
     remote = Daemons("imgremote", 1, 17)
     assert too_few(remote, max_jobs=18, max_fetches=FETCHES, has_buckets=True) is None
 

@@ -141,7 +141,7 @@ class RemoteSettings:
         16,
         positive,
         "So many at once in all, over all processes, with the requests that wait for the same one;"
-        " the next request gets 503. As many at once from all buckets, where the next one waits.",
+        " the next request gets 503. As many at once from all buckets, and as many wait for that.",
     )
     min_fresh_seconds: int = setting(
         60,

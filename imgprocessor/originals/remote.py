@@ -125,9 +125,12 @@ class Remote:
         usable = copy is not None and self._may_be_used(copy)
         patience = 0 if usable else self._settings.total_seconds
         with contextlib.ExitStack() as stack:
-            if not self._fetcher.waits:
-                # Before the wait for another request that fetches the same: each keeps a thread.
-                stack.enter_context(self._slot("all", self._settings.max_fetches))
+            # Before the wait for another request that fetches the same: each keeps a thread.
+            most = self._settings.max_fetches
+            if self._fetcher.waits:
+                stack.enter_context(self._slot("buckets, and the wait for them", 2 * most))
+            else:
+                stack.enter_context(self._slot("all", most))
             if not stack.enter_context(self._copies.turn(address.id, patience)):
                 raise OriginBusy(f"{address.id} is being fetched")
             now = self._copies.copy(address.id)

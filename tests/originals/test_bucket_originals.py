@@ -8,7 +8,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import obstore
@@ -279,7 +279,7 @@ def test_whoever_comes_while_all_slots_are_taken_waits(
 ) -> None:
     """A bucket is ours: 503 at once is for other people's hosts."""
     node = BucketNode(tmp_path / "node", place, total_seconds=20)
-    names = [f"{number}.jpg" for number in range(40)]
+    names = [f"{number}.jpg" for number in range(32)]
     for name in names:
         node.bucket.put(name, name.encode())
     get, at_once, most = node.bucket.get, threading.Semaphore(16), []
@@ -293,11 +293,32 @@ def test_whoever_comes_while_all_slots_are_taken_waits(
             at_once.release()
 
     monkeypatch.setattr(node.bucket, "get", slowly)
-    with ThreadPoolExecutor(40) as pool:
+    with ThreadPoolExecutor(32) as pool:
         found = list(pool.map(node.source.find, names))
 
     assert [read_all(node.source, one) for one in found] == [name.encode() for name in names]
     assert all(most)
+
+
+def test_no_more_wait_than_fetch(
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each keeps a thread, which pictures that are kept need, too."""
+    node = BucketNode(tmp_path / "node", place, total_seconds=20)
+    node.bucket.put("a.jpg", b"picture")
+    get, ended = node.bucket.get, threading.Event()
+
+    def slowly(key: str, **asked: object) -> object:
+        ended.wait(20)
+        return get(key, **asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(node.bucket, "get", slowly)
+    with ThreadPoolExecutor(33) as pool:
+        waiting = [pool.submit(node.source.find, "a.jpg") for _ in range(33)]
+        refused = next(as_completed(waiting)).exception()
+        ended.set()
+    assert isinstance(refused, OriginBusy)
+    assert sum(one.exception() is None for one in waiting) == 32
 
 
 def test_while_a_bucket_is_dead_what_is_old_is_used(tmp_path: Path, own_server: S3Server) -> None:
