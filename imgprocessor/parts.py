@@ -48,6 +48,7 @@ from imgprocessor.storage.shared.signed import Signer
 from imgprocessor.storage.shared.tier import Count, Guard, Tier
 from imgprocessor.storage.uploads.bucket import UploadBucket
 from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.moving import TwoPlaces
 from imgprocessor.storage.uploads.pieces import UnfinishedUploads
 from imgprocessor.storage.uploads.store import UploadStore
 from imgprocessor.storage.uploads.unfinished import Unfinished
@@ -219,7 +220,7 @@ def upload_store(settings: Settings) -> UploadStore | None:
         max_stale_seconds=settings.remote.max_stale_seconds,
     )
     store.check()
-    return store
+    return TwoPlaces(upload_folder(uploads), store)
 
 
 def upload_folder(uploads: UploadsSettings) -> UploadFolder:

@@ -12,6 +12,7 @@ from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.uploads.bucket import UploadBucket
 from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.moving import HandsOver, TwoPlaces
 from imgprocessor.storage.uploads.store import Record, UploadStore
 
 MAX_STALE_SECONDS = 60
@@ -52,6 +53,23 @@ def bucket_place(folder: Path, url: BucketUrl, buckets: BucketsSettings) -> Uplo
         return sorted(key.rpartition("/")[2] for key in keys if not key.startswith("records/"))
 
     return UploadPlace(lambda: bucket_node(folder / f"node{next(serial)}", url, buckets), left)
+
+
+def place_of_both(folder: Path, url: BucketUrl, buckets: BucketsSettings) -> UploadPlace:
+    """Return a place in a bucket, whose nodes look into a folder first, all into the same."""
+    in_folder, in_bucket = folder_place(folder / "uploads"), bucket_place(folder, url, buckets)
+    serial = itertools.count()
+    return UploadPlace(
+        lambda: both(folder / "uploads", bucket_node(folder / f"node{next(serial)}", url, buckets)),
+        lambda: sorted([*in_folder.left(), *in_bucket.left()]),
+    )
+
+
+def both(folder: Path, bucket: HandsOver) -> TwoPlaces:
+    """Return what one node has of a folder and a bucket."""
+    return TwoPlaces(
+        UploadFolder(folder, max_uploads=100, max_bytes=10**9, min_free_bytes=0), bucket
+    )
 
 
 def bucket_node(

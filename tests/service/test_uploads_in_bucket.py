@@ -21,7 +21,6 @@ from imgprocessor.errors import (
 from imgprocessor.parts import upload_store
 from imgprocessor.service.understanding import Incoming
 from imgprocessor.storage.shared.bucket import Bucket
-from imgprocessor.storage.uploads.bucket import UploadBucket
 
 pytestmark = needs_weed
 
@@ -153,7 +152,3 @@ def test_without_a_word_on_how_it_is_reached_there_is_no_start(
 
     with pytest.raises(ConfigurationError, match=r"\[buckets\] file must be set"):
         upload_store(replace(settings, uploads=uploads))
-
-
-def test_what_uploads_are_kept_in(nodes: list[House]) -> None:
-    assert isinstance(upload_store(nodes[0].settings), UploadBucket)

@@ -14,13 +14,14 @@ from upload_places import (
     add_upload,
     bucket_place,
     folder_place,
+    place_of_both,
     whole,
 )
 from weeds import needs_weed
 
 from imgprocessor.storage.uploads.store import Record, UploadStore
 
-PLACES = ["folder", pytest.param("bucket", marks=needs_weed)]
+PLACES = ["folder", *(pytest.param(name, marks=needs_weed) for name in ("bucket", "both"))]
 
 
 @pytest.fixture(params=PLACES)
@@ -28,7 +29,8 @@ def there(request: pytest.FixtureRequest, tmp_path: Path) -> UploadPlace:
     """An empty place."""
     if request.param == "folder":
         return folder_place(tmp_path / "uploads")
-    return bucket_place(tmp_path, *request.getfixturevalue("place"))
+    made = bucket_place if request.param == "bucket" else place_of_both
+    return made(tmp_path, *request.getfixturevalue("place"))
 
 
 @pytest.fixture

@@ -235,6 +235,12 @@ class UploadBucket:
             (self._pending / ident).unlink(missing_ok=True)
             return taken
 
+    def hand_over(self, ident: str, keep: Callable[[], None]) -> None:
+        """Take an upload out once it is kept elsewhere, as `HandsOver.hand_over` says."""
+        with self._alone(ident):
+            keep()
+            self._taken_out(ident)
+
     def taken_out(self) -> Sequence[str]:
         """Return which uploads are taken out and not cleared, as `UploadStore.taken_out` says."""
         return sorted({found.key.split("/")[1] for found in self._bucket.listed("removed")})
@@ -379,4 +385,4 @@ class UploadBucket:
         return self._clock() - found.version.modified_seconds > _ORPHAN_SECONDS
 
     def _alone(self, ident: str) -> contextlib.AbstractContextManager[None]:
-        return self._locks.alone(f"upload {ident}", _WAIT_SECONDS)
+        return self._locks.alone(f"in the bucket {ident}", _WAIT_SECONDS)

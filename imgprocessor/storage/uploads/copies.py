@@ -139,13 +139,17 @@ class Copies:
         Raises:
             OSError: one of them cannot be removed.
         """
-        self._generations.begin()
+        self._begin_anew()
         return self._files.purge(ident)
 
     def forget_all(self) -> int:
         """Remove everything. Returns and raises as `forget` does."""
-        self._generations.begin()
+        self._begin_anew()
         return self._files.purge_all()
+
+    def _begin_anew(self) -> None:
+        self._generations.begin()
+        self._silent_until = 0.0  # who has something forgotten wants to know how it is by now
 
     def _copy(self, ident: str, key: str) -> _Copy | None:
         entry = self._files.get(ident, key)

@@ -192,16 +192,13 @@ class UploadFolder:
     def take_out(self, ident: str) -> bool:
         """Take an upload out, as `UploadStore.take_out` says."""
         with self._alone(ident):
-            try:
-                path = self._path(ident)
-                self._removed.mkdir(parents=True, exist_ok=True)
-                path.rename(self._removed / f"{ident}.{time.time_ns():x}")
-            except FileNotFoundError:
-                return ident in self.taken_out()
-            settle(self._removed)
-            settle(path.parent)
-        self._uploads.subtract(1)
-        return True
+            return self._taken_out(ident)
+
+    def hand_over(self, ident: str, keep: Callable[[], None]) -> None:
+        """Take an upload out once it is kept elsewhere, as `HandsOver.hand_over` says."""
+        with self._alone(ident):
+            keep()
+            self._taken_out(ident)
 
     def taken_out(self) -> Sequence[str]:
         """Return which uploads are taken out and not cleared, as `UploadStore.taken_out` says."""
@@ -286,6 +283,18 @@ class UploadFolder:
         except ValueError as error:
             raise OSError(errno.EIO, f"is no record: {error}", str(path)) from error
         return record
+
+    def _taken_out(self, ident: str) -> bool:
+        try:
+            path = self._path(ident)
+            self._removed.mkdir(parents=True, exist_ok=True)
+            path.rename(self._removed / f"{ident}.{time.time_ns():x}")
+        except FileNotFoundError:
+            return ident in self.taken_out()
+        settle(self._removed)
+        settle(path.parent)
+        self._uploads.subtract(1)
+        return True
 
     def _path(self, ident: str) -> Path:
         if not UPLOAD_IDENT.fullmatch(ident):
