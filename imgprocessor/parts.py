@@ -52,7 +52,7 @@ from imgprocessor.storage.uploads.moving import TwoPlaces
 from imgprocessor.storage.uploads.pieces import UnfinishedUploads
 from imgprocessor.storage.uploads.store import UploadStore
 from imgprocessor.storage.uploads.unfinished import Unfinished
-from imgprocessor.storage.uploads.unfinished_bucket import UnfinishedInBucket
+from imgprocessor.storage.uploads.unfinished_bucket import PIECE_SECONDS, UnfinishedInBucket
 
 
 def direct_renderer(settings: Settings) -> Renderer:
@@ -234,12 +234,14 @@ def upload_folder(uploads: UploadsSettings) -> UploadFolder:
 
 
 def make_unfinished(settings: Settings) -> UnfinishedUploads:
-    """Make the part that keeps uploads which arrive in pieces."""
+    """Make the part that keeps uploads which arrive in pieces. Raises as `upload_store` does."""
     uploads = settings.uploads
     folder = uploads.folder / "unfinished"
     if uploads.bucket is None:
         return Unfinished(folder, uploads)
-    return UnfinishedInBucket(Bucket(uploads.bucket, settings.buckets), folder, uploads)
+    bucket = Bucket(uploads.bucket, settings.buckets, total_seconds=PIECE_SECONDS)
+    bucket.check()
+    return UnfinishedInBucket(bucket, folder, uploads)
 
 
 def make_uploads(

@@ -108,7 +108,8 @@ class UploadBucket:
 
     def check(self) -> None:
         """Look whether requests can be made, and make none. Raises as `Bucket.check` does."""
-        self._bucket.check()
+        for bucket in (self._bucket, self._large):
+            bucket.check()
 
     def new_file(self) -> Path:
         """Return a path for a file on its way in, as `UploadStore.new_file` says."""

@@ -188,6 +188,9 @@ class Copies:
             file = open(path, "rb")  # noqa: PTH123, SIM115
         except FileNotFoundError:
             return None
+        except OSError as error:
+            self._files.note_damage(f"{path} cannot be read: {error.strerror}")
+            return None
         if checksum_of(iter(partial(file.read, _CHUNK_BYTES), b"")) == checksum:
             file.seek(0)
             return file

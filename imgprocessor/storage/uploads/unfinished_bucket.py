@@ -36,6 +36,9 @@ _PIECE = re.compile("[0-9]{20}")
 _PIECE_BYTES = 8_000_000
 """So much of a request is written at once, and as much of it a process that is killed loses."""
 
+PIECE_SECONDS = 30.0
+"""For a request to the bucket: one piece is written in so long."""
+
 _CLAIM_BYTES = 16
 _MAX_INFO_BYTES = 1_000_000
 
