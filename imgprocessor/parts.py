@@ -42,17 +42,14 @@ from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.plain_files import PlainFiles
-from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.entries import SharedEntries
 from imgprocessor.storage.shared.signed import Signer
 from imgprocessor.storage.shared.tier import Count, Guard, Tier
-from imgprocessor.storage.uploads.bucket import UploadBucket
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.moving import TwoPlaces
 from imgprocessor.storage.uploads.pieces import UnfinishedUploads
 from imgprocessor.storage.uploads.store import UploadStore
 from imgprocessor.storage.uploads.unfinished import Unfinished
-from imgprocessor.storage.uploads.unfinished_bucket import PIECE_SECONDS, UnfinishedInBucket
 
 
 def direct_renderer(settings: Settings) -> Renderer:
@@ -206,6 +203,8 @@ def upload_store(settings: Settings) -> UploadStore | None:
         return None
     if uploads.bucket is None:
         return upload_folder(uploads)
+    with with_extra("buckets", "[uploads] bucket"):
+        from imgprocessor.storage.uploads.bucket import UploadBucket  # noqa: PLC0415
     store = UploadBucket(
         uploads.bucket,
         settings.buckets,
@@ -239,6 +238,12 @@ def make_unfinished(settings: Settings) -> UnfinishedUploads:
     folder = uploads.folder / "unfinished"
     if uploads.bucket is None:
         return Unfinished(folder, uploads)
+    with with_extra("buckets", "[uploads] bucket"):
+        from imgprocessor.storage.shared.bucket import Bucket  # noqa: PLC0415
+        from imgprocessor.storage.uploads.unfinished_bucket import (  # noqa: PLC0415
+            PIECE_SECONDS,
+            UnfinishedInBucket,
+        )
     bucket = Bucket(uploads.bucket, settings.buckets, total_seconds=PIECE_SECONDS)
     bucket.check()
     return UnfinishedInBucket(bucket, folder, uploads)
