@@ -20,6 +20,8 @@ from weeds import S3Server, needs_weed, place_in, running_s3
 
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.errors import NoRoom
+from imgprocessor.reporting import complain
+from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed, BucketFull, failed
 from imgprocessor.storage.uploads.bucket import FRESH_SECONDS, UploadBucket
@@ -193,6 +195,20 @@ def test_a_copy_that_is_damaged_is_fetched_anew(nodes: list[UploadBucket], tmp_p
         path.write_bytes(b"damaged")
 
     assert whole(one) == BODY
+
+
+def test_a_copy_of_another_version_counts_for_nothing(
+    nodes: list[UploadBucket], tmp_path: Path
+) -> None:
+    one, _ = nodes
+    add_upload(one)
+    copies = PlainFiles(
+        tmp_path / "one/copies", max_bytes=10**8, min_free_percent=0, complain=complain
+    )
+    for content in (b"nonsense", b'{"other": 1}\ncontent'):
+        assert copies.put(IDENT, record_key(IDENT), len(content), [content])
+
+        assert sizes(one) == []
 
 
 def test_what_is_damaged_in_the_bucket_is_not_shown(

@@ -156,7 +156,10 @@ class Copies:
         if entry is None:
             return None
         head, _, content = bytes(entry).partition(b"\n")
-        return _Copy(content, **json.loads(head))
+        try:
+            return _Copy(content, **json.loads(head))
+        except (ValueError, TypeError):  # of another version of this program
+            return None
 
     def _may_be_used(self, copy: _Copy, fresh_seconds: float) -> bool:
         return abs(self._clock() - copy.asked_at) < fresh_seconds + self._max_stale_seconds
