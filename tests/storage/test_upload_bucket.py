@@ -101,6 +101,28 @@ def test_a_node_is_some_seconds_behind_another_unless_it_is_told(
     assert two.find(IDENT) is not None  # what comes is there at once
 
 
+def test_what_was_asked_for_before_a_purge_is_not_kept_after_it(
+    nodes: list[UploadBucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = nodes
+    add_upload(one)
+    get = Bucket.get
+
+    def slow(bucket: Bucket, key: str, *, max_bytes: int, unless: str | None = None) -> object:
+        got = get(bucket, key, max_bytes=max_bytes, unless=unless)
+        with monkeypatch.context() as rest:
+            rest.setattr(Bucket, "get", get)
+            one.take_out(IDENT)
+            two.forget(IDENT)
+        return got
+
+    with monkeypatch.context() as racing:
+        racing.setattr(Bucket, "get", slow)
+        assert two.find(IDENT) is not None  # as it was when that began
+
+    assert two.find(IDENT) is None
+
+
 def test_what_is_known_is_not_asked_for_again(
     nodes: list[UploadBucket], s3_server: S3Server
 ) -> None:
