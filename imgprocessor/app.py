@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,7 @@ from imgprocessor.parts import (
     make_pool,
     make_purger,
     make_signing,
+    make_unfinished,
     make_uploads,
     max_jobs,
     processes,
@@ -63,7 +65,8 @@ from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.readiness import Readiness
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.allowance import Allowance
-from imgprocessor.storage.uploads.unfinished import Unfinished
+from imgprocessor.storage.uploads.durable import told_in_words
+from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
 from imgprocessor.web.jobs.convert import add_convert
 from imgprocessor.web.jobs.pages import ConvertPages
@@ -191,7 +194,7 @@ def _add_uploads(
     bounds = UploadBounds(settings.uploads, settings.pixels.max_output_side_pixels)
     pages = UploadPages(settings.uploads.max_bytes, needs_token=bool(tokens))
     add_uploads(web, uploads, permission, bounds, pages)
-    unfinished = Unfinished(settings.uploads.folder / "unfinished", settings.uploads)
+    unfinished = make_unfinished(settings)
     add_resumable(web, uploads, unfinished, permission=permission, bounds=bounds, pages=pages)
     later: Later[str] = _later(settings, pool, uploads.make_missing)
     if settings.jobs.enabled:
@@ -213,8 +216,14 @@ def _add_uploads(
         )
     uploads.work_later(later)
     if pool is not None:
-        regularly(_SWEEP_SECONDS, uploads.sweep)
-        regularly(_SWEEP_SECONDS, unfinished.sweep)
+        for sweep in (uploads.sweep, unfinished.sweep):
+            regularly(_SWEEP_SECONDS, partial(_in_words, sweep))
+
+
+def _in_words(work: Callable[[], None]) -> None:
+    """Do work that is done again anyway: a bucket that fails is no reason for a traceback."""
+    with told_in_words():
+        work()
 
 
 def _conversions(
@@ -256,7 +265,7 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
     for watched in watched_disk_caches(disk_caches, caps):
         metrics.watch(watched)
     store = upload_store(settings)
-    if store is not None:
+    if isinstance(store, UploadFolder):  # what is in a bucket nobody counts
         for watched in watched_uploads(store.count, store.kept_bytes, settings.uploads):
             metrics.watch(watched)
     if settings.jobs.enabled and settings.jobs.redis is not None:

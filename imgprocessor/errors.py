@@ -326,6 +326,17 @@ class JobsUnavailable(ImageError):
     is_passing = True
 
 
+class NotYetGone(ImageError):
+    """An upload was removed here, and its bucket cannot be asked at the moment."""
+
+    code = "not-yet-gone"
+    status = 202
+    public = (
+        "It is no longer found here. Its bucket cannot be asked at the moment: this server removes"
+        " it there as soon as it can."
+    )
+
+
 class NotAllGone(ImageError):
     """An upload was removed, and something of it is still there."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from imgprocessor.config.secrets import purge_token, signing_keys, store_keys
 from imgprocessor.config.settings import Settings
+from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import load_policy
 from imgprocessor.originals.configured import make_remote, make_roots
@@ -40,10 +41,15 @@ from imgprocessor.service.understanding import Understanding
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
+from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.storage.shared.entries import SharedEntries
 from imgprocessor.storage.shared.signed import Signer
 from imgprocessor.storage.shared.tier import Count, Guard, Tier
 from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.moving import TwoPlaces
+from imgprocessor.storage.uploads.pieces import UnfinishedUploads
+from imgprocessor.storage.uploads.store import UploadStore
+from imgprocessor.storage.uploads.unfinished import Unfinished
 
 
 def direct_renderer(settings: Settings) -> Renderer:
@@ -168,7 +174,7 @@ def make_shared(
 
 
 def _sources(
-    roots: Sequence[Root], store: UploadFolder | None, remote: Remote | None
+    roots: Sequence[Root], store: UploadStore | None, remote: Remote | None
 ) -> dict[str, Sequence[Source]]:
     sources: dict[str, Sequence[Source]] = {"": _files(roots, store)}
     if remote is not None:
@@ -176,7 +182,7 @@ def _sources(
     return sources
 
 
-def _files(roots: Sequence[Root], store: UploadFolder | None) -> Sequence[Source]:
+def _files(roots: Sequence[Root], store: UploadStore | None) -> Sequence[Source]:
     """Return the sources of names. Uploads come behind folders and before buckets: each would cost
     a request, and be lost with a bucket that has nothing to do with it.
     """
@@ -186,17 +192,61 @@ def _files(roots: Sequence[Root], store: UploadFolder | None) -> Sequence[Source
     return [*roots[:first], UploadedOriginals(store), *roots[first:]]
 
 
-def upload_store(settings: Settings) -> UploadFolder | None:
-    """Make the part that keeps uploads; None where there are none."""
+def upload_store(settings: Settings) -> UploadStore | None:
+    """Make the part that keeps uploads; None where there are none.
+
+    Raises:
+        ConfigurationError: nothing says how their bucket is reached.
+    """
     uploads = settings.uploads
     if not uploads.enabled:
         return None
+    if uploads.bucket is None:
+        return upload_folder(uploads)
+    with with_extra("buckets", "[uploads] bucket"):
+        from imgprocessor.storage.uploads.bucket import UploadBucket  # noqa: PLC0415
+    store = UploadBucket(
+        uploads.bucket,
+        settings.buckets,
+        uploads.folder,
+        PlainFiles(
+            uploads.folder / "copies",
+            max_bytes=settings.remote.max_kept_bytes,
+            min_free_percent=settings.disk_cache.min_free_percent,
+            complain=complain,
+        ),
+        min_free_bytes=uploads.min_free_bytes,
+        max_stale_seconds=settings.remote.max_stale_seconds,
+    )
+    store.check()
+    return TwoPlaces(upload_folder(uploads), store)
+
+
+def upload_folder(uploads: UploadsSettings) -> UploadFolder:
+    """Make the part that keeps uploads on this node's disk."""
     return UploadFolder(
         uploads.folder,
         max_uploads=uploads.max_uploads,
         max_bytes=uploads.max_kept_bytes,
         min_free_bytes=uploads.min_free_bytes,
     )
+
+
+def make_unfinished(settings: Settings) -> UnfinishedUploads:
+    """Make the part that keeps uploads which arrive in pieces. Raises as `upload_store` does."""
+    uploads = settings.uploads
+    folder = uploads.folder / "unfinished"
+    if uploads.bucket is None:
+        return Unfinished(folder, uploads)
+    with with_extra("buckets", "[uploads] bucket"):
+        from imgprocessor.storage.shared.bucket import Bucket  # noqa: PLC0415
+        from imgprocessor.storage.uploads.unfinished_bucket import (  # noqa: PLC0415
+            PIECE_SECONDS,
+            UnfinishedInBucket,
+        )
+    bucket = Bucket(uploads.bucket, settings.buckets, total_seconds=PIECE_SECONDS)
+    bucket.check()
+    return UnfinishedInBucket(bucket, folder, uploads)
 
 
 def make_uploads(

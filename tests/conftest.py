@@ -93,6 +93,14 @@ def client(settings: Settings) -> FlaskClient:
     return make_web(settings).test_client()
 
 
+@pytest.fixture(scope="session")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A JPEG of 600 x 400 pixels."""
+    file = tmp_path_factory.mktemp("photograph") / "a.jpg"
+    images.save(file, images.texture((600, 400)), "JPEG", quality=90)
+    return file.read_bytes()
+
+
 @pytest.fixture
 def limits() -> OriginalsSettings:
     """The limits that are delivered."""

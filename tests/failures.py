@@ -20,6 +20,7 @@ _OF_CHANGES_ALONE = {
     errors.UnsupportedUpload,
     errors.TooManyRequests,
     errors.UploadsUnavailable,
+    errors.NotYetGone,
     errors.NotAllGone,
     errors.NoRoom,
     errors.NoSuchJob,

@@ -8,6 +8,7 @@ import http.client
 import os
 import queue
 import random
+import shutil
 import signal
 import threading
 import time
@@ -16,18 +17,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import images
 import servers
 import uploaders
+from processes import DAEMON_USER
 from servers import Answer, Server, all_processes, await_true, free_port, serving
+from upload_places import bucket_node
 from uploaders import URLENCODED, ident_of
+from weeds import S3Server, place_in
 
 from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.unfinished import Unfinished
+from imgprocessor.storage.uploads.unfinished_bucket import UnfinishedInBucket
 
 CLIENTS = 4
 PAUSE_SECONDS = 0.05
@@ -35,6 +42,8 @@ PAUSE_SECONDS = 0.05
 UNTOLD = 500
 """From this status on a client does not know what came of its request, and asks again."""
 SETTINGS = "[uploads]\nfolder = uploads\nmin_free_bytes = 0\n"
+LATER_SECONDS = 2 * 86_400
+"""What is left half done, and what is given up, has expired by then."""
 
 
 @dataclass
@@ -105,7 +114,7 @@ class Client:
             assert added.status == 200, added
         if job.then in {"go", "return"}:
             gone, tries = self._told(lambda: self._ask(path, "DELETE"))
-            assert gone.status == 204 or (gone.status == 404 and tries > 1), gone
+            assert gone.status in {202, 204} or (gone.status == 404 and tries > 1), gone
             assert self._told(lambda: self._ask(path))[0].status == 404
         if job.then == "return":
             self._hand_in(job)
@@ -160,15 +169,24 @@ class Client:
                 raise GivenUp
 
 
-def run(folder: Path, count: int, *, life_seconds: float, most_kills: int) -> Course:
+def run(
+    folder: Path,
+    count: int,
+    *,
+    life_seconds: float,
+    most_kills: int,
+    s3: S3Server | None = None,
+) -> Course:
     """Have so many pictures handed in. So long after uploads are answered all is killed, but for so
     many times at most: what takes longer than a life is done after the last one. Check what is
-    there.
+    there. With `s3` they are kept in its bucket, and it is killed, too, in the middle of each life.
     """
     originals = folder / "originals"
     originals.mkdir(parents=True)
     servers.open_up(originals)
     port, course, todo = free_port(), Course(), queue.SimpleQueue[Job]()
+    kept = _InFolder(folder) if s3 is None else _InBucket(folder, s3)
+    serve = partial(serving, folder / "server", originals, port=port, settings=kept.settings)
     all_jobs = jobs(count)
     for job in all_jobs:
         todo.put(job)
@@ -189,17 +207,22 @@ def run(folder: Path, count: int, *, life_seconds: float, most_kills: int) -> Co
         working = [pool.submit(work, seed) for seed in range(CLIENTS)]
         try:
             while course.kills < most_kills and not all(one.done() for one in working):
-                with serving(folder / "server", originals, port=port, settings=SETTINGS) as server:
+                with serve() as server:
                     assert server.ask("/upload").status == 200
                     # What dies at which moment, not a wait for anything.
                     time.sleep(life_seconds)
+                    if s3 is not None:
+                        s3.end()
+                        time.sleep(life_seconds)
+                        s3.start()
+                        time.sleep(life_seconds)
                     kill_everything(server)
                     course.kills += 1
-            with serving(folder / "server", originals, port=port, settings=SETTINGS) as server:
+            with serve() as server:
                 for one in working:
                     one.result()
                 course.seconds = time.monotonic() - began
-                require_all(server, all_jobs)
+                require_all(server, all_jobs, kept)
         finally:
             over.set()
     return course
@@ -222,10 +245,11 @@ def kill_everything(server: Server) -> None:
     await_true(lambda: server.process.poll() is not None)
 
 
-def require_all(server: Server, all_jobs: Sequence[Job]) -> None:
+def require_all(server: Server, all_jobs: Sequence[Job], kept: "_InFolder | _InBucket") -> None:
     """Check that all is there that clients were told of, whole, and nothing else."""
-    folder = server.logs.parent / "uploads"
-    store = UploadFolder(folder, max_uploads=10**6, max_bytes=10**12, min_free_bytes=0)
+    store = kept.store
+    if isinstance(kept, _InBucket):
+        kept.go_on()
     expected = {job.ident: job for job in all_jobs if job.then != "go"}
     assert set(store.idents()) == expected.keys()
     assert store.taken_out() == []
@@ -245,15 +269,78 @@ def require_all(server: Server, all_jobs: Sequence[Job]) -> None:
             shown = server.ask(f"/image/{ident}.jpg?{spelled}", {"Accept": "image/jpeg"})
             assert shown.status == 200, shown
             images.decoded(shown.body).load()
-            assert store.kept(ident, f"{size.replace('<', 'max')}.plain") is not None
+            # What is made while the bucket is dead is cached by the node that made it.
+            name = f"{size.replace('<', 'max')}.plain"
+            assert isinstance(kept, _InBucket) or store.kept(ident, name) is not None
     for job in all_jobs:
         if job.then == "go":
             assert server.ask(f"/image/{job.ident}.jpg").status == 404
-    require_nothing_else(folder, store, expected)
+    kept.require_nothing_else(expected)
 
 
-def require_nothing_else(folder: Path, store: UploadFolder, expected: dict[str, Job]) -> None:
-    """Check that all else expires, and that no less is counted than is there."""
+class _InFolder:
+    """A folder that has them."""
+
+    settings = SETTINGS
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "server" / "uploads"
+        self.store = UploadFolder(
+            self._folder, max_uploads=10**6, max_bytes=10**12, min_free_bytes=0
+        )
+
+    def require_nothing_else(self, expected: dict[str, Job]) -> None:
+        """Check that all else expires, and that no less is counted than is there."""
+        _require_no_other_files(self._folder, self.store, expected)
+
+
+class _InBucket:
+    """A bucket that has them, and a node that has none of its own."""
+
+    def __init__(self, folder: Path, s3: S3Server) -> None:
+        url, buckets = place_in(s3, folder, "uploads")
+        self._bucket = Bucket(url, buckets)
+        servers.open_up(folder)
+        assert buckets.file is not None
+        if os.geteuid() == 0:
+            shutil.chown(buckets.file, group=DAEMON_USER)
+            buckets.file.chmod(0o640)
+        self.settings = f"{SETTINGS}bucket = {url}\n[buckets]\nfile = {buckets.file}\n"
+        self._node = folder / "server" / "uploads"
+        self.store = bucket_node(folder / "another", url, buckets)
+        # In the node's own folder: removals may be noted there.
+        self._later = bucket_node(
+            self._node, url, buckets, clock=lambda: time.time() + LATER_SECONDS
+        )
+
+    def go_on(self) -> None:
+        """Go on with removals, as the server does each minute."""
+        self._later.sweep()
+        for ident in self.store.taken_out():
+            self._later.clear(ident)
+
+    def require_nothing_else(self, expected: dict[str, Job]) -> None:
+        """Check that all else expires."""
+        uploads, now = UploadsSettings(), time.time
+        for _ in range(2):  # what is given up is forgotten later
+            UnfinishedInBucket(
+                self._bucket, self._node, uploads, lambda: now() + LATER_SECONDS
+            ).sweep()
+        for found in self._bucket.listed():
+            first, ident, *inner = found.key.split("/")
+            assert first in {"records", "files"}, found
+            if inner:
+                sizes = {size.replace("<", "max") for size in expected[ident].all_sizes}
+                assert inner[1:] == ["original"] or inner[2].rpartition(".")[0] in sizes
+        lives = [
+            found.key.split("/")[1]
+            for found in self._bucket.listed("files")
+            if found.key.endswith("/original")
+        ]
+        assert sorted(lives) == sorted(expected)
+
+
+def _require_no_other_files(folder: Path, store: UploadFolder, expected: dict[str, Job]) -> None:
     counted = store.count(), store.kept_bytes()
     store.count_anew()
     assert counted >= (len(expected), store.kept_bytes())

@@ -97,8 +97,10 @@ class S3Server:
         deadline = time.monotonic() + 30
         while True:
             try:
-                # The bucket is there last.
-                signed_request("GET", f"{self.endpoint}/{BUCKET}")
+                # The bucket is there last; but for what is in it, which takes a moment more.
+                for method in ("PUT", "GET", "DELETE"):
+                    body = b"1" if method == "PUT" else b""
+                    signed_request(method, f"{self.endpoint}/{BUCKET}/ready", body)
             except OSError:
                 assert self._process is not None
                 assert self._process.poll() is None, (self._folder / "weed.out").read_text()

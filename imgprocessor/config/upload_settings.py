@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from imgprocessor.config.buckets import BucketUrl, bucket_url_or_none
 from imgprocessor.config.types import (
     choice,
     not_negative,
@@ -36,7 +37,13 @@ class UploadsSettings:
         Path("../uploads"),
         path,
         "Where uploads are kept, each in a folder with its record and its kept sizes. Nothing else"
-        " has a copy: back it up.",
+        " has a copy: back it up. With a bucket: what is on its way in, and local copies.",
+    )
+    bucket: BucketUrl | None = setting(
+        None,
+        bucket_url_or_none,
+        "Where uploads are kept instead, for all nodes: a place in a bucket, such as"
+        " s3://pictures/uploads.",
     )
     tokens_file: Path | None = setting(
         None,
@@ -57,11 +64,16 @@ class UploadsSettings:
         "Refuse larger files (50 MiB). No more than [originals] max_bytes, and than IMG_MAX_UPLOAD"
         " in the virtual host.",
     )
-    max_uploads: int = setting(1_000_000, positive, "Keep no more pictures; one more is a 507.")
+    max_uploads: int = setting(
+        1_000_000,
+        positive,
+        "Keep no more pictures; one more is a 507. In a bucket nobody counts them.",
+    )
     max_kept_bytes: int = setting(
         100_000_000_000,
         positive,
-        "Pictures and their kept sizes take no more than this (100 GB); what would is a 507.",
+        "Pictures and their kept sizes take no more than this (100 GB); what would is a 507. In a"
+        " bucket nobody counts them.",
     )
     min_free_bytes: int = setting(
         1_000_000_000,

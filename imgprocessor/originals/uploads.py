@@ -24,6 +24,12 @@ class Uploaded(Protocol):
     def open(self, ident: str) -> BinaryIO:
         """Open an upload's file, as `UploadStore.open` does."""
 
+    def forget(self, ident: str) -> int:
+        """Remove local copies, as `UploadStore.forget` does."""
+
+    def forget_all(self) -> int:
+        """Remove all local copies, as `UploadStore.forget_all` does."""
+
 
 def ident_of(name: str) -> str | None:
     """Return the ident in a name; None where no upload may be called so."""
@@ -104,13 +110,12 @@ class UploadedOriginals:
             yield file, really
 
     def forget(self, name: str) -> int:
-        """Remove nothing: what was uploaded is kept. Raises as `id_of` does."""
-        self.id_of(name)
-        return 0
+        """Remove local copies: what was uploaded is kept. Raises as `Source.forget` does."""
+        return self._store.forget(_required(name))
 
     def forget_all(self) -> int:
-        """Remove nothing."""
-        return 0
+        """Remove all local copies. Raises as `Source.forget_all` does."""
+        return self._store.forget_all()
 
 
 def _required(name: str) -> str:

@@ -20,7 +20,7 @@ from imgprocessor.originals.local_copies import PassingCopy
 from imgprocessor.originals.source import Original
 from imgprocessor.originals.uploads import UploadedOriginals, original_id
 from imgprocessor.service.sources import Sources
-from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.store import UploadStore
 
 _MAX_REMEMBERED = 4096
 """Originals whose format is known: of one in many scans it takes some milliseconds to find out, and
@@ -50,7 +50,7 @@ class FullOriginals:
         limits: OriginalsSettings,
         *,
         folder: Folder | None,
-        uploads: UploadFolder | None,
+        uploads: UploadStore | None,
     ) -> None:
         """Look for originals in sources; Apache knows the places of a folder, and of uploads."""
         self._sources = sources

@@ -13,6 +13,7 @@ from imgprocessor.errors import (
     ImageError,
     NoSuchUpload,
     NotAllGone,
+    NotYetGone,
     TooLarge,
     UnsupportedOriginal,
     UnsupportedUpload,
@@ -29,7 +30,7 @@ from imgprocessor.service.purge import Purger, PurgeRequest
 from imgprocessor.service.turns import LAST, Turns
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.durable import told_in_words
-from imgprocessor.storage.uploads.store import KeptUpload, Record, UploadStore
+from imgprocessor.storage.uploads.store import KeptUpload, Postponed, Record, UploadStore
 
 _IDENT_DIGITS = 32
 _ANY_SIDE = 10**9
@@ -154,11 +155,16 @@ class Uploads:
         Raises:
             NoSuchUpload: there is none, nor anything left of one.
             NotAllGone: something is left. A repeat goes on with that, and `sweep` does.
+            NotYetGone: it is found here no more, and may be elsewhere until `sweep` has removed it.
             UploadsUnavailable: it is still there.
         """
-        with told_in_words():
-            if not self._store.take_out(ident):
-                raise NoSuchUpload(f"no upload {ident}")
+        try:
+            with told_in_words():
+                if not self._take_out(ident):
+                    raise NoSuchUpload(f"no upload {ident}")
+        except NotYetGone:
+            self._purge(ident)
+            raise
         self._forget(ident)
 
     def sweep(self) -> None:
@@ -170,10 +176,12 @@ class Uploads:
         with self._locks.held("sweep of uploads", 0) as mine:
             if not mine:
                 return
-            for ident in self._store.taken_out():
-                with contextlib.suppress(ImageError):
-                    self._forget(ident)
-            self._store.sweep()
+            try:
+                self._store.sweep()  # which may take out what could not be before
+            finally:
+                for ident in self._store.taken_out():
+                    with contextlib.suppress(ImageError):
+                        self._forget(ident)
 
     def make_missing(self, ident: str) -> None:
         """Make what is to be kept of an upload and is not yet; where that cannot be now, it is made
@@ -274,20 +282,19 @@ class Uploads:
 
     def _with_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> Accepted:
         most = self._settings.max_sizes
-        with told_in_words(), self._known(ident), self._store.changing(ident) as record:
+
+        def added(record: Record) -> Record:
             known = list(dict.fromkeys([*record["sizes"], *map(str, sizes)]))
             if len(known) > most:
                 wrong = f"sizes: it would have {len(known)}; a picture has no more than {most}"
                 raise BadQuery([wrong])
-            record["sizes"] = known
-            return _accepted(ident, record)
+            return {**record, "sizes": known}
 
-    @contextlib.contextmanager
-    def _known(self, ident: str) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise NoSuchUpload(f"no upload {ident}") from error
+        with told_in_words():
+            try:
+                return _accepted(ident, self._store.change(ident, added))
+            except FileNotFoundError as error:
+                raise NoSuchUpload(f"no upload {ident}") from error
 
     def _make(self, ident: str, sizes: Sequence[KeptSize]) -> None:
         at_once = self._settings.sizes_at_once
@@ -308,15 +315,24 @@ class Uploads:
                 found = self._delivery.found(wanted.planned)
                 self._delivery.answer(found, at_best=at_best)
 
+    def _take_out(self, ident: str) -> bool:
+        try:
+            return self._store.take_out(ident)
+        except Postponed as error:
+            raise NotYetGone(str(error)) from error
+
     def _forget(self, ident: str) -> None:
-        purged = self._purger.purge(PurgeRequest(names=[upload_name(ident)]))
-        if purged.failed:
-            wrong = "; ".join(f"{where}: {why}" for where, why in purged.failed.items())
-            raise NotAllGone(wrong)
+        self._purge(ident)
         try:
             self._store.clear(ident)
         except OSError as error:
             raise NotAllGone(str(error)) from error
+
+    def _purge(self, ident: str) -> None:
+        purged = self._purger.purge(PurgeRequest(names=[upload_name(ident)]))
+        if purged.failed:
+            wrong = "; ".join(f"{where}: {why}" for where, why in purged.failed.items())
+            raise NotAllGone(wrong)
 
     def _required(self, ident: str) -> KeptUpload:
         found = self._store.find(ident)

@@ -23,19 +23,26 @@ def entry_bytes(name: bytes, body_bytes: int) -> int:
     return _NAME_FROM + len(name) + body_bytes
 
 
+def entry(name: bytes, parts: Sequence[bytes]) -> bytes:
+    """Return the entry of a body that is there already."""
+    checksum = xxhash.xxh3_128()
+    named = _LENGTH.pack(len(name)) + name
+    for part in (named, *parts):
+        checksum.update(part)
+    return b"".join((_MAGIC, checksum.digest(), named, *parts))
+
+
 def write_entry(descriptor: int, name: bytes, parts: Iterable[bytes]) -> None:
     """Write an entry to an empty file: in one go, where all parts are there already.
 
     Raises:
         OSError: it cannot be written.
     """
+    if isinstance(parts, Sequence):
+        _write(descriptor, entry(name, parts))
+        return
     checksum = xxhash.xxh3_128()
     named = _LENGTH.pack(len(name)) + name
-    if isinstance(parts, Sequence):
-        for part in (named, *parts):
-            checksum.update(part)
-        _write(descriptor, b"".join((_MAGIC, checksum.digest(), named, *parts)))
-        return
     os.lseek(descriptor, _CHECKED_FROM, os.SEEK_SET)
     for part in itertools.chain((named,), parts):
         checksum.update(part)

@@ -4,6 +4,7 @@ The kernel frees a lock when its holder dies, however it dies.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -100,6 +101,18 @@ class Locks:
         finally:
             if lock is not None:
                 lock.release()
+
+    @contextlib.contextmanager
+    def alone(self, name: str, wait_seconds: float) -> Iterator[None]:
+        """Hold a name's lock.
+
+        Raises:
+            OSError: it could not be had, or as `acquire` does.
+        """
+        with self.held(name, wait_seconds) as mine:
+            if not mine:
+                raise BlockingIOError(errno.EWOULDBLOCK, "another request takes too long", name)
+            yield
 
     @contextlib.contextmanager
     def held_if_possible(self, name: str, wait_seconds: float) -> Iterator[bool]:

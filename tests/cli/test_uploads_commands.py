@@ -125,7 +125,7 @@ class Place:
     def store(self) -> UploadFolder:
         """What keeps its uploads."""
         store = upload_store(self.settings)
-        assert store is not None
+        assert isinstance(store, UploadFolder)
         return store
 
     def folder(self, ident: str) -> Path:

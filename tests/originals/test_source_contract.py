@@ -16,6 +16,7 @@ import pytest
 from bucket_nodes import BucketNode
 from conftest import ROOT
 from origins import URL, answer, host_in
+from upload_places import IDENT, add_upload, bucket_node, whole
 from weeds import S3Server, needs_weed, place_in
 
 from imgprocessor.errors import ImageError, NotFound, OriginalsUnavailable
@@ -131,13 +132,34 @@ def in_bucket_full_disk(tmp_path: Path, server: S3Server) -> Iterator[Place]:
         yield replace(there, kept=0, keeps_bytes=True)
 
 
+@contextlib.contextmanager
+def bucket_uploads(tmp_path: Path, server: S3Server) -> Iterator[Place]:
+    node = bucket_node(tmp_path / "node", *place_in(server, tmp_path, f"contract-{uuid4()}"))
+
+    def remove() -> None:
+        node.take_out(IDENT)
+        node.clear(IDENT)
+
+    def put(content: bytes) -> None:
+        remove()
+        sha256 = hashlib.sha256(content).hexdigest()
+        add_upload(node, body=content, sha256=sha256, uploaded_ns=1)
+        assert whole(node) == content
+
+    yield Place(UploadedOriginals(node), f"{IDENT}.jpg", put, remove, kept=2)
+
+
 PLACES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Place]]] = {
     "folder": folder,
     "remote": remote,
     "remote, kept nowhere": full_disk,
     "uploads": uploads,
 }
-IN_BUCKETS = {"bucket": in_bucket, "bucket, kept nowhere": in_bucket_full_disk}
+IN_BUCKETS = {
+    "bucket": in_bucket,
+    "bucket, kept nowhere": in_bucket_full_disk,
+    "uploads in a bucket": bucket_uploads,
+}
 
 
 @pytest.fixture(params=[*PLACES, *(pytest.param(name, marks=needs_weed) for name in IN_BUCKETS)])

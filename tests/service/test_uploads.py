@@ -3,11 +3,12 @@
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import images
 import pytest
+from upload_houses import MODERN, PLAIN, WEBP, House, house
 
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
@@ -23,57 +24,12 @@ from imgprocessor.errors import (
     TooLarge,
     UnsupportedUpload,
 )
-from imgprocessor.load import load_policy
-from imgprocessor.parts import direct_renderer, make_delivery, make_uploads, upload_store
+from imgprocessor.parts import upload_store
 from imgprocessor.request.sizes import read_sizes
-from imgprocessor.service.delivery import Answer, Delivery, Found
+from imgprocessor.service.delivery import Answer, Found
 from imgprocessor.service.understanding import Incoming
-from imgprocessor.service.uploads import Accepted, Uploads
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.store import Record
-
-MODERN = "image/avif,image/webp,image/*,*/*;q=0.8"
-WEBP = "image/webp,*/*;q=0.8"
-PLAIN = "*/*"
-
-
-@dataclass
-class House:
-    """Uploads, and what shows them."""
-
-    uploads: Uploads
-    delivery: Delivery
-    settings: Settings
-
-    def upload(self, body: bytes, sizes: str = "") -> Accepted:
-        """Hand in a file."""
-        file = self.uploads.new_file()
-        file.write_bytes(body)
-        digest = hashlib.sha256(body).hexdigest()
-        accepted = self.uploads.accept(file, digest, read_sizes(sizes, 99, 4096), "somebody")
-        assert not file.exists()
-        return accepted
-
-    def ask(self, path: str, query: str = "", accept: str = PLAIN, **hints: str) -> Answer:
-        """Ask for a picture."""
-        asked = self.delivery.understand(Incoming(query, {"accept": accept, **hints}, path))
-        return self.delivery.answer(self.delivery.find(asked))
-
-    @property
-    def kept(self) -> list[str]:
-        """What is kept for good of all uploads, but for the file and the record."""
-        files = self.settings.uploads.folder.rglob("kept/*/*/*x*.*")
-        return sorted(file.name for file in files)
-
-
-def house(settings: Settings) -> House:
-    """Make it, in this process alone."""
-    policy = load_policy(settings)
-    renderer = direct_renderer(settings)
-    delivery = make_delivery(settings, policy=policy, keeps=True, renderer=renderer)
-    uploads = make_uploads(settings, delivery, renderer, policy)
-    assert uploads is not None
-    return House(uploads, delivery, settings)
 
 
 @pytest.fixture
@@ -81,14 +37,6 @@ def here(settings: Settings, tmp_path: Path) -> House:
     """Uploads as delivered, but for their folder."""
     uploads = UploadsSettings(enabled=True, folder=tmp_path / "uploads", min_free_bytes=0)
     return house(replace(settings, uploads=uploads))
-
-
-@pytest.fixture(scope="module")
-def photograph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A JPEG of 600 x 400 pixels."""
-    file = tmp_path_factory.mktemp("photograph") / "a.jpg"
-    images.save(file, images.texture((600, 400)), "JPEG", quality=90)
-    return file.read_bytes()
 
 
 def test_it_is_called_by_every_byte_that_was_sent(here: House, photograph: bytes) -> None:

@@ -35,14 +35,6 @@ URLENCODED = "application/x-www-form-urlencoded"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
-@pytest.fixture(scope="module")
-def photograph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A JPEG of 600 x 400 pixels."""
-    file = tmp_path_factory.mktemp("photograph") / "a.jpg"
-    images.save(file, images.texture((600, 400)), "JPEG", quality=90)
-    return file.read_bytes()
-
-
 @pytest.fixture
 def uploads(tmp_path: Path) -> UploadsSettings:
     """Those that are delivered, but on."""

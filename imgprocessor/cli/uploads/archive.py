@@ -37,6 +37,7 @@ import click
 from imgprocessor.cli.options import FILE, Files, ManyValues, with_files
 from imgprocessor.cli.uploads.place import (
     complain_of,
+    count_of,
     place_of,
     tracked,
     uploads_in,
@@ -49,8 +50,7 @@ from imgprocessor.errors import ConfigurationError, ImageError, NoRoom
 from imgprocessor.request.names import MAX_QUOTED, spell
 from imgprocessor.request.sizes import read_sizes
 from imgprocessor.service.uploads import Uploads
-from imgprocessor.storage.uploads.folder import UploadFolder
-from imgprocessor.storage.uploads.store import Record
+from imgprocessor.storage.uploads.store import Record, UploadStore
 
 _RECORD, _FILE = "record.json", "original"
 _NAME = re.compile(rf"([0-9a-f]{{32}})/({re.escape(_RECORD)}|{_FILE})")
@@ -70,7 +70,7 @@ _PLAIN = (*_REGULAR, tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.
 def export_uploads(files: Files, *, file: Path, idents: tuple[str, ...]) -> int:
     """Write them one by one; `-` is stdout. 1 where one is left out, because it is not whole."""
     _, store = place_of(files)
-    total = len(idents) or store.count()
+    total = len(idents) or count_of(store)
     chosen = tracked(idents or store.idents(), "exporting", total)
     if file == _STREAM:
         if sys.stdout.isatty():
@@ -158,7 +158,7 @@ class _Header(tarfile.TarInfo):
         return member
 
 
-def _write(file: BinaryIO, store: UploadFolder, idents: Iterable[str]) -> int:
+def _write(file: BinaryIO, store: UploadStore, idents: Iterable[str]) -> int:
     status = 0
     with _Tar.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
         for ident in idents:

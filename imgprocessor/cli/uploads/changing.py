@@ -7,6 +7,7 @@ import click
 from imgprocessor.cli.options import Files, ManyValues, with_files
 from imgprocessor.cli.uploads.place import (
     complain_of,
+    count_of,
     place_of,
     tracked,
     uploads_in,
@@ -65,7 +66,7 @@ def make_sizes(
     settings, store = place_of(files)
     added = _read(add, settings)
     uploads = uploads_in(settings)
-    total = store.count() if everything else len(idents)
+    total = count_of(store) if everything else len(idents)
     status = 0
     for ident in tracked(store.idents() if everything else idents, "making sizes", total):
         wrong, known = None, {}

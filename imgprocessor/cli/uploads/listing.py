@@ -46,7 +46,7 @@ def show_upload(files: Files, *, ident: str, in_json: bool) -> None:
     found = store.find(ident)
     if found is None:
         raise NoSuchUpload(f"no upload {ident}")
-    path = settings.uploads.folder / store.relative(ident)
+    path = store.where(ident)
     kept = [
         {
             "size": str(wanted.size),
@@ -59,7 +59,7 @@ def show_upload(files: Files, *, ident: str, in_json: bool) -> None:
         for wanted in uploads_in(settings).wanted(ident)
     ]
     if in_json:
-        print(json.dumps({**found.record, "file": str(path), "kept": kept}))
+        print(json.dumps({**found.record, "file": path, "kept": kept}))
         return
     print(f"file: {path}")
     for name, value in found.record.items():

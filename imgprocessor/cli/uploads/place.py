@@ -19,6 +19,7 @@ from imgprocessor.originals.uploads import ident_of, upload_name
 from imgprocessor.parts import direct_renderer, make_delivery, make_uploads, upload_store
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.store import UploadStore
 
 _Thing = TypeVar("_Thing")
 
@@ -42,7 +43,7 @@ def with_idents(*, required: bool = False) -> Command:
 with_json = click.option("--json", "in_json", is_flag=True, help="One JSON object a line.")
 
 
-def place_of(files: Files) -> tuple[Settings, UploadFolder]:
+def place_of(files: Files) -> tuple[Settings, UploadStore]:
     """Return the settings, and where uploads are kept.
 
     Raises:
@@ -57,6 +58,11 @@ def place_of(files: Files) -> tuple[Settings, UploadFolder]:
         )
     require_owner(settings.uploads.folder)
     return settings, store
+
+
+def count_of(store: UploadStore) -> int | None:
+    """Return how many uploads there are; None where nobody counts them."""
+    return store.count() if isinstance(store, UploadFolder) else None
 
 
 def uploads_in(settings: Settings) -> Uploads:

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 import click
 
 from imgprocessor.cli.options import Files, ManyValues, with_files
-from imgprocessor.cli.uploads.place import place_of, tracked, with_idents, with_json
+from imgprocessor.cli.uploads.place import count_of, place_of, tracked, with_idents, with_json
 from imgprocessor.cli.uploads.records import read_upload
 from imgprocessor.config.settings import Settings
 from imgprocessor.service.kept_sizes import is_kept_name
 from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.store import UploadStore
 
-_LOST = "restore its folder from a backup, or remove it: imgprocessor uploads remove"
+_LOST = "restore it from a backup, or remove it: imgprocessor uploads remove"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def verify(files: Files, *, idents: tuple[str, ...], in_json: bool) -> int:
     """Read every file of the uploads that are named, or of all. 1 where something is wrong."""
     settings, store = place_of(files)
     status = 0
-    total = len(idents) or store.count()
+    total = len(idents) or count_of(store)
     for ident in tracked(idents or store.idents(), "verifying", total):
         for finding in list(_whole(settings, store, ident, is_named=bool(idents))):
             status |= _tell(finding, in_json=in_json)
@@ -43,8 +44,14 @@ def verify(files: Files, *, idents: tuple[str, ...], in_json: bool) -> int:
         for finding in _around(store):
             status |= _tell(finding, in_json=in_json)
         if not status and not in_json:
-            print(f"all well: {store.count()} uploads, {store.kept_bytes()} bytes")
+            print(_all_well(store))
     return status
+
+
+def _all_well(store: UploadStore) -> str:
+    if isinstance(store, UploadFolder):
+        return f"all well: {store.count()} uploads, {store.kept_bytes()} bytes"
+    return "all well"
 
 
 def _tell(finding: Finding, *, in_json: bool) -> int:
@@ -56,25 +63,35 @@ def _tell(finding: Finding, *, in_json: bool) -> int:
 
 
 def _whole(
-    settings: Settings, store: UploadFolder, ident: str, *, is_named: bool
+    settings: Settings, store: UploadStore, ident: str, *, is_named: bool
 ) -> Iterator[Finding]:
-    folder = (settings.uploads.folder / store.relative(ident)).parent
+    store.forget(ident)  # a local copy says nothing of what is kept
     found = [*_of_file(store, ident), *_of_sizes(store, ident)]
-    if folder.is_dir():
+    if _is_there(settings, store, ident):
         yield from found
     elif is_named:
         yield Finding(ident, "there is no such upload", "nothing is to be done")
     # Otherwise it was removed meanwhile.
 
 
-def _of_file(store: UploadFolder, ident: str) -> Iterator[Finding]:
+def _is_there(settings: Settings, store: UploadStore, ident: str) -> bool:
+    path = store.relative(ident)
+    if path is not None:
+        return (settings.uploads.folder / path).parent.is_dir()
+    try:
+        return store.find(ident) is not None
+    except OSError:
+        return True  # and damaged
+
+
+def _of_file(store: UploadStore, ident: str) -> Iterator[Finding]:
     try:
         read_upload(store, ident)
     except (OSError, ValueError) as error:
         yield Finding(ident, str(error), f"{_LOST} {ident}")
 
 
-def _of_sizes(store: UploadFolder, ident: str) -> Iterator[Finding]:
+def _of_sizes(store: UploadStore, ident: str) -> Iterator[Finding]:
     for name in store.names(ident):
         what = f"{ident}/{name}"
         if not is_kept_name(name):
@@ -85,14 +102,20 @@ def _of_sizes(store: UploadFolder, ident: str) -> Iterator[Finding]:
             )
 
 
-def _around(store: UploadFolder) -> Iterator[Finding]:
+def _around(store: UploadStore) -> Iterator[Finding]:
     """Yield what is wrong beside uploads."""
-    for path in store.strangers():
-        yield Finding(path, "is no upload", "take it away")
+    if isinstance(store, UploadFolder):
+        for path in store.strangers():
+            yield Finding(path, "is no upload", "take it away")
     for ident in store.taken_out():
         yield Finding(
             ident, "is being removed", "a server that runs goes on with it", is_wrong=False
         )
+    if isinstance(store, UploadFolder):
+        yield from _of_totals(store)
+
+
+def _of_totals(store: UploadFolder) -> Iterator[Finding]:
     before = store.count(), store.kept_bytes()
     store.count_anew()
     after = store.count(), store.kept_bytes()

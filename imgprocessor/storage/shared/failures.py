@@ -23,6 +23,10 @@ class Conflict(BucketFailed):
     """What was to be written only on a condition was not: somebody else was there first."""
 
 
+class BucketFull(BucketFailed):
+    """There is no room left for what was to be written."""
+
+
 class ObjectTooLarge(BucketFailed):
     """An object has more bytes than are wanted."""
 
@@ -70,6 +74,7 @@ _SAID = {
 """What the codes of S3 and Azure mean, where their names do not say it."""
 
 _DENIED = "AccessDenied"
+_FULL = {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
 
 MOVED = "redirect without LOCATION"
 """What obstore says of S3's PermanentRedirect, in place of what the answer says."""
@@ -129,6 +134,8 @@ def answered(where: str, status: int, body: str, region: str = "") -> BucketFail
     is_conflict = status == HTTPStatus.PRECONDITION_FAILED
     if code in _CONFLICTS or is_conflict or (status == HTTPStatus.CONFLICT and not code):
         return Conflict(told)
+    if status == HTTPStatus.INSUFFICIENT_STORAGE or code in _FULL:
+        return BucketFull(told)
     if code == _DENIED:
         return Denied(told)
     return Refused(told) if code in _REFUSED or status in _NOBODY else BucketFailed(told)

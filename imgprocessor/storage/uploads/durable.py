@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imgprocessor.errors import NoRoom, UploadsUnavailable
+from imgprocessor.storage.shared.failures import BucketFull
 
 LOOK_EVERY_BYTES = 1_048_576
 """Whoever writes a body as it arrives looks this often whether the disk has room left: others
@@ -55,9 +56,11 @@ def require_free(folder: Path, size_bytes: int, min_free_bytes: int) -> None:
 
 @contextlib.contextmanager
 def told_of_a_full_disk() -> Iterator[None]:
-    """Raise `NoRoom` where the disk is full."""
+    """Raise `NoRoom` where the disk is full, or the bucket."""
     try:
         yield
+    except BucketFull as error:
+        raise NoRoom(str(error)) from error
     except OSError as error:
         if error.errno in _FULL:
             raise NoRoom(f"{error.filename}: {error.strerror}") from error
@@ -66,8 +69,8 @@ def told_of_a_full_disk() -> Iterator[None]:
 
 @contextlib.contextmanager
 def told_in_words() -> Iterator[None]:
-    """Raise what a client is told of a disk: `NoRoom` where it is full, `UploadsUnavailable` where
-    it fails otherwise.
+    """Raise what a client is told of a disk, or a bucket: `NoRoom` where it is full,
+    `UploadsUnavailable` where it fails otherwise.
     """
     try:
         with told_of_a_full_disk():

@@ -8,13 +8,10 @@ import contextlib
 import errno
 import json
 import os
-import re
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -28,18 +25,15 @@ from imgprocessor.storage.uploads.durable import (
     told_of_a_full_disk,
     write_new,
 )
-from imgprocessor.storage.uploads.store import KeptUpload, Record
+from imgprocessor.storage.uploads.incoming import IncomingFiles
+from imgprocessor.storage.uploads.store import UPLOAD_IDENT, KeptUpload, Record
 from imgprocessor.storage.usage import Usage
 
-_IDENT = re.compile("[0-9a-f]{32}")
 _FILE, _RECORD = "original", "record.json"
 _PART = 2
 
 _WAIT_SECONDS = 10.0
 """For the lock of an upload, which its holder has while a file is written."""
-
-_ORPHAN_SECONDS = 3600.0
-"""What nobody has written to for so long was left behind by a process that was killed."""
 
 _COUNT_AGAIN_SECONDS = 86_400.0
 """What a process that was killed had counted and not kept stays counted until then."""
@@ -62,14 +56,13 @@ class UploadFolder:
             "min_free_bytes": min_free_bytes,
         }
         self._kept = folder / "kept"
-        self._incoming = folder / "incoming"
+        self._incoming = IncomingFiles(folder)
         self._removed = folder / "removed"
         self._locks = Locks(folder / "locks")
         self._bytes = Usage(folder / "bytes", self._locks, is_empty=self._is_empty)
         self._uploads = Usage(folder / "uploads", self._locks, is_empty=self._is_empty)
         # Its time stamp says when: those of the counts change with each upload.
         self._counted_anew = folder / "counted"
-        self._serial = count()
 
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
         """Another process has a folder of its own, with the same files."""
@@ -77,8 +70,7 @@ class UploadFolder:
 
     def new_file(self) -> Path:
         """Return a path for a file on its way in, as `UploadStore.new_file` says."""
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        return self._incoming / f"{os.getpid()}-{threading.get_ident()}-{next(self._serial)}"
+        return self._incoming.new_file()
 
     def require_room(self, size_bytes: int) -> None:
         """Look whether so many bytes more would be kept.
@@ -144,25 +136,28 @@ class UploadFolder:
         """Open an upload's file, as `UploadStore.open` says."""
         return (self._path(ident) / _FILE).open("rb")
 
-    def relative(self, ident: str) -> str:
-        """Return where an upload's file is, under the folder."""
+    def relative(self, ident: str) -> str | None:
+        """Return where an upload's file is, as `UploadStore.relative` says."""
         return str((self._path(ident) / _FILE).relative_to(self._folder))
 
-    @contextlib.contextmanager
-    def changing(self, ident: str) -> Iterator[Record]:
-        """Yield a record that is to be changed, as `UploadStore.changing` says."""
+    def where(self, ident: str) -> str:
+        """Return where an upload's file is, for people."""
+        return str(self._path(ident) / _FILE)
+
+    def change(self, ident: str, how: Callable[[Record], Record]) -> Record:
+        """Change a record, as `UploadStore.change` says."""
         with told_of_a_full_disk(), self._alone(ident):
             record = self._record(ident)
-            before = _written(record)
-            yield record
-            if _written(record) != before:
+            changed = how(record)
+            if changed != record:
                 fresh = self.new_file()
                 try:
-                    write_new(fresh, _written(record))
+                    write_new(fresh, _written(changed))
                     fresh.rename(self._path(ident) / _RECORD)
                     settle(self._path(ident))
                 finally:
                     fresh.unlink(missing_ok=True)
+            return changed
 
     def keep(self, ident: str, name: str, body: bytes) -> None:
         """Keep what was made of an upload, as `UploadStore.keep` says.
@@ -197,16 +192,13 @@ class UploadFolder:
     def take_out(self, ident: str) -> bool:
         """Take an upload out, as `UploadStore.take_out` says."""
         with self._alone(ident):
-            try:
-                path = self._path(ident)
-                self._removed.mkdir(parents=True, exist_ok=True)
-                path.rename(self._removed / f"{ident}.{time.time_ns():x}")
-            except FileNotFoundError:
-                return ident in self.taken_out()
-            settle(self._removed)
-            settle(path.parent)
-        self._uploads.subtract(1)
-        return True
+            return self._taken_out(ident)
+
+    def hand_over(self, ident: str, keep: Callable[[], None]) -> None:
+        """Take an upload out once it is kept elsewhere, as `HandsOver.hand_over` says."""
+        with self._alone(ident):
+            keep()
+            self._taken_out(ident)
 
     def taken_out(self) -> Sequence[str]:
         """Return which uploads are taken out and not cleared, as `UploadStore.taken_out` says."""
@@ -221,11 +213,19 @@ class UploadFolder:
                 shutil.rmtree(path)
                 self._bytes.subtract(cost)
 
+    def forget(self, ident: str) -> int:  # noqa: ARG002 - the protocol's
+        """Remove nothing: all that is here is kept."""
+        return 0
+
+    def forget_all(self) -> int:
+        """Remove nothing."""
+        return 0
+
     def idents(self) -> Iterator[str]:
         """Yield the idents of all uploads, in order."""
         for folder in sorted(folders_in(self._kept)):
             for path in sorted(folders_in(folder)):
-                if _IDENT.fullmatch(os.path.basename(path)):  # noqa: PTH119 - a million of them
+                if UPLOAD_IDENT.fullmatch(os.path.basename(path)):  # noqa: PTH119 - a million of them
                     yield os.path.basename(path)  # noqa: PTH119
 
     def names(self, ident: str) -> Sequence[str]:
@@ -240,7 +240,7 @@ class UploadFolder:
                 yield part.path
                 continue
             for entry in scanned(part.path):
-                is_ident = _IDENT.fullmatch(entry.name) and entry.name.startswith(part.name)
+                is_ident = UPLOAD_IDENT.fullmatch(entry.name) and entry.name.startswith(part.name)
                 if not (
                     is_ident and len(part.name) == _PART and entry.is_dir(follow_symlinks=False)
                 ):
@@ -251,7 +251,7 @@ class UploadFolder:
         with self._locks.held("sweep", 0) as mine:
             if not mine:
                 return
-            self._clear_incoming()
+            self._incoming.sweep()
             with contextlib.suppress(FileNotFoundError):
                 age_seconds = time.time() - self._counted_anew.stat().st_mtime
                 if 0 <= age_seconds < _COUNT_AGAIN_SECONDS:
@@ -284,17 +284,25 @@ class UploadFolder:
             raise OSError(errno.EIO, f"is no record: {error}", str(path)) from error
         return record
 
+    def _taken_out(self, ident: str) -> bool:
+        try:
+            path = self._path(ident)
+            self._removed.mkdir(parents=True, exist_ok=True)
+            path.rename(self._removed / f"{ident}.{time.time_ns():x}")
+        except FileNotFoundError:
+            return ident in self.taken_out()
+        settle(self._removed)
+        settle(path.parent)
+        self._uploads.subtract(1)
+        return True
+
     def _path(self, ident: str) -> Path:
-        if not _IDENT.fullmatch(ident):
+        if not UPLOAD_IDENT.fullmatch(ident):
             raise FileNotFoundError(errno.ENOENT, "no ident", ident)
         return self._kept / ident[:_PART] / ident
 
-    @contextlib.contextmanager
-    def _alone(self, ident: str) -> Iterator[None]:
-        with self._locks.held(f"upload {ident}", _WAIT_SECONDS) as mine:
-            if not mine:
-                raise BlockingIOError(errno.EWOULDBLOCK, "another request takes too long", ident)
-            yield
+    def _alone(self, ident: str) -> contextlib.AbstractContextManager[None]:
+        return self._locks.alone(f"upload {ident}", _WAIT_SECONDS)
 
     def _known(self, usage: Usage) -> int:
         known, _ = usage.read()
@@ -325,13 +333,6 @@ class UploadFolder:
             settle(self._folder)
         whole.rename(path)
         settle(path.parent)
-
-    def _clear_incoming(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            for path in self._incoming.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - path.stat().st_mtime > _ORPHAN_SECONDS:
-                        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _is_empty(self) -> bool:
         return next(self.idents(), None) is None and not self.taken_out()

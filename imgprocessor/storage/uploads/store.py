@@ -1,13 +1,19 @@
 """Where uploads are kept for good: for each a file, a record, and what was made of it and stays."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 Record = dict[str, Any]
 """What is known of an upload, as JSON has it. This floor reads nothing in it."""
+
+UPLOAD_IDENT = re.compile("[0-9a-f]{32}")
+
+
+class Postponed(OSError):
+    """What was asked for cannot be done now; it is noted, and will be done."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,31 @@ class UploadStore(Protocol):
             OSError: it cannot be read.
         """
 
-    def changing(self, ident: str) -> AbstractContextManager[Record]:
-        """Yield an upload's record, which nobody else changes meanwhile; what was made of it inside
-        is kept at the end.
+    def change(self, ident: str, how: Callable[[Record], Record]) -> Record:
+        """Change an upload's record, and return it as it is then. `how` returns another record; it
+        is called again where somebody else was first, and what it raises changes nothing.
 
         Raises:
             FileNotFoundError: there is none.
             OSError: it is not kept.
+        """
+
+    def relative(self, ident: str) -> str | None:
+        """Return where an upload's file is under `[uploads] folder`; None where that is not."""
+
+    def where(self, ident: str) -> str:
+        """Return where an upload's file is, for people."""
+
+    def forget(self, ident: str) -> int:
+        """Remove what is here of an upload only because it was asked for; return how many files.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+
+    def forget_all(self) -> int:
+        """Remove all that is here only because it was asked for. Returns and raises as `forget`
+        does.
         """
 
     def keep(self, ident: str, name: str, body: bytes) -> None:
@@ -84,6 +108,7 @@ class UploadStore(Protocol):
         there was one, or there are files of one that was taken out before. `clear` removes them.
 
         Raises:
+            Postponed: it is found here no more, and `sweep` will take it out.
             OSError: it is still there.
         """
 

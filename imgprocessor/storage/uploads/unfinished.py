@@ -10,17 +10,15 @@ import errno
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imgprocessor.config.upload_settings import UploadsSettings
-from imgprocessor.errors import BadQuery, Busy, NoRoom, NoSuchUpload, UploadOver, WrongOffset
+from imgprocessor.errors import Busy, NoRoom, NoSuchUpload, UploadOver, WrongOffset
 from imgprocessor.storage.eviction import files_in, folders_in
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.durable import (
@@ -30,8 +28,14 @@ from imgprocessor.storage.uploads.durable import (
     told_of_a_full_disk,
     write_new,
 )
+from imgprocessor.storage.uploads.pieces import (
+    UPLOAD_ID,
+    Outcome,
+    PieceByPiece,
+    UnfinishedInfo,
+    require_piece,
+)
 
-_ID = re.compile("[0-9a-f]{32}")
 _INFO, _DATA, _CLAIM = "info", "data", "claim"
 
 _CLAIM_BYTES = 16
@@ -41,36 +45,6 @@ _WAIT_SECONDS = 10.0
 """For a lock that its holder has while it writes or counts; never while it waits for a client."""
 _FINISH_SECONDS = 60.0
 """For another request that has the same upload checked."""
-
-Outcome = dict[str, Any]
-"""What became of an upload, as JSON has it. This floor reads nothing in it."""
-
-
-@dataclass(frozen=True)
-class PieceByPiece:
-    """An upload that arrives in pieces."""
-
-    length_bytes: int
-    """When it is whole."""
-    offset_bytes: int
-    """How much of it arrived."""
-    metadata: str
-    """As the client wrote it."""
-    by: str
-    """Who began it."""
-    expires_seconds: float
-    """Since 1970: when it is removed, or forgotten, unless something arrives."""
-    outcome: Outcome | None
-    """Of one that was finished."""
-
-
-@dataclass(frozen=True)
-class _Info:
-    """What is known of one from the beginning, and stays."""
-
-    length_bytes: int
-    metadata: str
-    by: str
 
 
 class Unfinished:
@@ -88,12 +62,7 @@ class Unfinished:
         self._locks = Locks(folder / "locks")
 
     def begin(self, length_bytes: int, metadata: str, by: str) -> str:
-        """Begin an upload; return its id.
-
-        Raises:
-            NoRoom: a bound of unfinished uploads is reached.
-            OSError: it cannot be begun.
-        """
+        """Begin an upload, as `UnfinishedUploads.begin` says."""
         upload = secrets.token_hex(16)
         fresh = self._folder / f".{upload}"
         info = {"length_bytes": length_bytes, "metadata": metadata, "by": by}
@@ -113,13 +82,7 @@ class Unfinished:
         return upload
 
     def find(self, upload: str) -> PieceByPiece:
-        """Return how an upload stands.
-
-        Raises:
-            NoSuchUpload: there never was one with that id, or that was forgotten.
-            UploadOver: it was ended, or not gone on with in time.
-            OSError: nobody knows at this moment.
-        """
+        """Return how an upload stands, as `UnfinishedUploads.find` says."""
         info, outcome = self._known(upload)
         if outcome is None:
             with contextlib.suppress(FileNotFoundError):
@@ -131,28 +94,9 @@ class Unfinished:
         return self._standing(info, info.length_bytes, modified_seconds, outcome)
 
     def write(self, upload: str, offset: int, size_bytes: int, parts: Iterable[bytes]) -> int:
-        """Write a piece as it arrives, and return where it ends. What arrived is kept, whatever
-        `parts` raises; what is told is on the disk.
-
-        Args:
-            upload: its id.
-            offset: where the piece begins.
-            size_bytes: what `parts` will be, all together.
-            parts: bytes of the piece; it may wait for them.
-
-        Raises:
-            NoSuchUpload, UploadOver: as `find` does.
-            WrongOffset: what arrived so far ends elsewhere, or a newer request goes on with it.
-            BadQuery: the piece is longer than what is left.
-            NoRoom: the disk is nearly full.
-            OSError: it cannot be written.
-        """
+        """Write a piece as it arrives, as `UnfinishedUploads.write` says."""
         info, outcome = self._known(upload)
-        if outcome is not None and (offset, size_bytes) != (info.length_bytes, 0):
-            raise UploadOver
-        if offset + size_bytes > info.length_bytes:
-            left = max(0, info.length_bytes - offset)
-            raise BadQuery([f"the piece must have no more than the {left} bytes that are left"])
+        require_piece(info.length_bytes, outcome, offset, size_bytes)
         if outcome is not None:
             return offset
         self._require_free(size_bytes)
@@ -178,22 +122,7 @@ class Unfinished:
     def finish(
         self, upload: str, new_file: Callable[[], Path], accept: Callable[[Path, str], Outcome]
     ) -> Outcome:
-        """Have a whole upload accepted, unless it was already; return what became of it.
-
-        Args:
-            upload: its id.
-            new_file: says where a copy may be put, which is then `accept`'s.
-            accept: takes the copy and its SHA-256, 64 hexadecimal digits. What it raises is not
-                remembered, so that another trial begins anew. It may be called twice for one
-                upload, where a process dies in between.
-
-        Raises:
-            NoSuchUpload, UploadOver: as `find` does.
-            WrongOffset: it is not whole.
-            NoRoom: the disk is nearly full.
-            Busy: another request is at it, and takes long.
-            OSError: it cannot be copied, or what became of it cannot be kept.
-        """
+        """Have a whole upload accepted, as `UnfinishedUploads.finish` says."""
         with self._finishing(upload):
             found = self.find(upload)
             if found.outcome is not None:
@@ -214,35 +143,25 @@ class Unfinished:
             return outcome
 
     def end(self, upload: str) -> None:
-        """End an upload: nothing is left of it but that.
-
-        Raises:
-            NoSuchUpload, UploadOver: as `find` does; it is over, too, where it was finished.
-            Busy: it is being checked.
-            OSError: it cannot be ended.
-        """
+        """End an upload, as `UnfinishedUploads.end` says."""
         with self._finishing(upload):
             if self.find(upload).outcome is not None:
                 raise UploadOver
             self._close(upload, None)
 
     def count(self) -> tuple[int, int]:
-        """Return how many are unfinished, and the bytes they will have, all together."""
+        """Return how many there are, as `UnfinishedUploads.count` says."""
         lengths = [length for length, _ in self._lengths()]
         return len(lengths), sum(lengths)
 
     def sweep(self) -> None:
-        """Remove what nobody went on with in time, and forget what was over for as long.
-
-        Raises:
-            OSError: something cannot be removed.
-        """
+        """Remove what nobody went on with, as `UnfinishedUploads.sweep` says."""
         seconds = self._settings.unfinished_seconds
         for file in files_in(self._over):
             if file.age > seconds:
                 file.unlink()
         for path in map(Path, folders_in(self._folder)):
-            if _ID.fullmatch(path.name):
+            if UPLOAD_ID.fullmatch(path.name):
                 self._sweep_one(path)
             elif path.name.startswith(".") and self._is_expired(path):
                 shutil.rmtree(path, ignore_errors=True)  # left by a process that was killed
@@ -274,25 +193,25 @@ class Unfinished:
             settle(self._over)
             shutil.rmtree(self._folder / upload, ignore_errors=True)  # else by `sweep`
 
-    def _known(self, upload: str) -> tuple[_Info, Outcome | None]:
+    def _known(self, upload: str) -> tuple[UnfinishedInfo, Outcome | None]:
         """Return what is known of an upload, and what became of it where it was finished."""
-        if not _ID.fullmatch(upload):
+        if not UPLOAD_ID.fullmatch(upload):
             raise NoSuchUpload("no id of an upload")
         info = None
         with contextlib.suppress(FileNotFoundError):
-            info = _Info(**_read_json(self._folder / upload / _INFO))
+            info = UnfinishedInfo(**_read_json(self._folder / upload / _INFO))
         # In this order: what became of it is there before the rest goes.
         with contextlib.suppress(FileNotFoundError):
             over = _read_json(self._over / upload)
             if over["outcome"] is None:
                 raise UploadOver
-            return _Info(**over["info"]), over["outcome"]
+            return UnfinishedInfo(**over["info"]), over["outcome"]
         if info is None:
             raise NoSuchUpload(f"no unfinished upload {upload}")
         return info, None
 
     def _standing(
-        self, info: _Info, offset: int, modified_seconds: float, outcome: Outcome | None
+        self, info: UnfinishedInfo, offset: int, modified_seconds: float, outcome: Outcome | None
     ) -> PieceByPiece:
         expires = modified_seconds + self._settings.unfinished_seconds
         return PieceByPiece(info.length_bytes, offset, info.metadata, info.by, expires, outcome)
@@ -310,12 +229,8 @@ class Unfinished:
                 descriptors.append(descriptor)
             yield descriptors[0], descriptors[1]
 
-    @contextlib.contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        with self._locks.held(name, _WAIT_SECONDS) as mine:
-            if not mine:
-                raise BlockingIOError(errno.EWOULDBLOCK, "another request takes too long", name)
-            yield
+    def _alone(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return self._locks.alone(name, _WAIT_SECONDS)
 
     @contextlib.contextmanager
     def _finishing(self, upload: str) -> Iterator[None]:
@@ -352,7 +267,7 @@ class Unfinished:
     def _lengths(self) -> Iterator[tuple[int, int]]:
         """Yield of each unfinished upload how long it will be, and how long it is."""
         for path in map(Path, folders_in(self._folder)):
-            if _ID.fullmatch(path.name):
+            if UPLOAD_ID.fullmatch(path.name):
                 with contextlib.suppress(OSError):  # gone meanwhile, or damaged
                     yield _read_json(path / _INFO)["length_bytes"], (path / _DATA).stat().st_size
 

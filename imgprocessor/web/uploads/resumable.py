@@ -23,7 +23,7 @@ from imgprocessor.errors import (
 from imgprocessor.request.sizes import KeptSize
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
-from imgprocessor.storage.uploads.unfinished import Outcome, PieceByPiece, Unfinished
+from imgprocessor.storage.uploads.pieces import Outcome, PieceByPiece, UnfinishedUploads
 from imgprocessor.web.problems import METHODS
 from imgprocessor.web.uploads.form import body_length, body_parts
 from imgprocessor.web.uploads.permission import Permission
@@ -55,7 +55,7 @@ _LASTING = {BadQuery.status, UnsupportedUpload.status, 422}
 def add_resumable(
     web: Flask,
     uploads: Uploads,
-    unfinished: Unfinished,
+    unfinished: UnfinishedUploads,
     *,
     permission: Permission,
     bounds: UploadBounds,
@@ -103,7 +103,7 @@ class _Views:
     def __init__(
         self,
         uploads: Uploads,
-        unfinished: Unfinished,
+        unfinished: UnfinishedUploads,
         permission: Permission,
         bounds: UploadBounds,
     ) -> None:
