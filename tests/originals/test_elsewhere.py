@@ -197,7 +197,7 @@ def test_a_purge_by_name_takes_a_url(settings: Settings, tmp_path: Path) -> None
         tag = first.headers["xkey"].split()[0]
         purged = client.post("/images/-/purge", data={"name": PLAIN}, headers=allowed)
         assert (purged.status_code, purged.json["failed"]) == (200, {})  # type: ignore[index]
-        # The picture, what is known of it, the rendition; and what is kept behind answers, if it is.
+        # The picture, what is known of it, the rendition; and what is kept behind answers.
         assert purged.json["removed"][PLAIN] >= 3  # type: ignore[index]
         second = client.get(f"/images/?url={PLAIN}&width=20")
         assert second.headers["xkey"].split()[0] == tag

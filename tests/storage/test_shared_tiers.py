@@ -142,16 +142,32 @@ def test_what_was_begun_before_a_purge_is_not_kept_after_it(tier: Tier) -> None:
     assert there.look("cats/a.jpg", "key").body is None
 
 
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ((), "its memory has no bound"),
+        (("--maxmemory", "64mb"), "maxmemory-policy is noeviction"),
+        (("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lfu"), ""),
+    ],
+)
+def test_a_redis_that_would_keep_everything_is_told(options: tuple[str, ...], wrong: str) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_redis(Path(folder), *options) as server,
+        in_memory(server.url) as tier,
+    ):
+        (told,) = entries(tier, counts=Counts()).probe().values()
+
+    assert wrong in told
+    assert bool(wrong) is bool(told)
+
+
 class Between:
     """A tier where something happens between the look before a write and the write."""
 
     def __init__(self, tier: Tier, happens: Callable[[], object]) -> None:
-        self.name, self.max_bytes, self.look, self.mark = (
-            tier.name,
-            tier.max_bytes,
-            tier.look,
-            tier.mark,
-        )
+        self.name, self.max_bytes = tier.name, tier.max_bytes
+        self.look, self.mark, self.unbounded = tier.look, tier.mark, tier.unbounded
         self._tier = tier
         self._happens = happens
 
@@ -238,6 +254,10 @@ class Scripted:
         raise NotImplementedError
 
     def mark(self, mark: str) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def unbounded(self) -> str:
         """Never asked for."""
         raise NotImplementedError
 

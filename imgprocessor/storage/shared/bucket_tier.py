@@ -60,6 +60,10 @@ class BucketTier:
         """Have a mark be another word, as `Tier.mark` says."""
         self._writing.put(_mark_key(mark), uuid.uuid4().bytes)
 
+    def unbounded(self) -> str:
+        """Return nothing: its lifecycle rules are not looked at."""
+        return ""
+
     def _begun(self, ask: Callable[[], bytes | None]) -> "Future[bytes | None]":
         with self._starting:
             if self._threads is None:

@@ -94,15 +94,14 @@ class SharedEntries:
         return failed
 
     def probe(self) -> dict[str, str]:
-        """Ask each tier for nothing; return what is wrong with it, or nothing, by its name."""
+        """Ask each tier; return what is wrong with it, or nothing, by its name."""
         wrong: dict[str, str] = {}
         for guard in self._tiers:
             try:
                 guard.tier.look(_short(""), [_EVERYTHING])
+                wrong[guard.tier.name] = guard.tier.unbounded()
             except OSError as error:
                 wrong[guard.tier.name] = str(error)
-            else:
-                wrong[guard.tier.name] = ""
         return wrong
 
     def finish(self, at_most_seconds: float = math.inf) -> None:

@@ -32,6 +32,8 @@ class _Client(Protocol):
 
     def put_new(self, key: str, value: bytes, seconds: int) -> None: ...
 
+    def unbounded(self) -> str: ...
+
     def close(self) -> None: ...
 
 
@@ -70,6 +72,14 @@ class MemoryTier:
         """Have a mark be another word, as `Tier.mark` says."""
         self._client.put(self._mark_key(mark), uuid.uuid4().bytes, _MARK_SECONDS)
 
+    def unbounded(self) -> str:
+        """Return what is wrong with how it is bounded; nothing where it is, or nobody says.
+
+        Raises:
+            MemoryFailed: it cannot be asked.
+        """
+        return self._client.unbounded()
+
     def close(self) -> None:
         """Close all connections; whoever asks for something opens them anew."""
         self._client.close()
@@ -104,6 +114,16 @@ class _Redis:
         with _told(self._where):
             self._redis.set(key, value, ex=seconds, nx=True)
 
+    def unbounded(self) -> str:
+        with _told(self._where):
+            known = cast("dict[str, object]", self._redis.info("memory"))
+        if not known.get("maxmemory"):
+            return f"{self._where}: its memory has no bound: set maxmemory"
+        policy = str(known.get("maxmemory_policy", "allkeys-lru"))
+        if not policy.startswith("allkeys-"):
+            return f"{self._where}: maxmemory-policy is {policy}: allkeys-lru forgets what is old"
+        return ""
+
     def close(self) -> None:
         self._redis.close()
 
@@ -133,6 +153,9 @@ class _Memcached:
     def put_new(self, key: str, value: bytes, seconds: int) -> None:
         with _told(self._where):
             self._memcached.add(key, value, expire=seconds)
+
+    def unbounded(self) -> str:
+        return ""  # it always is bounded
 
     def close(self) -> None:
         self._memcached.close()

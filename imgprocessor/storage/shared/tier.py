@@ -53,6 +53,9 @@ class Tier(Protocol):
     def mark(self, mark: str) -> None:
         """Have a mark be another word."""
 
+    def unbounded(self) -> str:
+        """Return what is wrong with how much it keeps; nothing where nothing is."""
+
 
 class Guard:
     """Asks a tier, and leaves it out for a while where it fails again and again: a dead one costs
