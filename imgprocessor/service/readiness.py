@@ -1,15 +1,18 @@
 """Whether this node should be sent visitors: folders and the worker pool, all looked at anew."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import Root
 from imgprocessor.rendering.pool import WorkerPool
 
 OK = "ok"
+
+_BUCKETS = "buckets"
 
 _TRIED_BYTES = 4096
 
@@ -29,10 +32,14 @@ class Readiness:
 
     def checks(self) -> dict[str, str]:
         """Return what was looked at, and `ok` or what is wrong, in words for strangers."""
+        folders = [root for root in self.originals if isinstance(root, Folder)]
+        buckets = [root for root in self.originals if root not in folders]
         checks = {
-            "originals": _first_wrong(root.look for root in self.originals),
+            "originals": _first_wrong(root.look for root in folders),
             "store": _tried(partial(_write, self.disk_cache)),
         }
+        if buckets:
+            checks[_BUCKETS] = _first_wrong(root.look for root in buckets)
         if self.copies is not None:
             checks["remote"] = _tried(partial(_write, self.copies))
         if self.pool is not None:
@@ -41,6 +48,13 @@ class Readiness:
             free = self.pool.free_places()
             checks["places"] = OK if free else "all are taken"
         return checks
+
+
+def are_enough(checks: Mapping[str, str]) -> bool:
+    """Whether a node with these checks should be sent visitors. A bucket that fails does so for
+    all nodes at once: none would be left to send what they keep.
+    """
+    return all(found == OK for name, found in checks.items() if name != _BUCKETS)
 
 
 def _write(folder: Path) -> None:

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from imgprocessor.errors import BadQuery
 from imgprocessor.service.purge import PURGE_PATH, Purger, PurgeRequest
-from imgprocessor.service.readiness import OK, Readiness
+from imgprocessor.service.readiness import Readiness, are_enough
 from imgprocessor.web.incoming import came_by_proxy
 from imgprocessor.web.log import MAX_TOLD_CHARACTERS
 from imgprocessor.web.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
@@ -42,7 +42,7 @@ def add_health(web: Flask, readiness: Readiness, policy_digest: str) -> None:
 
     def ready() -> Response:
         checks = readiness.checks()
-        is_ready = all(found == OK for found in checks.values())
+        is_ready = are_enough(checks)
         status = "ready" if is_ready else "not ready"
         return _as_json({"status": status, "checks": checks}, 200 if is_ready else 503)
 
