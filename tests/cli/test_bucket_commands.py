@@ -85,9 +85,12 @@ def test_what_is_damaged_in_the_bucket_is_told(
     for found in list(bucket.listed("files")):
         bucket.put(found.key, b"x" * found.version.size_bytes)
 
+    bucket.put(f"files/{ident}/late/sizes/1x1.best", b"late")
+
     status, out, _ = run("verify")
 
     assert status == 1
+    assert f"{bucket.url}/files/{ident}/late: is no upload; take it away" in out
     assert f"{ident}: [Errno 5] is damaged" in out
     assert f"{ident}/100x50.best: is damaged; have it made anew" in out
 

@@ -104,9 +104,8 @@ def _of_sizes(store: UploadStore, ident: str) -> Iterator[Finding]:
 
 def _around(store: UploadStore) -> Iterator[Finding]:
     """Yield what is wrong beside uploads."""
-    if isinstance(store, UploadFolder):
-        for path in store.strangers():
-            yield Finding(path, "is no upload", "take it away")
+    for path in store.strangers():
+        yield Finding(path, "is no upload", "take it away")
     for ident in store.taken_out():
         yield Finding(
             ident, "is being removed", "a server that runs goes on with it", is_wrong=False

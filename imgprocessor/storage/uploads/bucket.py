@@ -29,6 +29,7 @@ from imgprocessor.storage.uploads.lives import (
     attempts,
     file_key,
     gone,
+    lives_of_none,
     read_life,
     record_key,
     record_now,
@@ -284,6 +285,10 @@ class UploadBucket:
             return ()
         listed = self._bucket.listed(life.size_key("").rstrip("/"))
         return [found.key.rpartition("/")[2] for found in listed]
+
+    def strangers(self) -> Iterator[str]:
+        """Yield where something lies that is of no upload, as `UploadStore.strangers` says."""
+        return (f"{self.url}/{folder}" for folder in lives_of_none(self._bucket))
 
     def sweep(self) -> None:
         """Go on with removals that the bucket was not told of; remove what was left half done."""

@@ -234,7 +234,7 @@ class UploadFolder:
         return sorted(names - {_FILE, _RECORD})
 
     def strangers(self) -> Iterator[str]:
-        """Yield paths of what lies among the uploads and is none."""
+        """Yield paths of what lies among the uploads, as `UploadStore.strangers` says."""
         for part in scanned(self._kept):
             if not part.is_dir(follow_symlinks=False):
                 yield part.path

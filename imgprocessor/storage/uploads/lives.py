@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from imgprocessor.storage.entry_format import checked, checksum_of, entry
@@ -107,6 +108,22 @@ def record_now(bucket: Bucket, ident: str) -> RecordNow:
     if got is None:
         return RecordNow(None, None)
     return RecordNow(read_life(ident, got.body), got.version.etag)
+
+
+def lives_of_none(bucket: Bucket) -> Iterator[str]:
+    """Yield the folders of lives that do not count, and are not on their way in or out: what was
+    late, of a node that died before it saw that.
+
+    Raises:
+        OSError: nobody knows at this moment.
+    """
+    for (ident, word), _ in groupby(
+        bucket.listed("files"), lambda found: found.key.split("/")[1:3]
+    ):
+        now = record_now(bucket, ident).life
+        ways = (bucket.listed(f"{way}/{ident}") for way in ("incoming", "removed"))
+        if (now is None or now.word != word) and all(next(way, None) is None for way in ways):
+            yield f"files/{ident}/{word}"
 
 
 def tombstone() -> bytes:

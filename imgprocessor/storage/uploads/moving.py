@@ -101,6 +101,11 @@ class TwoPlaces:
         """Return what is kept beside file and record, as `UploadStore.names` says."""
         return self._first_known(lambda store: store.names(ident) or None) or ()
 
+    def strangers(self) -> Iterator[str]:
+        """Yield what is of no upload, as `UploadStore.strangers` says."""
+        yield from self.folder.strangers()
+        yield from self.bucket.strangers()
+
     def sweep(self) -> None:
         """Remove what was left half done, as `UploadStore.sweep` says."""
         self.folder.sweep()

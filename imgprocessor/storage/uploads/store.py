@@ -139,6 +139,13 @@ class UploadStore(Protocol):
             OSError: nobody knows at this moment.
         """
 
+    def strangers(self) -> Iterator[str]:
+        """Yield where something lies among the uploads that is of none; nobody removes it.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
+
     def sweep(self) -> None:
         """Remove what was left half done by processes that were killed; count anew.
 
