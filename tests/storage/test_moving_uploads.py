@@ -13,7 +13,7 @@ from weeds import needs_weed, place_in, running_s3
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.storage.shared.failures import BucketFailed
 from imgprocessor.storage.uploads.moving import TwoPlaces, move_upload
-from imgprocessor.storage.uploads.store import Record
+from imgprocessor.storage.uploads.store import KeptUpload, Record
 
 pytestmark = needs_weed
 
@@ -92,6 +92,20 @@ def test_nobody_misses_anything_meanwhile(here: TwoPlaces) -> None:
     assert found is not None
     assert found.record["sizes"] == ["100x50", *(f"{number}x1" for number in range(changes))]
     assert changes
+
+
+def test_what_comes_to_the_folder_once_that_was_looked_into_is_found(here: TwoPlaces) -> None:
+    add_upload(here.bucket, **KNOWN)
+    find = here.bucket.find
+
+    def late(ident: str) -> KeptUpload | None:
+        here.bucket.find = find  # type: ignore[method-assign]
+        move_upload(IDENT, here.bucket, here.folder)
+        return find(ident)
+
+    here.bucket.find = late  # type: ignore[method-assign]
+
+    assert here.find(IDENT) is not None
 
 
 def test_what_is_removed_while_it_is_moved_is_gone(here: TwoPlaces) -> None:
