@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from weeds import S3Server, needs_weed, place_in, running_s3
 
 from imgprocessor.app import make_web
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
 
@@ -30,14 +31,20 @@ def mortal(tmp_path: Path) -> Iterator[S3Server]:
         yield server
 
 
+def node(settings: Settings, folder: Path, place: tuple[BucketUrl, BucketsSettings]) -> FlaskClient:
+    """Return a client of an application that takes uploads, with folders of its own."""
+    uploads = UploadsSettings(
+        enabled=True, folder=folder / "uploads", bucket=place[0], min_free_bytes=0
+    )
+    cache = replace(settings.disk_cache, folder=folder / "cache")
+    changed = replace(settings, uploads=uploads, buckets=place[1], disk_cache=cache)
+    return make_web(changed).test_client()
+
+
 @pytest.fixture
 def taking(settings: Settings, tmp_path: Path, mortal: S3Server) -> FlaskClient:
-    """A client of an application that takes uploads."""
-    bucket, buckets = place_in(mortal, tmp_path, "uploads")
-    uploads = UploadsSettings(
-        enabled=True, folder=tmp_path / "uploads", bucket=bucket, min_free_bytes=0
-    )
-    return make_web(replace(settings, uploads=uploads, buckets=buckets)).test_client()
+    """A client of an application whose bucket may die."""
+    return node(settings, tmp_path / "node", place_in(mortal, tmp_path, "uploads"))
 
 
 def test_the_contract_holds(taking: FlaskClient, photograph: bytes) -> None:
@@ -76,3 +83,31 @@ def test_what_is_left_is_told_while_the_bucket_is_dead(
     assert taking.get(path).status_code == 404
     refused = taking.post("/upload", **form(photograph + b"x"))
     assert (refused.status_code, refused.headers["image-error"]) == (503, "uploads-unavailable")
+
+
+def test_pieces_go_to_whichever_node(
+    settings: Settings,
+    tmp_path: Path,
+    place: tuple[BucketUrl, BucketsSettings],
+    photograph: bytes,
+) -> None:
+    one, two = (node(settings, tmp_path / name, place) for name in ("one", "two"))
+    tus = {"Tus-Resumable": "1.0.0"}
+    piece = {**tus, "Content-Type": "application/offset+octet-stream"}
+    length = str(len(photograph))
+    begun = one.post("/upload/resumable/", headers={**tus, "Upload-Length": length})
+    url, half = begun.headers["Location"], len(photograph) // 2
+
+    first = one.patch(url, headers={**piece, "Upload-Offset": "0"}, data=photograph[:half])
+    assert (first.status_code, first.headers["Upload-Offset"]) == (204, str(half))
+    assert two.head(url, headers=tus).headers["Upload-Offset"] == str(half)
+    wrong = two.patch(url, headers={**piece, "Upload-Offset": "0"}, data=photograph[:half])
+    assert (wrong.status_code, wrong.headers["image-error"]) == (409, "wrong-offset")
+    rest = two.patch(url, headers={**piece, "Upload-Offset": str(half)}, data=photograph[half:])
+    assert rest.status_code == 204
+
+    for client in (one, two):
+        known = client.get(url)
+        assert known.json is not None
+        ident = known.json["content"]["ident"]
+        assert client.get(f"/image/{ident}.jpg").status_code == 200
