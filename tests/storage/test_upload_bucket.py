@@ -77,6 +77,11 @@ def sizes(store: UploadStore) -> list[str]:
     return list(found.record["sizes"])
 
 
+def never(*_: object, **__: object) -> None:
+    """Be asked for nothing."""
+    pytest.fail("the bucket is asked")
+
+
 def test_a_node_is_some_seconds_behind_another_unless_it_is_told(
     nodes: list[UploadBucket], clock: Clock
 ) -> None:
@@ -124,17 +129,37 @@ def test_what_was_asked_for_before_a_purge_is_not_kept_after_it(
 
 
 def test_what_is_known_is_not_asked_for_again(
-    nodes: list[UploadBucket], s3_server: S3Server
+    nodes: list[UploadBucket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = nodes
     add_upload(one)
     one.keep(IDENT, NAME, b"made")
     assert (whole(two), two.kept(IDENT, NAME)) == (BODY, b"made")
 
+    monkeypatch.setattr(Bucket, "get", never)
+    assert (whole(two), two.kept(IDENT, NAME)) == (BODY, b"made")
+
+
+def test_a_server_that_is_silent_is_waited_for_once(
+    nodes: list[UploadBucket],
+    s3_server: S3Server,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, two = nodes
+    add_upload(one)
+    assert whole(two) == BODY
+    clock.late_seconds = FRESH_SECONDS + 1
+
     with s3_server.stopped():
-        began = time.monotonic()
-        assert (whole(two), two.kept(IDENT, NAME)) == (BODY, b"made")
-        assert time.monotonic() - began < 1
+        assert two.find(IDENT) is not None
+        with monkeypatch.context() as asking_nothing:
+            asking_nothing.setattr(Bucket, "get", never)
+            assert whole(two) == BODY
+            assert two.kept(IDENT, NAME) is None
+        with pytest.raises(Postponed):
+            two.take_out(IDENT)
+        assert two.find(IDENT) is None
 
 
 def test_what_is_late_of_another_life_does_not_count(
