@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO
 
 from imgprocessor.errors import (
-    ConfigurationError,
     NotFound,
     OriginalsUnavailable,
     OversizedOriginal,
@@ -95,7 +94,7 @@ class BucketFetcher:
         except ObjectTooLarge as error:
             limit = f"over [originals] max_bytes = {self._max_bytes}"
             raise OversizedOriginal(f"{error}, {limit}") from error
-        except (BucketFailed, ConfigurationError) as error:
+        except BucketFailed as error:
             raise self._failed(address, error) from error
         self._slow = 0
         if came is None:
@@ -114,7 +113,7 @@ class BucketFetcher:
     def _failed(self, address: Address, error: Exception) -> Exception:
         wrong = OriginalsUnavailable(str(error))
         self._slow = self._slow + 1 if isinstance(error, TooSlow) else 0
-        is_down = isinstance(error, Unreachable | Refused | ConfigurationError)
+        is_down = isinstance(error, Unreachable | Refused)
         if is_down or self._slow >= _MAX_SLOW:
             return HostDown(address.origin, wrong)
         return wrong
@@ -202,7 +201,7 @@ class BucketOriginals:
             folders, objects = self._bucket.folder(name, left_out=odd.add)
         except FileNotFoundError as error:
             raise NotFound(str(error)) from error
-        except (BucketFailed, ConfigurationError) as error:
+        except BucketFailed as error:
             raise OriginalsUnavailable(str(error)) from error
         if name and not folders and not objects:
             raise NotFound(f"{self._bucket.url}/{name}: there is nothing in it")
@@ -244,7 +243,7 @@ class BucketOriginals:
             is_there = True
         except (FileNotFoundError, Denied):
             is_there = False
-        except (BucketFailed, ConfigurationError) as error:
+        except BucketFailed as error:
             wrong = str(error)
         self._looked = time.monotonic() + _LOOKED_SECONDS, wrong
         if wrong:

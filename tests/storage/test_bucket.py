@@ -6,6 +6,7 @@ import pytest
 from weeds import S3Server, access_file, needs_weed
 
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.errors import ConfigurationError
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed, Conflict, ObjectTooLarge, Refused
 
@@ -202,3 +203,20 @@ def test_a_server_that_is_not_there_is_told(
 
     with pytest.raises(BucketFailed, match="it cannot be connected to"):
         Bucket(url, settings).get("a", max_bytes=1)
+
+
+def test_a_file_of_buckets_that_cannot_be_read_any_more_is_told_as_a_refusal(
+    place: tuple[BucketUrl, BucketsSettings],
+) -> None:
+    url, settings = place
+    bucket = Bucket(url, settings)
+    bucket.check()
+    other = Bucket(url, settings)
+    assert settings.file is not None
+    settings.file.write_text("")
+
+    bucket.put("a", b"1")
+    with pytest.raises(Refused, match="has no section"):
+        other.put("a", b"1")
+    with pytest.raises(ConfigurationError, match="has no section"):
+        other.check()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # obstore has these for types alone
 
 from imgprocessor.config.bucket_access import BucketAccess, bucket_access
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.errors import ConfigurationError
 from imgprocessor.storage.shared.clients import new_client
 from imgprocessor.storage.shared.failures import (
     MOVED,
@@ -103,7 +104,7 @@ class Bucket:
         Raises:
             ConfigurationError: they cannot.
         """
-        self._client()
+        self._configured()
 
     def get(self, key: str, *, max_bytes: int, unless: str | None = None) -> Content | None:
         """Return an object; None where its ETag is `unless`.
@@ -335,6 +336,12 @@ class Bucket:
             raise failed(where, str(error)) from error
 
     def _client(self, *, instead_of: _Client | None = None) -> _Client:
+        try:
+            return self._configured(instead_of)
+        except ConfigurationError as error:  # what was right at the start is so no more
+            raise Refused(f"{self.url}: {error}") from error
+
+    def _configured(self, instead_of: _Client | None = None) -> _Client:
         with self._making:
             if self._made is None or self._made[1] is instead_of:
                 access = bucket_access(self._settings, self.url)
