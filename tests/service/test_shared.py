@@ -6,7 +6,7 @@ from typing import Any
 
 import images
 import pytest
-from conftest import find
+from conftest import ROOT, find
 from weeds import BUCKET, S3Server, access_file, needs_weed
 
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
@@ -16,6 +16,7 @@ from imgprocessor.errors import ConfigurationError, Overloaded
 from imgprocessor.load import load_policy
 from imgprocessor.parts import direct_renderer, make_delivery, make_purger, make_shared
 from imgprocessor.policy.table import Effort
+from imgprocessor.rendering import renditions
 from imgprocessor.rendering.check import Check, Checked
 from imgprocessor.rendering.job import Job, Rendered, Renderer
 from imgprocessor.service.delivery import Answer
@@ -216,6 +217,34 @@ def test_the_best_is_made_once_for_all_nodes(shared: _Place) -> None:
     best = second.ask()
     assert (best.is_quick, best.source) == (False, "store")
     assert best.rendition == first.ask().rendition
+
+
+def test_nodes_of_different_policies_share_what_is_the_same_for_both(
+    shared: _Place, tmp_path: Path
+) -> None:
+    text = (ROOT / "conf/policy.ini").read_text()
+    other = tmp_path / "other.ini"
+    assert "= 1920px q78\n" in text
+    other.write_text(text.replace("= 1920px q78\n", "= 1920px q31\n"))
+    policy = replace(shared.settings.policy, file=other)
+    first, second = shared.node("first"), _Node(replace(shared.settings, policy=policy), "second")
+    same = "name=nasa.jpeg&screen=phone&bandwidth=4g&dpr=1&formats=gif"
+    differs = "name=nasa.jpeg&screen=desktop&bandwidth=4g&dpr=1&formats=gif"
+    for query in (same, differs):
+        first.ask(query)
+
+    assert [second.ask(query).source for query in (same, differs)] == ["shared", "original"]
+
+
+def test_nodes_of_different_versions_share_nothing_that_the_other_could_not_read(
+    shared: _Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = shared.node("first"), shared.node("second")
+    with monkeypatch.context() as newer:
+        newer.setattr(renditions, "_WRITTEN_AS", f"{renditions._WRITTEN_AS}+more")  # noqa: SLF001
+        first.ask()
+
+    assert second.ask().source == "original"
 
 
 def test_a_forged_entry_is_made_anew(shared: _Place) -> None:

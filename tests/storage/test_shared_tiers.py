@@ -340,6 +340,23 @@ def test_a_memory_that_was_emptied_forgets_what_was_kept_and_nothing_comes_back(
             assert there.look("a", "key").body == b"body"
 
 
+def test_a_memory_that_is_full_costs_what_it_would_keep_and_no_more() -> None:
+    counts = Counts()
+    full = ("--maxmemory", "1", "--maxmemory-policy", "noeviction", "--appendonly", "no")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_redis(Path(folder), *full) as server,
+        in_memory(server.url) as tier,
+    ):
+        there = entries(tier, counts=counts)
+        for _ in range(2):
+            assert there.look("a", "key").body is None
+            put(there, "a", "key", b"body")
+
+    assert counts["memory", "failed"] >= 2
+    assert ("memory", "kept") not in counts
+
+
 @pytest.mark.parametrize("stops", [True, False])
 def test_a_memory_that_is_dead_or_stands_still_costs_little_time(*, stops: bool) -> None:
     counts = Counts()
