@@ -21,6 +21,9 @@ bucket that is slow.
 _PUT_SECONDS = 5.0
 """Nobody waits for that."""
 
+_MARK_SECONDS = 2.0
+"""A purge waits for two of these, and for all nodes between them."""
+
 _NO_MARK = "-"
 """Nothing was purged yet. What a bucket once had it has still."""
 
@@ -34,6 +37,7 @@ class BucketTier:
     def __init__(self, url: BucketUrl, settings: BucketsSettings) -> None:
         self._reading = Bucket(url, settings, total_seconds=TOTAL_SECONDS)
         self._writing = Bucket(url, settings, total_seconds=_PUT_SECONDS)
+        self._marking = Bucket(url, settings, total_seconds=_MARK_SECONDS)
         self._threads: ThreadPoolExecutor | None = None
         self._starting = threading.Lock()
 
@@ -58,7 +62,7 @@ class BucketTier:
 
     def mark(self, mark: str) -> None:
         """Have a mark be another word, as `Tier.mark` says."""
-        self._writing.put(_mark_key(mark), uuid.uuid4().bytes)
+        self._marking.put(_mark_key(mark), uuid.uuid4().bytes)
 
     def unbounded(self) -> str:
         """Return nothing: its lifecycle rules are not looked at."""
