@@ -155,7 +155,7 @@ def test_what_is_asked_for_once_is_made_whatever_is_kept(asked: Asked) -> None:
 
 def test_a_site_has_as_many_nodes_as_carry_it_without_one(asked: Asked) -> None:
     busy = replace(asked, new_ms=np.full_like(asked.rate, 500_000.0))
-    site = with_nodes(Site(OLD, *CAPACITIES, BUCKET_SECONDS), busy)
+    site = with_nodes(Site(OLD, 100.0, 1.0, 0.0), busy)
     fewer = outcome(replace(site, nodes=site.nodes - 1), busy)
 
     assert site.nodes > 2
