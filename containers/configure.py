@@ -46,6 +46,8 @@ def main() -> int:
 
 
 def _defines(settings: Settings) -> str:
+    # What comes from buckets is waited for in the daemons that render.
+    fetches = settings.remote.max_fetches if settings.originals.buckets else 0
     values = {
         "IMG_HOST": os.environ.get("IMG_HOST", "localhost"),
         "IMG_ORIGINALS": (*settings.originals.folders, NO_FOLDER)[0],
@@ -53,7 +55,7 @@ def _defines(settings: Settings) -> str:
         "IMG_MAX_UPLOAD": settings.uploads.max_body_bytes,
         "IMG_CACHE_WORD": answers_digest(settings, load_policy(settings)),
         "IMG_PROCESSES": _DAEMONS,
-        "IMG_THREADS": max(_MIN_THREADS, _THREADS_A_CORE * processes(settings)),
+        "IMG_THREADS": max(_MIN_THREADS, _THREADS_A_CORE * processes(settings)) + fetches,
     }
     return "".join(f'Define {name} "{value}"\n' for name, value in values.items())
 

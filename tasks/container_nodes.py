@@ -9,10 +9,15 @@ import time
 from itertools import count
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from container_env import Told
 from container_parts import Parts, is_healthy, run, started
 from container_sites import Site, await_so, form, front, is_image, is_so_soon, noise, see
+from obstore.store import S3Store
+
+from imgprocessor.config.bucket_access import bucket_access
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 
 OVERLAY = "compose.nodes.yaml"
 NODES = 3
@@ -27,11 +32,12 @@ FIRST = "/images/?name=meadow.jpg&width=640"
 SHARED = "/images/?name=meadow.jpg&width=641&bandwidth=4g&dpr=1&formats=webp"
 PURGED = "/images/?name=harbour.jpg&width=340&bandwidth=4g&dpr=1&formats=none"
 TIERS = ("bucket", "memory")
+BUCKET = BucketUrl("s3", "pictures")
 AS_VARNISH = {"Cache-Control": "no-store"}
 """So that Apache's own cache, which nodes on one machine share, is passed over."""
 
 
-def try_nodes(told: Told, originals: Path, tls_port: int) -> None:
+def try_nodes(told: Told, originals: Path, tls_port: int, objects_port: int) -> None:
     """Start several nodes; see all of it.
 
     Raises:
@@ -40,18 +46,28 @@ def try_nodes(told: Told, originals: Path, tls_port: int) -> None:
     for name in NAMES:
         (originals / name).hardlink_to(originals / "mountains.jpg")
     with started(told, OVERLAY, scale=f"server={NODES}") as parts:
-        NodesTrial(parts, told, tls_port).all()
+        NodesTrial(parts, told, tls_port, objects_port).all()
 
 
 class NodesTrial:
     """What is tried with several nodes."""
 
-    def __init__(self, parts: Parts, told: Told, tls_port: int) -> None:
+    def __init__(self, parts: Parts, told: Told, tls_port: int, objects_port: int) -> None:
         self._parts = parts
         self._front = front(told, tls_port)
         self._token = {"Authorization": f"Bearer {told.token}"}
-        purge_token = (told.certificate.parent.parent / "purge-token").read_text().strip()
+        secrets = told.certificate.parent.parent
+        purge_token = (secrets / "purge-token").read_text().strip()
         self._purge_token = {"Authorization": f"Bearer {purge_token}"}
+        access = bucket_access(BucketsSettings(secrets / "buckets"), BUCKET)
+        self._bucket = S3Store(
+            BUCKET.bucket,
+            endpoint=f"http://127.0.0.1:{objects_port}",
+            region=access.region,
+            access_key_id=access.access_key_id,
+            secret_access_key=access.secret_access_key,
+            client_options={"allow_http": True},
+        )
         self._widths = count(200)
 
     def all(self) -> None:
@@ -63,7 +79,8 @@ class NodesTrial:
         self._see_ports()
         self._see_sharing()
         self._see_purge()
-        self._see_removal()
+        self._see_original()
+        self._see_upload()
         self._kill_node()
         self._stop_tiers()
         self._lose_node()
@@ -114,19 +131,29 @@ class NodesTrial:
                 "store" not in came and came[0] != "shared" and hit == "MISS",
             )
 
-    def _see_removal(self) -> None:
-        """See that an upload is shown by all, and its removal reaches all."""
+    def _see_original(self) -> None:
+        """See that all send an original from the bucket."""
+        self._bucket.put("originals/here/só.jpg", noise((1200, 900)))
+        path = f"/images/?name=here/{quote('só.jpg')}&width=300"
+        sites = [*self._nodes().values(), self._front]
+        see("all send an original from the bucket", all(site.is_picture(path) for site in sites))
+
+    def _see_upload(self) -> None:
+        """See that an upload is in the bucket, shown by all, and its removal reaches all."""
         body, headers = form(noise((800, 600)))
         _, told, _ = self._front.ask("/upload", body, headers | self._token)
         path = told.get("location", "")
         sites = [*self._nodes().values(), self._front]
         see(f"all show an upload: {path}", all(site.is_picture(path) for site in sites))
+        ident = Path(path).stem
+        see(f"... which the bucket has: {self._uploads(ident)}", bool(self._uploads(ident)))
         status, _, _ = self._front.ask(path, headers=self._token, method="DELETE")
         gone = [site.ask(path)[0] for site in sites]
         see(
             f"... and removed: {status}, then {gone}",
             status == http.HTTPStatus.NO_CONTENT and set(gone) == {http.HTTPStatus.NOT_FOUND},
         )
+        see(f"... and the bucket has {self._uploads(ident)}", not self._uploads(ident))
 
     def _kill_node(self) -> None:
         """See that visitors do not notice, and that it comes back, with nothing in its cache."""
@@ -180,6 +207,11 @@ class NodesTrial:
         source = self._source(lost, SHARED)
         see(f"... and it sends what others had made: {source}", source == "shared")
         await_so("... and Varnish knows it", lambda: self._known() == NODES)
+
+    def _uploads(self, ident: str) -> list[str]:
+        """Return what the bucket has of an upload; the record of its removal stays."""
+        found = self._bucket.list("uploads/files/").collect()
+        return [one["path"] for one in found if ident in one["path"]]
 
     def _nodes(self) -> dict[str, Site]:
         """Return the nodes by the names of their containers, each as Varnish sees it."""

@@ -75,10 +75,11 @@ def _try(*, several: bool) -> None:
         run(sys.executable, ROOT / "tasks" / "samples.py", originals)
         if not several:
             _try_alone(originals)
-        ports = {part: free_port() for part in ("TLS_PORT", "API_PORT", "FLOWER_PORT")}
+        names = ("TLS_PORT", "FLOWER_PORT", "OBJECTS_PORT" if several else "API_PORT")
+        ports = {name: free_port() for name in names}
         told = write_environment(folder / "env", folder / "secrets", ORIGINALS=originals, **ports)
         if several:
-            try_nodes(told, originals, ports["TLS_PORT"])
+            try_nodes(told, originals, ports["TLS_PORT"], ports["OBJECTS_PORT"])
             return
         with started(told) as parts:
             Trial(parts, told, **{name.lower(): port for name, port in ports.items()}).all()

@@ -138,12 +138,14 @@ def test_nodes_have_the_settings_of_one_server_and_what_they_share() -> None:
 
     assert several == replace(
         one,
+        originals=replace(one.originals, roots=several.originals.roots),
         disk_cache=several.disk_cache,
         purge=replace(one.purge, token_file=several.purge.token_file, nodes=several.purge.nodes),
         uploads=replace(one.uploads, bucket=several.uploads.bucket),
         buckets=several.buckets,
         store=several.store,
     )
+    assert several.originals.roots[:-1] == one.originals.roots
     # All that have the name, the one that asks among them.
     assert several.purge.nodes == (SERVICES["server"]["environment"]["IMG_BACKEND"],)
 
@@ -279,7 +281,7 @@ def test_secrets_are_fresh_and_closed(tmp_path: Path) -> None:
     settings = settings_of("nodes.ini")
     assert settings.store.bucket is not None
     assert settings.uploads.bucket is not None
-    for url in (settings.store.bucket, settings.uploads.bucket):
+    for url in (settings.store.bucket, settings.uploads.bucket, *settings.originals.buckets):
         access = bucket_access(BucketsSettings(folder / "buckets"), url)
         assert access.endpoint == "http://objects:8333"
         assert "EXPOSE 8333\n" in STAGES["objects"]
