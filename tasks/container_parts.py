@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ KEPT = ROOT / "build" / "containers"
 BASE = "localhost/imgprocessor-base"
 TARGETS = ("redis", "tls", "varnish", "worker", "flower", "server")
 """Of the Dockerfile, each an image of compose.yaml."""
+NODES_TARGETS = ("objects", "memory")
+"""The same of compose.nodes.yaml."""
 
 COMMAND_SECONDS = 1800
 
@@ -54,8 +58,8 @@ def run(*words: str | Path) -> str:
     return done.stdout
 
 
-def build_images() -> None:
-    """Build all images, the base of them from Debian's packages."""
+def build_images(*targets: str) -> None:
+    """Build images, the base of them from Debian's packages."""
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / "containers.conf").write_text(_PODMAN_CONF, encoding="utf-8")
     _make_base()
@@ -63,7 +67,7 @@ def build_images() -> None:
     certificates = os.environ.get("PIP_CERT")
     if certificates:
         options += ["--secret", f"id=certificates,src={certificates}"]
-    for target in TARGETS:
+    for target in targets:
         print(f"building {target} ...", flush=True)
         run("podman", "build", *options, "--target", target, "-t", image(target), ".")
 
@@ -93,20 +97,22 @@ def _make_base() -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """The running parts of compose.yaml."""
+    """The running parts of compose.yaml, and of what is laid over it."""
 
     project: str
     told: Told
+    overlays: tuple[str, ...] = ()
 
     def compose(self, *words: str) -> str:
         """Have podman-compose do something."""
         program = KEPT / "compose" / "bin" / "podman-compose"
-        files = ("--env-file", self.told.file, "-f", "compose.yaml")
-        return run(program, "-p", self.project, *files, *words)
+        files = [word for file in ("compose.yaml", *self.overlays) for word in ("-f", file)]
+        known = ("--env-file", self.told.file)
+        return run(program, "-p", self.project, *known, *files, *words)
 
-    def up(self, workers: int = 1) -> None:
+    def up(self, scale: str = "worker=1") -> None:
         """Start what does not run yet."""
-        self.compose("up", "-d", "--no-build", "--scale", f"worker={workers}")
+        self.compose("up", "-d", "--no-build", "--scale", scale)
 
     def names(self, service: str | None = None, *options: str) -> list[str]:
         """Return the names of the containers that run, of one service or of all; `-a`: of others,
@@ -124,6 +130,23 @@ class Parts:
         known: dict[str, Any] = found
         return known
 
+    def kill(self, name: str) -> int:
+        """Kill what runs in a container from outside, so that it is not taken for the operator's
+        wish that it be gone; return the process's number.
+        """
+        process = int(self.inspect(name)["State"]["Pid"])
+        os.kill(process, signal.SIGKILL)
+        return process
+
+    def show_logs(self) -> None:
+        """Print the ends of all logs, which go with the containers."""
+        for name in self.names():
+            done = subprocess.run(
+                ["podman", "logs", "--tail", "12", name],  # noqa: S607 - as all of Podman is
+                check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            print(f"--- {name}\n{done.stdout}", file=sys.stderr)
+
 
 def is_healthy(name: str) -> bool:
     """Whether a container's own check says so; made now, because without systemd nobody makes it at
@@ -136,12 +159,17 @@ def is_healthy(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def started(project: str, told: Told) -> Iterator[Parts]:
-    """Start all parts; remove them, with their volumes, at the end."""
-    parts = Parts(project, told)
+def started(told: Told, *overlays: str, scale: str = "worker=1") -> Iterator[Parts]:
+    """Start all parts; remove them, with their volumes, at the end. Where something is not so, show
+    what they logged.
+    """
+    parts = Parts(f"imgprocessor-try-{os.getpid()}", told, overlays)
     try:
-        parts.up()
+        parts.up(scale)
         yield parts
+    except BaseException:
+        parts.show_logs()
+        raise
     finally:
         # By name: podman-compose forgets workers that it was told to add.
         run("podman", "rm", "-f", "-v", "-t", "20", *parts.names(None, "-a"))

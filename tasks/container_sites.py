@@ -10,10 +10,11 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from container_env import Wrong
+from container_env import Told, Wrong
 from PIL import Image
 
 START_SECONDS = 180
+HINTS = {"ECT": "3g", "Sec-CH-Viewport-Width": "360", "Accept": "image/webp,*/*"}
 
 
 @dataclass
@@ -52,6 +53,27 @@ class Site:
             status, _, body = self.ask(path)
             return status == http.HTTPStatus.OK and is_image(body)
         return False
+
+
+def front(told: Told, port: int) -> Site:
+    """Return the one way in from outside."""
+    trusting = ssl.create_default_context(cafile=str(told.certificate))
+    return Site(f"https://localhost:{port}", trusting, HINTS)
+
+
+def form(picture: bytes) -> tuple[bytes, dict[str, str]]:
+    """Return a form with a file, and the headers that it needs."""
+    boundary = "------------------------d74496d66958873e"
+    head = 'Content-Disposition: form-data; name="file"; filename="a.jpg"'
+    body = f"--{boundary}\r\n{head}\r\n\r\n".encode() + picture + f"\r\n--{boundary}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+def noise(size: tuple[int, int]) -> bytes:
+    """Return a picture that nobody has seen yet."""
+    body = io.BytesIO()
+    Image.effect_noise(size, 80).convert("RGB").save(body, "JPEG", quality=85)
+    return body.getvalue()
 
 
 def is_image(body: bytes) -> bool:

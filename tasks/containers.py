@@ -8,7 +8,6 @@ import io
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from container_env import ROOT, Told, Wrong, write_environment
+from container_nodes import try_nodes
 from container_parts import (
+    NODES_TARGETS,
     TARGETS,
     Parts,
     build_images,
@@ -26,7 +27,7 @@ from container_parts import (
     run,
     started,
 )
-from container_sites import Site, await_so, is_image, is_so_soon, see
+from container_sites import Site, await_so, form, front, is_image, is_so_soon, noise, see
 from PIL import Image
 from processes import free_port
 
@@ -40,14 +41,16 @@ WORKERS = 3
 ODD_USER = "12345"
 PICTURE = "/images/?name=meadow.jpg&width=340"
 THUMBNAIL = 100
-HINTS = {"ECT": "3g", "Sec-CH-Viewport-Width": "360", "Accept": "image/webp,*/*"}
 
 
 def main() -> int:
     """Do so; return the exit status."""
-    argparse.ArgumentParser(prog="./run containers", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="./run containers", description=__doc__)
+    parser.add_argument(
+        "--nodes", action="store_true", help="try several nodes, as compose.nodes.yaml has them"
+    )
     try:
-        _try()
+        _try(several=parser.parse_args().nodes)
     except (Wrong, OSError, subprocess.TimeoutExpired) as error:
         print(f"./run containers: {error}", file=sys.stderr)
         return 1
@@ -55,29 +58,31 @@ def main() -> int:
     return 0
 
 
-def _try() -> None:
+def _try(*, several: bool) -> None:
     if os.geteuid() != 0:
         raise Wrong("only root can try containers here; --env, and docker compose, need no root")
     # An end by a signal ends the containers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    build_images()
-    _look_at_images()
+    targets = (*TARGETS, *NODES_TARGETS) if several else TARGETS
+    build_images(*targets)
+    if not several:
+        _look_at_images()
     with tempfile.TemporaryDirectory(prefix="imgprocessor-containers-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         originals = folder / "originals"
         originals.mkdir()
         run(sys.executable, ROOT / "tasks" / "samples.py", originals)
-        _try_alone(originals)
-        ports = {part: free_port() for part in ("TLS_PORT", "API_PORT", "FLOWER_PORT")}
+        if not several:
+            _try_alone(originals)
+        names = ("TLS_PORT", "FLOWER_PORT", "OBJECTS_PORT" if several else "API_PORT")
+        ports = {name: free_port() for name in names}
         told = write_environment(folder / "env", folder / "secrets", ORIGINALS=originals, **ports)
-        with started(f"imgprocessor-try-{os.getpid()}", told) as parts:
-            trial = Trial(parts, told, **{name.lower(): port for name, port in ports.items()})
-            try:
-                trial.all()
-            except BaseException:
-                _show_logs(parts)
-                raise
+        if several:
+            try_nodes(told, originals, ports["TLS_PORT"], ports["OBJECTS_PORT"])
+            return
+        with started(told) as parts:
+            Trial(parts, told, **{name.lower(): port for name, port in ports.items()}).all()
 
 
 def _look_at_images() -> None:
@@ -134,8 +139,7 @@ class Trial:
         self._parts = parts
         self._ports = {tls_port, api_port, flower_port}
         self._tls_port = tls_port
-        trusting = ssl.create_default_context(cafile=str(told.certificate))
-        self._front = Site(f"https://localhost:{tls_port}", trusting, HINTS)
+        self._front = front(told, tls_port)
         authorization = f"Bearer {told.token}"
         self._open = Site(f"http://localhost:{api_port}")
         self._api = Site(self._open.base, headers={"Authorization": authorization})
@@ -181,7 +185,7 @@ class Trial:
         see(f"... {told}", second.get("x-cache") == "HIT" and again == body)
 
     def _see_conversion(self) -> None:
-        status, _, _ = self._open.ask("/convert", *_form(self._picture(THUMBNAIL)))
+        status, _, _ = self._open.ask("/convert", *form(self._picture(THUMBNAIL)))
         see(f"a job without a token is a {status}", status == http.HTTPStatus.UNAUTHORIZED)
         job = self._begin()
         see(f"with it there is one: {job}", bool(job))
@@ -195,7 +199,7 @@ class Trial:
 
     def _see_removal(self) -> None:
         """See that a removal reaches Varnish, which knows the server by its address."""
-        _, told, _ = self._api.ask("/upload", *_form(self._picture()))
+        _, told, _ = self._api.ask("/upload", *form(self._picture()))
         path = told.get("location", "")
         shown = self._front.is_picture(path) and self._front.is_picture(path)
         see(f"an upload is shown: {path}", shown)
@@ -220,7 +224,7 @@ class Trial:
         return 0
 
     def _see_workers(self) -> None:
-        self._parts.up(WORKERS)
+        self._parts.up(f"worker={WORKERS}")
         names = self._parts.names("worker")
         see(f"workers are {names}", len(names) == WORKERS)
         await_so(
@@ -259,7 +263,7 @@ class Trial:
         run("podman", "stop", "-t", "0", redis)  # kills it, and leaves it so
         stopped = time.monotonic()
         see(f"kill -9 of Redis, with {left} of {len(jobs)} jobs to do", left > 0)
-        status, told, _ = self._api.ask("/convert", *_form(self._picture()))
+        status, told, _ = self._api.ask("/convert", *form(self._picture()))
         retry = told.get("retry-after")
         see(
             f"... a job now is a {status}, Retry-After {retry}",
@@ -290,24 +294,17 @@ class Trial:
         see("a job after all of that is done", passed=True)
 
     def _kill(self, name: str) -> None:
-        """Kill what runs in a container from outside, so that it is not taken for the operator's
-        wish that it be gone.
-        """
-        process = int(self._parts.inspect(name)["State"]["Pid"])
-        os.kill(process, signal.SIGKILL)
+        process = self._parts.kill(name)
         is_so_soon(lambda: self._parts.inspect(name)["State"]["Pid"] not in {process, 0})
 
     def _picture(self, side: int = 1200) -> bytes:
         """Return a picture that nobody has seen yet."""
         self._made += 1
-        body = io.BytesIO()
-        size = (side + self._made, side)
-        Image.effect_noise(size, 80).convert("RGB").save(body, "JPEG", quality=85)
-        return body.getvalue()
+        return noise((side + self._made, side))
 
     def _begin(self) -> str:
         """Hand in a file; return its job."""
-        return self._begun(*_form(self._picture()))
+        return self._begun(*form(self._picture()))
 
     def _begin_many(self) -> list[str]:
         """Begin jobs that take little, of files, and such that take a second, of what is there."""
@@ -347,24 +344,6 @@ class Trial:
                 raise Wrong(f"a job is {status} {told}; {len(waiting)} are left")
             elif status != http.HTTPStatus.OK:
                 time.sleep(0.5)
-
-
-def _form(picture: bytes) -> tuple[bytes, dict[str, str]]:
-    """Return a form with a file, and the headers that it needs."""
-    boundary = "------------------------d74496d66958873e"
-    head = 'Content-Disposition: form-data; name="file"; filename="a.jpg"'
-    body = f"--{boundary}\r\n{head}\r\n\r\n".encode() + picture + f"\r\n--{boundary}--\r\n".encode()
-    return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-
-
-def _show_logs(parts: Parts) -> None:
-    """Print the ends of all logs, which go with the containers."""
-    for name in parts.names():
-        done = subprocess.run(
-            ["podman", "logs", "--tail", "12", name],  # noqa: S607 - as all of Podman is
-            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        print(f"--- {name}\n{done.stdout}", file=sys.stderr)
 
 
 if __name__ == "__main__":

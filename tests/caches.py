@@ -75,7 +75,7 @@ def answer(status: int, headers: Headers, body: bytes = b"") -> bytes:
 
 
 @contextlib.contextmanager
-def behind() -> Iterator[Behind]:
+def behind(host: str = "127.0.0.1", port: int = 0) -> Iterator[Behind]:
     """Listen on a free port."""
 
     class Handler(socketserver.StreamRequestHandler):
@@ -100,7 +100,7 @@ def behind() -> Iterator[Behind]:
         allow_reuse_address = True
         request_queue_size = 64
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server((host, port), Handler) as server:
         there = Behind(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

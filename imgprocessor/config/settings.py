@@ -308,7 +308,8 @@ class PurgeSettings:
     nodes: tuple[str, ...] = setting(
         (),
         addresses,
-        "The other application nodes, HOST:PORT with blanks between; they have the same token.",
+        "The other application nodes, HOST:PORT with blanks between; they have the same token. A"
+        " name stands for all addresses that it has when a purge comes.",
     )
     proxy_cache_folders: tuple[Path, ...] = setting(
         (),

@@ -11,14 +11,18 @@ is told.
 import contextlib
 import hmac
 import http.client
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from imgprocessor.config.secrets import bearer_token
 from imgprocessor.config.settings import PurgeSettings
+from imgprocessor.config.types import read_address
 from imgprocessor.errors import BadQuery, NotFound
 from imgprocessor.policy.imagekey import EVERY_TAG, key_tag, name_in, original_tag
 from imgprocessor.request.names import require_name
@@ -154,7 +158,7 @@ class Purger:
             except OSError as error:
                 purged.failed[what] = str(error)
 
-    def _ask_node(self, node: str, wanted: PurgeRequest) -> None:
+    def _ask_node(self, node: "_Server", wanted: PurgeRequest) -> None:
         if self._token is None:
             raise _Refused("[purge] token_file is not set here, so other nodes cannot be asked")
         headers = {
@@ -169,34 +173,62 @@ class _Refused(Exception):
     """Another server answered, and did not purge."""
 
 
-def _ask_varnish(cache: str, wanted: PurgeRequest) -> None:
+class _Server(NamedTuple):
+    """One of those that a setting names."""
+
+    named: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return self.named if self.host in self.named else f"{self.named} ({self.host})"
+
+
+def _servers(named: str) -> list[_Server]:
+    """Return all that have a name: nodes that come and go have one."""
+    host, port = read_address(named)
+    host = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return [_Server(named, host, port)]  # which fails for the same reason when it is asked
+    # A server that has addresses of both kinds need not listen at both.
+    kind = min(family for family, *_ in found)
+    hosts = {str(address[0]) for family, *_, address in found if family == kind}
+    return [_Server(named, host, port) for host in sorted(hosts)]
+
+
+def _ask_varnish(cache: _Server, wanted: PurgeRequest) -> None:
     tags = wanted.tags
     for start in range(0, len(tags), _TAGS_AT_ONCE):
         words = " ".join(tags[start : start + _TAGS_AT_ONCE])
         _ask(cache, "PURGE", "/images/", {"xkey": words}, None)
 
 
-def _ask_all(addresses: Sequence[str], ask: Callable[[str], None], purged: PurgeReport) -> None:
+def _ask_all(names: Sequence[str], ask: Callable[[_Server], None], purged: PurgeReport) -> None:
     """Ask all, many at once; wait for all."""
 
-    def reason(address: str) -> str | None:
+    def reason(server: _Server) -> str | None:
         try:
-            ask(address)
+            ask(server)
         except (OSError, ValueError, http.client.HTTPException, _Refused) as error:
             return str(error) or type(error).__name__
         return None
 
-    if addresses:
+    if names:
         with ThreadPoolExecutor(_MAX_ASKED_AT_ONCE) as pool:
-            for address, failed in zip(addresses, pool.map(reason, addresses), strict=True):
+            servers = list(chain.from_iterable(pool.map(_servers, names)))
+            for server, failed in zip(servers, pool.map(reason, servers), strict=True):
                 if failed is not None:
-                    purged.failed[address] = failed[:_MAX_REASON_CHARACTERS]
+                    purged.failed[str(server)] = failed[:_MAX_REASON_CHARACTERS]
 
 
-def _ask(address: str, method: str, path: str, headers: dict[str, str], body: str | None) -> None:
-    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+def _ask(
+    server: _Server, method: str, path: str, headers: dict[str, str], body: str | None
+) -> None:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=_TIMEOUT_SECONDS)
     with contextlib.closing(connection):
-        connection.request(method, path, body, headers)
+        connection.request(method, path, body, {"Host": server.named, **headers})
         response = connection.getresponse()
         said = response.read(_MAX_REASON_CHARACTERS).decode("utf-8", "replace").strip()
         if response.status != http.client.OK:

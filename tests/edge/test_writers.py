@@ -1,23 +1,27 @@
 """Configurations for caches: what real Varnish, nginx and Apache make of requests."""
 
+import contextlib
 import itertools
 import os
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import caches
 import pytest
+import servers
 from caches import Asked
 from conftest import ROOT
 from generated import ACCEPTS, QS, URL_HOSTS, made_up
 from spellings import POLICIES, right_spelling, target_of
 
 from imgprocessor.__main__ import main
+from imgprocessor.app import edge_configuration
 from imgprocessor.config.settings import PolicySettings, Settings
 from imgprocessor.edge.rules import follow
 from imgprocessor.edge.spelling import SPELLING, spelling_steps
-from imgprocessor.edge.writers import CACHES, Cache
+from imgprocessor.edge.writers import CACHES, Backend, Cache, Site
 from imgprocessor.formats import FORMATS
 from imgprocessor.load import load_settings
 from imgprocessor.policy.parse import parse_policy
@@ -198,3 +202,31 @@ def test_nothing_else_gets_into_a_configuration(capsys: pytest.CaptureFixture[st
         ("--cache-megabytes", "-5"),
     ):
         assert main(["edge", "nginx", option, wrong]) == 2
+
+
+def test_a_node_that_is_taken_out_moves_its_own_originals_alone(
+    delivered: Settings, tmp_path: Path
+) -> None:
+    names = [f"{number}.jpg" for number in range(40)]
+    homes: list[dict[str, int]] = []
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(caches.behind()) for _ in range(3)]
+        for those in (nodes, [nodes[0], nodes[2]]):
+            site = Site([Backend("127.0.0.1", node.port) for node in those])
+            vcl = edge_configuration("varnish", delivered, site)
+            folder = tmp_path / str(len(those))
+            folder.mkdir()
+            with caches.varnish(folder, vcl) as port:
+                for name in names:
+                    assert servers.ask(port, f"/images/?name={name}").status == 200
+            homes.append({})
+            for node in those:
+                homes[-1] |= {re.split("[=&]", asked.target)[1]: node.port for asked in node.asked}
+                node.asked.clear()
+    before, after = homes
+
+    assert before.keys() == after.keys() == set(names)
+    moved = {name for name in names if before[name] != after[name]}
+    assert moved == {name for name in names if before[name] == nodes[1].port}
+    assert 0 < len(moved) < len(names)
+    assert set(after.values()) == {nodes[0].port, nodes[2].port}

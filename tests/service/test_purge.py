@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -620,6 +621,40 @@ def test_nodes_are_asked_before_caches_and_after_the_stores(
     assert held == [False, False]
     assert _purge(client, "name=nasa.jpeg&local=1")[0] == 200
     assert len(told.asked) == 2
+
+
+def test_a_name_stands_for_all_nodes_that_have_it(
+    open_settings: Settings, told: Behind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has addresses of both kinds; at the third nobody is."""
+    named = f"images:{told.port}"
+    really = socket.getaddrinfo
+
+    def resolved(host: Any, port: Any, *args: Any, **options: Any) -> Any:
+        all_of_it = ("::1", "127.0.0.2", "127.0.0.1", "127.0.0.3")
+        hosts = all_of_it if host == "images" else (host,)
+        return [row for one in hosts for row in really(one, port, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    client = make_web(with_purge(open_settings, nodes=(named,))).test_client()
+    with caches.behind("127.0.0.2", told.port) as other:
+        status, came = _purge(client, "name=nasa.jpeg")
+
+        for (asked,) in (told.asked, other.asked):
+            assert (asked.method, asked.target) == ("POST", "/images/-/purge")
+            assert ("host", named) in asked.headers
+    assert status == 502
+    assert list(came["failed"]) == [f"{named} (127.0.0.3)"]
+
+
+def test_a_name_that_nobody_has_is_a_502(open_settings: Settings) -> None:
+    nobody = "nobody.invalid:80"
+    client = make_web(with_purge(open_settings, nodes=(nobody,))).test_client()
+
+    status, came = _purge(client, "name=nasa.jpeg")
+
+    assert (status, list(came["failed"])) == (502, [nobody])
+    assert came["removed"] == {"nasa.jpeg": 0}
 
 
 def test_many_tags_are_told_in_several_requests(open_settings: Settings, told: Behind) -> None:
