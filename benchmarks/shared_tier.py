@@ -225,8 +225,8 @@ def _parts(url: BucketUrl, buckets: BucketsSettings) -> Iterator[tuple[str, tupl
     tier, bucket, signer = BucketTier(url, buckets), Bucket(url, buckets), Signer([KEY])
     body, name, marks = os.urandom(LOOKED_BYTES), "ab" * 32, ["cd" * 32, "ef" * 32]
     entry = signer.written(name, "-" * 3, body)
-    tier.put(name, entry)
-    key, missing = f"renditions/{name[:2]}/{name}", f"renditions/{name[:2]}/none"
+    tier.put("group", name, entry)
+    key, missing = f"renditions/gr/group/{name}", "renditions/gr/group/none"
 
     def gone() -> None:
         try:
@@ -236,12 +236,12 @@ def _parts(url: BucketUrl, buckets: BucketsSettings) -> Iterator[tuple[str, tupl
 
     yield (
         "three GETs at once: the entry and two marks that are not there",
-        _each(lambda: tier.look(name, marks)),
+        _each(lambda: tier.look("group", name, marks)),
     )
-    yield "two GETs at once: of the marks alone", _each(lambda: tier.look(None, marks))
+    yield "two GETs at once: of the marks alone", _each(lambda: tier.look("group", None, marks))
     yield "one GET, of the entry", _each(lambda: bucket.get(key, max_bytes=2 * LOOKED_BYTES))
     yield "one GET, of what is not there", _each(gone)
-    yield "one PUT", _each(lambda: tier.put(name, entry))
+    yield "one PUT", _each(lambda: tier.put("group", name, entry))
     yield "the signature checked", _each(lambda: signer.read(name, entry))
 
 

@@ -65,11 +65,13 @@ class BucketNode:
             min_free_percent=0,
             complain=self.complaints.append,
         )
+        quick = Bucket(*self.place, total_seconds=1)
         copies = Remote(
             settings,
             LocalCopies(settings.folder, self.max_bytes, files, bucket_address(self.place[0])),
             generations=Generations(self.folder),
             fetcher=BucketFetcher(
+                self.bucket,
                 self.bucket,
                 max_bytes=self.max_bytes,
                 fresh_seconds=FRESH_SECONDS,
@@ -78,7 +80,6 @@ class BucketNode:
             complain=self.complaints.append,
             clock=lambda: time.time() + self.late,
         )
-        quick = Bucket(*self.place, total_seconds=1)
         return BucketOriginals(self.bucket, quick, copies, self.complaints.append)
 
     def pass_time(self) -> None:

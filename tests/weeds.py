@@ -73,6 +73,9 @@ class S3Server:
         """Have it answer nothing meanwhile, and take connections as ever."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.001)  # all of its threads stop a moment later
         try:
             yield
         finally:

@@ -13,7 +13,7 @@ from imgprocessor.errors import (
     OriginalsUnavailable,
     OversizedOriginal,
 )
-from imgprocessor.originals.remote import Remote
+from imgprocessor.originals.remote import QUICK_SECONDS, Remote
 from imgprocessor.originals.source import (
     Address,
     CopyRecord,
@@ -39,6 +39,9 @@ _MAX_SLOW = 3
 be a large object.
 """
 
+_OTHER_FORMS_SECONDS = 2.0
+"""Where so long went by, a name is not looked for in other forms."""
+
 _LISTED_SECONDS = 60
 """A folder is not looked at again for so long: each thousand names cost a request."""
 
@@ -57,23 +60,31 @@ class BucketFetcher:
     waits = True
 
     def __init__(
-        self, bucket: Bucket, *, max_bytes: int, fresh_seconds: float, missing_seconds: float
+        self,
+        bucket: Bucket,
+        quick: Bucket,
+        *,
+        max_bytes: int,
+        fresh_seconds: float,
+        missing_seconds: float,
     ) -> None:
         """Use a place.
 
         Args:
             bucket: the place.
+            quick: the same, and it does not wait for an answer as long.
             max_bytes: no original may have more.
             fresh_seconds: how long what came is not asked for again.
             missing_seconds: how long what is not there is not.
         """
         self._bucket = bucket
+        self._quick = quick
         self._max_bytes = max_bytes
         self._fresh_seconds = fresh_seconds
         self.missing_seconds = missing_seconds
         self._slow = 0
 
-    def copy(self, address: Address, known: CopyRecord | None, *, seconds: float) -> FetchedCopy:  # noqa: ARG002 - the bucket's client has a time of its own
+    def copy(self, address: Address, known: CopyRecord | None, *, seconds: float) -> FetchedCopy:
         """Fetch an original as `CopyFetcher.copy` does.
 
         Raises:
@@ -85,7 +96,8 @@ class BucketFetcher:
         key = address.id.removeprefix(f"{self._bucket.url}/")
         unless = (known.etag or None) if known else None
         try:
-            came = self._bucket.get(key, max_bytes=self._max_bytes, unless=unless)
+            bucket = self._quick if seconds <= QUICK_SECONDS else self._bucket
+            came = bucket.get(key, max_bytes=self._max_bytes, unless=unless)
         except FileNotFoundError as error:
             raise NotFound(str(error)) from error
         except Denied as error:
@@ -154,12 +166,14 @@ class BucketOriginals:
             NotFound: there is none, in no form of its name.
             ImageError: as `BucketFetcher.copy` says.
         """
+        until = time.monotonic() + _OTHER_FORMS_SECONDS
         try:
             return self._copies.find(name)
         except NotFound:
             for other in forms(name)[1:]:
-                with suppress(NotFound):
-                    return self._copies.find(other)
+                if time.monotonic() < until:
+                    with suppress(NotFound):
+                        return self._copies.find(other)
             raise
 
     def at_hand(self, name: str) -> Original | None:
@@ -180,7 +194,9 @@ class BucketOriginals:
         with self._changing:
             due, is_closed = self._closed.get(name, (0.0, False))
         if now >= due:
-            due, is_closed = now + _LISTED_SECONDS, self._is_there(_in(name, _NOT_SHOWN))
+            with self._copies.asking():
+                is_closed = self._is_there(_in(name, _NOT_SHOWN))
+            due = now + _LISTED_SECONDS
             with self._changing:
                 self._closed[name] = due, is_closed
                 self._closed.move_to_end(name)
@@ -198,7 +214,8 @@ class BucketOriginals:
         self._require_answers()
         odd = set[str]()
         try:
-            folders, objects = self._bucket.folder(name, left_out=odd.add)
+            with self._copies.asking():
+                folders, objects = self._bucket.folder(name, left_out=odd.add)
         except FileNotFoundError as error:
             raise NotFound(str(error)) from error
         except BucketFailed as error:

@@ -11,7 +11,7 @@ from imgprocessor.errors import ConfigurationError
 from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.local_copies import LocalCopies
-from imgprocessor.originals.remote import Remote
+from imgprocessor.originals.remote import QUICK_SECONDS, Remote
 from imgprocessor.originals.source import Root, bucket_address, url_address
 from imgprocessor.program import with_extra
 from imgprocessor.reporting import complain
@@ -20,9 +20,6 @@ from imgprocessor.storage.plain_files import PlainFiles
 
 if TYPE_CHECKING:  # it takes time and memory, and is only there where it was asked for
     from imgprocessor.storage.shared.bucket import Bucket
-
-_LOOK_SECONDS = 2.0
-"""For requests of which nobody needs the answer: whether a bucket is there, a folder closed."""
 
 
 def make_roots(settings: Settings, *, keeps: bool) -> Sequence[Root]:
@@ -74,8 +71,10 @@ def _bucket_originals(settings: Settings, url: BucketUrl, *, keeps: bool) -> Roo
     )
 
     _require_room(settings, "[originals] max_bytes", max_bytes)
+    quick = make_bucket(settings, url, total_seconds=min(QUICK_SECONDS, remote.total_seconds))
     fetcher = BucketFetcher(
         bucket,
+        quick,
         max_bytes=max_bytes,
         fresh_seconds=remote.min_fresh_seconds,
         missing_seconds=settings.originals.missing_seconds,
@@ -88,7 +87,6 @@ def _bucket_originals(settings: Settings, url: BucketUrl, *, keeps: bool) -> Roo
         fetcher=fetcher,
         complain=complain,
     )
-    quick = make_bucket(settings, url, total_seconds=min(_LOOK_SECONDS, remote.total_seconds))
     return BucketOriginals(bucket, quick, copies, complain)
 
 

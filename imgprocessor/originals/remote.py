@@ -38,6 +38,11 @@ _MAX_REMEMBERED = 1024
 _LEAST_SECONDS = 0.1
 """A request that waited for another one so long that less is left does not begin a fetch."""
 
+QUICK_SECONDS = 2.0
+"""So long a bucket may take, where there is something to show, and for requests of which nobody
+needs the answer: whether it is there, a folder closed.
+"""
+
 _EXCUSED = (OriginFailed, OriginTimeout, OriginBusy, OriginalsUnavailable)
 """While a host fails like this, what is old is used. What it says for sure counts at once."""
 
@@ -93,6 +98,14 @@ class Remote:
         copy = self._copies.copy(self.id_of(name))
         return None if copy is None else copy.original
 
+    def asking(self) -> contextlib.AbstractContextManager[None]:
+        """Be one of those who ask for something else from where originals come, without waiting.
+
+        Raises:
+            OriginBusy: there are enough.
+        """
+        return self._slot("others who ask", self._settings.max_fetches)
+
     def forget(self, name: str) -> int:
         """Have an original asked for anew. Raises as `Source.forget` does."""
         address = self._copies.address(name)
@@ -143,6 +156,8 @@ class Remote:
                 host = f"host {address.host}"
                 stack.enter_context(self._slot(host, self._settings.max_host_fetches))
             seconds = until - time.monotonic()
+            if usable and self._fetcher.waits:
+                seconds = min(seconds, QUICK_SECONDS)
             if seconds < _LEAST_SECONDS:
                 raise OriginBusy(f"{address.id} took all of the time to wait for")
             return self._fetched(address, now, generation, seconds)

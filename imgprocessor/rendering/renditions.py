@@ -82,11 +82,15 @@ class Renditions:
             )
         return self._disk_cache.put(original.group, _key(original, imagekey), size, parts, began)
 
-    def outdate(self, groups: Sequence[str] | None) -> dict[str, str]:
-        """Have no node find what was begun before of some shared groups, or of all; return which
-        tiers failed, and why.
+    def begin_purge(self, groups: Sequence[str] | None) -> dict[str, str]:
+        """Have no node find anything of some shared groups, or of all, nor keep it there; return
+        which tiers failed, and why.
         """
-        return {} if self._shared is None else self._shared.outdate(groups)
+        return {} if self._shared is None else self._shared.close(groups)
+
+    def end_purge(self, groups: Sequence[str] | None) -> dict[str, str]:
+        """Have nodes find and keep what is begun from now on. Returns what `begin_purge` does."""
+        return {} if self._shared is None else self._shared.open(groups)
 
     def finish(self) -> None:
         """Wait until all is shared that is to be."""

@@ -336,12 +336,17 @@ class Delivery:
             *(partial(self._renditions.purge, group) for group in groups),
         )
 
-    def outdate_shared(self, names: Sequence[str] | None) -> dict[str, str]:
-        """Have no node find what others made of originals of these names, or of any, before this
-        moment; return where that failed, and why.
+    @contextlib.contextmanager
+    def purging_shared(self, names: Sequence[str] | None, failed: dict[str, str]) -> Iterator[None]:
+        """Have no node find what others made of originals of these names, or of any, while all
+        purge, nor what was begun before the end; `failed` is told where that failed, and why.
         """
         groups = None if names is None else self._sources.shared_groups_of(names)
-        return self._renditions.outdate(groups)
+        failed |= self._renditions.begin_purge(groups)
+        try:
+            yield
+        finally:
+            failed |= self._renditions.end_purge(groups)
 
     def purge_imagekey(self, key: str) -> int:
         """Forget one rendition; return how many files that were: one for each version of its

@@ -37,6 +37,11 @@ _SETTLED_NS = 2_000_000_000
 count in ticks, of up to two seconds. Until then it is listed for each page.
 """
 
+_MAX_DEPTH = 32
+"""Each folder on the way to one is looked at, which in a bucket is a request."""
+
+_LISTS_AT_ONCE = 16
+
 _MAX_KEPT_NAMES = 250_000
 """In all folders that are remembered: some 20 MB."""
 
@@ -105,6 +110,7 @@ class Library:
         self._later = later
         self._kept: OrderedDict[str, tuple[FolderState, Sequence[str]]] = OrderedDict()
         self._changing = threading.Lock()
+        self._listing = [threading.Lock() for _ in range(_LISTS_AT_ONCE)]
 
     def page(self, folder: str, after: str = "") -> GalleryPage:
         """Return the page of a folder that goes on after a name: of a picture, or of a folder with
@@ -143,6 +149,8 @@ class Library:
         segments = folder.split("/") if folder else []
         if segments and not is_name(folder):
             raise NotFound(f"{folder!r}: no folder may be called so")
+        if len(segments) > _MAX_DEPTH:
+            raise NotFound(f"{folder!r}: no folder is shown that is so deep in others")
         if any(map(_is_hidden, segments)):
             raise NotFound(f"{folder!r} is hidden by its name")
         names = ["/".join(segments[:count]) for count in range(len(segments) + 1)]
@@ -176,11 +184,20 @@ class Library:
 
     def _names(self, folder: str, state: FolderState) -> Sequence[str]:
         """Return what may be shown of a folder in its order: folders, with a slash, and files."""
+        # Who asks meanwhile waits, and need not list it as well.
+        with self._listing[hash(state.id) % _LISTS_AT_ONCE]:
+            names = self._remembered(state)
+            return self._listed_anew(folder, state) if names is None else names
+
+    def _remembered(self, state: FolderState) -> Sequence[str] | None:
         with self._changing:
             kept = self._kept.get(state.id)
-            if kept is not None and kept[0].changed == state.changed:
-                self._kept.move_to_end(state.id)
-                return kept[1]
+            if kept is None or kept[0].changed != state.changed:
+                return None
+            self._kept.move_to_end(state.id)
+            return kept[1]
+
+    def _listed_anew(self, folder: str, state: FolderState) -> Sequence[str]:
         is_settled = time_ns() - state.changed_ns > _SETTLED_NS
         names = sorted(_candidates(self._source.listed(folder)), key=natural_order)
         with self._changing:

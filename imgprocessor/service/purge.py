@@ -129,12 +129,9 @@ class Purger:
         if local:
             self._purge_here(wanted, purged)
             return purged
-        # What all nodes share is outdated before and after: a node that has not heard of the purge
-        # yet shares nothing that it found before that.
-        purged.failed |= self._delivery.outdate_shared(wanted.originals)
-        self._purge_here(wanted, purged)
-        _ask_all(self._settings.nodes, lambda node: self._ask_node(node, wanted), purged)
-        purged.failed |= self._delivery.outdate_shared(wanted.originals)
+        with self._delivery.purging_shared(wanted.originals, purged.failed):
+            self._purge_here(wanted, purged)
+            _ask_all(self._settings.nodes, lambda node: self._ask_node(node, wanted), purged)
         _ask_all(self._settings.varnish, lambda cache: _ask_varnish(cache, wanted), purged)
         return purged
 

@@ -1,8 +1,10 @@
 """Folders as pages: what is shown, in which order, and what is never made or opened for it."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import images
@@ -414,3 +416,42 @@ def test_a_page_makes_nothing_and_has_it_made_later(
         "1534x1022"
     ] * 6
     assert later.names == []
+
+
+def test_no_folder_is_looked_for_however_deep(root: Path) -> None:
+    asked: list[str] = []
+
+    class Noting(Folder):
+        def folder(self, name: str) -> FolderState:
+            asked.append(name)
+            return super().folder(name)
+
+    source = Noting(root, MAX_BYTES)
+    with pytest.raises(FolderNotFound):
+        Library(source, _Tiny(source), None).page("/".join("a" * 100))  # type: ignore[arg-type]
+    assert asked == []
+
+
+def test_a_folder_that_many_ask_for_is_listed_once(root: Path) -> None:
+    _make(root, "cats/a.jpg")
+    listed: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Folder):
+        def folder(self, name: str) -> FolderState:
+            return super().folder(name)._replace(changed_ns=0)  # long ago
+
+        def listed(self, name: str) -> Listed:
+            listed.append(name)
+            begun.set()
+            assert go_on.wait(10)
+            return super().listed(name)
+
+    source = Slow(root, MAX_BYTES)
+    library = Library(source, _Tiny(source), None)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(4) as pool:
+        pages = [pool.submit(library.page, "cats") for _ in range(4)]
+        assert begun.wait(10)
+        go_on.set()
+        assert {page.result().pictures[0].name for page in pages} == {"cats/a.jpg"}
+    assert listed == ["cats"]

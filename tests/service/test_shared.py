@@ -199,6 +199,40 @@ def test_a_node_that_has_not_heard_of_a_purge_yet_shares_nothing_from_before(
     assert shared.node("third").ask().source == "original"
 
 
+def test_while_nodes_are_told_one_by_one_none_learns_the_old_picture_from_another(
+    shared: _Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`third` was told already; `second`, which was not, makes it anew from what it has."""
+    first, second, third = (shared.node(name) for name in ("first", "second", "third"))
+    wanted = PurgeRequest(names=["nasa.jpeg"])
+    purge = first.delivery.purge
+
+    def meanwhile(name: str) -> int:
+        third.purge(wanted, local=True)
+        second.ask()
+        assert third.ask().source == "original"
+        second.purge(wanted, local=True)
+        return purge(name)
+
+    monkeypatch.setattr(first.delivery, "purge", meanwhile)
+    first.purge(wanted)
+
+    assert shared.node("fourth").ask().source == "original"
+    (entry,) = shared.bucket.listed("renditions")
+    assert entry.version.size_bytes > 0
+
+
+def test_what_is_purged_is_removed_from_the_bucket(shared: _Place) -> None:
+    node = shared.node("first")
+    node.ask()
+    node.ask(OTHER)
+    assert len(list(shared.bucket.listed("renditions"))) == 2
+
+    assert node.purge(PurgeRequest(names=["nasa.jpeg"])) == {}
+
+    assert list(shared.bucket.listed("renditions")) == []
+
+
 def test_the_best_is_made_once_for_all_nodes(shared: _Place) -> None:
     first, second = (shared.node(name, "behind") for name in ("first", "second"))
     for node in (first, second):

@@ -16,6 +16,7 @@ from weeds import BUCKET, access_file
 
 from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.errors import ConfigurationError
+from imgprocessor.storage.shared import bucket as module
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed, Conflict, Denied, Refused
 
@@ -170,6 +171,50 @@ def test_half_an_answer_is_none(scripted: ScriptedS3, faulty: Bucket) -> None:
         faulty.get("a", max_bytes=9)
     with pytest.raises(BucketFailed, match="the connection ends before its answer does"):
         list(faulty.listed())
+
+
+def test_no_more_is_read_than_was_said(scripted: ScriptedS3, faulty: Bucket) -> None:
+    """Content-Length says ten, and chunks come without an end: those count (RFC 9112, 6.3)."""
+    size = b"%x\r\n" % 1000
+    endless = (size + b"x" * 1000 + b"\r\n") * 20_000
+    headers = {"etag": '"a"', "content-length": "10", "transfer-encoding": "chunked"}
+    headers["last-modified"] = "Sun, 29 Nov 2026 12:00:00 GMT"
+    scripted.behaviour = lambda _: Answer(200, endless, headers)
+
+    began = time.process_time()
+    with pytest.raises(BucketFailed):
+        faulty.get("a", max_bytes=100)
+    assert time.process_time() - began < 2
+
+
+def test_who_says_that_nothing_changed_is_not_believed_unasked(
+    scripted: ScriptedS3, faulty: Bucket
+) -> None:
+    scripted.behaviour = lambda _: Answer(304, b"", {"etag": '"a"'})
+
+    with pytest.raises(BucketFailed, match="304 to no condition"):
+        faulty.get("a", max_bytes=100)
+
+
+@pytest.mark.parametrize("name", ["x" * 1025, "ü" * 513, "a/" * 512 + "b"])
+def test_a_name_longer_than_any_key_is_not_asked_for(
+    scripted: ScriptedS3, faulty: Bucket, name: str
+) -> None:
+    with pytest.raises(FileNotFoundError, match="may be called so"):
+        faulty.get(name, max_bytes=100)
+    assert scripted.asked == []
+
+
+def test_a_folder_without_an_end_is_given_up(
+    scripted: ScriptedS3, faulty: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_IN_FOLDER", 20)
+    scripted.objects |= {f"shop/{number:03}": b"1" for number in range(100)}
+    scripted.page = 10
+
+    with pytest.raises(BucketFailed, match="more than 20 names"):
+        faulty.folder()
+    assert len(scripted.asked) <= 4
 
 
 def test_a_lost_answer_to_a_put_is_no_success_and_no_second_put(

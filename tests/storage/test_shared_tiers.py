@@ -1,17 +1,22 @@
 """What every tier promises, and what is shared through several: real S3, Redis and memcached."""
 
 import contextlib
+import socket
+import socketserver
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from memcacheds import running_memcached
 from redises import RedisServer, running_redis
 from weeds import S3Server, needs_weed, place_in
 
 from imgprocessor.config.store_settings import MemoryUrl
+from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.bucket_tier import BucketTier
 from imgprocessor.storage.shared.entries import Shared, SharedEntries
 from imgprocessor.storage.shared.memory_tier import MemoryTier
@@ -62,26 +67,62 @@ def tier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tier]:
 
 
 def test_what_was_kept_is_found_and_nothing_else(tier: Tier) -> None:
-    assert tier.look("a1", ["m"]).entry is None
+    assert tier.look("a1", "k1", ["m"]).entry is None
 
-    tier.put("a1", b"entry")
+    tier.put("a1", "k1", b"entry")
 
-    assert tier.look("a1", ["m"]).entry == b"entry"
-    assert tier.look("a2", ["m"]).entry is None
-    assert tier.look(None, ["m"]).entry is None
+    assert tier.look("a1", "k1", ["m"]).entry == b"entry"
+    assert tier.look("a1", "k2", ["m"]).entry is None
+    assert tier.look("a1", None, ["m"]).entry is None
 
 
 def test_a_mark_stays_the_same_until_it_is_made_another(tier: Tier) -> None:
-    before = tier.look(None, ["all", "one"]).marks
-    assert tier.look("a1", ["all", "one"]).marks == before
+    before = tier.look("g", None, ["all", "one"]).marks
+    assert tier.look("g", "k1", ["all", "one"]).marks == before
 
-    tier.mark("one")
+    tier.mark("one", b"word")
 
-    now = tier.look(None, ["all", "one"]).marks
-    assert now != before
-    assert tier.look(None, ["all", "two"]).marks != now
-    tier.mark("one")
-    assert tier.look(None, ["all", "one"]).marks not in {before, now}
+    assert tier.look("g", None, ["all", "one"]).marks == [before[0], b"word"]
+    assert tier.look("g", None, ["all", "two"]).marks != [before[0], b"word"]
+    tier.mark("one", b"other")
+    assert tier.look("g", None, ["all", "one"]).marks == [before[0], b"other"]
+
+
+@needs_weed
+def test_a_bucket_is_cleared_of_a_group_and_of_no_other(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    place = place_in(s3_server, tmp_path, tmp_path.name)
+    tier = BucketTier(*place)
+    for group, key in (("a1", "k1"), ("a1", "k2"), ("a12", "k1")):
+        tier.put(group, key, b"entry")
+
+    tier.clear("a1")
+
+    assert [found.key for found in Bucket(*place).listed()] == ["renditions/a1/a12/k1"]
+
+
+@contextlib.contextmanager
+def listening(behave: Callable[[socket.socket, bytes], None]) -> Iterator[int]:
+    """Listen on a free port, and answer whatever comes."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                while data := self.request.recv(65_536):
+                    behave(self.request, data)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Counts(dict[tuple[str, str], int]):
@@ -100,6 +141,11 @@ def entries(*tiers: Tier, counts: Counts, key: str = KEY) -> SharedEntries:
 def put(there: SharedEntries, group: str, key: str, body: bytes) -> None:
     there.keep(group, key, body, there.look(group, key).marks)
     there.finish()
+
+
+def purge(there: SharedEntries, groups: list[str] | None) -> None:
+    assert there.close(groups) == {}
+    assert there.open(groups) == {}
 
 
 def test_what_one_node_made_another_finds(tier: Tier) -> None:
@@ -122,10 +168,12 @@ def test_what_is_purged_is_found_by_nobody(tier: Tier, groups: list[str] | None)
     put(here, "cats/a.jpg", "key", b"body")
     put(here, "cats/b.jpg", "key", b"other body")
 
-    assert there.outdate(groups) == {}
+    assert there.close(groups) == {}
+    assert here.look("cats/a.jpg", "key") == Shared()
+    assert there.open(groups) == {}
 
     assert here.look("cats/a.jpg", "key").body is None
-    assert counts[tier.name, "outdated"] == 1
+    assert here.look("cats/a.jpg", "key").marks.keys() == {tier.name}
     assert (here.look("cats/b.jpg", "key").body is None) is (groups is None)
 
 
@@ -134,7 +182,7 @@ def test_what_was_begun_before_a_purge_is_not_kept_after_it(tier: Tier) -> None:
     here, there = entries(tier, counts=counts), entries(tier, counts=counts)
     begun = here.look("cats/a.jpg", "key").marks
 
-    there.outdate(["cats/a.jpg"])
+    purge(there, ["cats/a.jpg"])
     here.keep("cats/a.jpg", "key", b"old", begun)
     here.finish()
 
@@ -168,19 +216,20 @@ class Between:
     def __init__(self, tier: Tier, happens: Callable[[], object]) -> None:
         self.name, self.max_bytes = tier.name, tier.max_bytes
         self.look, self.mark, self.unbounded = tier.look, tier.mark, tier.unbounded
+        self.clear = tier.clear
         self._tier = tier
         self._happens = happens
 
-    def put(self, key: str, entry: bytes) -> None:
+    def put(self, group: str, key: str, entry: bytes) -> None:
         """Put it when it has happened."""
         self._happens()
-        self._tier.put(key, entry)
+        self._tier.put(group, key, entry)
 
 
 def test_a_purge_between_look_and_write_is_not_lost(tier: Tier) -> None:
     counts = Counts()
     there = entries(tier, counts=counts)
-    here = entries(Between(tier, lambda: there.outdate(["a"])), counts=counts)
+    here = entries(Between(tier, lambda: purge(there, ["a"])), counts=counts)
 
     put(here, "a", "key", b"old")
 
@@ -241,19 +290,23 @@ class Scripted:
         self.is_failing = True
         self.asked = 0
 
-    def look(self, key: str | None, marks: object) -> Seen:
+    def look(self, group: str, key: str | None, marks: object) -> Seen:
         """Find nothing, or fail."""
-        del key, marks
+        del group, key, marks
         self.asked += 1
         if self.is_failing:
             raise OSError("it fails")
-        return Seen(None, "mark")
+        return Seen(None, [b"mark"])
 
-    def put(self, key: str, entry: bytes) -> None:
+    def clear(self, group: str) -> None:
         """Never asked for."""
         raise NotImplementedError
 
-    def mark(self, mark: str) -> None:
+    def put(self, group: str, key: str, entry: bytes) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def mark(self, mark: str, word: bytes) -> None:
         """Never asked for."""
         raise NotImplementedError
 
@@ -311,7 +364,7 @@ def test_the_nearer_tier_learns_what_the_farther_one_has(
 
         hits = {("memory", "miss"): 1, ("bucket", "hit"): 1, ("memory", "hit"): 1}
         assert counts == {**hits, ("memory", "kept"): 1}
-        assert there.outdate(["a"]) == {}
+        purge(there, ["a"])
         assert there.look("a", "key").body is None
 
 
@@ -338,6 +391,62 @@ def test_a_memory_that_was_emptied_forgets_what_was_kept_and_nothing_comes_back(
             assert there.look("a", "key").body is None, "nobody knows what was purged meanwhile"
             put(there, "a", "key", b"body")
             assert there.look("a", "key").body == b"body"
+
+
+def redis_of(*answers: bytes) -> Callable[[socket.socket, bytes], None]:
+    """Return what a server does that is none: it says this, whatever it is asked."""
+
+    def behave(client: socket.socket, _: bytes) -> None:
+        for part in answers:
+            client.sendall(part)
+            time.sleep(0.05 if len(answers) > 1 else 0)
+
+    return behave
+
+
+@pytest.mark.parametrize("scheme", ["redis", "memcached"])
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (b"+OK\r\n" * 20,),
+        (b"VALUE zzz\r\n",),
+        (b"*1\r\n$-7\r\n",),
+        (b"END\r\n" * 9,),
+        (b":1\r\n" * 20,),
+        (b"",),
+        tuple(b"$" for _ in range(30)),
+        tuple(b"V" for _ in range(30)),
+    ],
+    ids=["ok", "value", "array", "end", "numbers", "nothing", "drip", "drip of values"],
+)
+def test_a_memory_that_answers_oddly_is_left_out(scheme: str, answers: tuple[bytes, ...]) -> None:
+    counts = Counts()
+    with listening(redis_of(*answers)) as port:
+        with in_memory(f"{scheme}://127.0.0.1:{port}") as tier:
+            there = entries(tier, counts=counts)
+            began = time.monotonic()
+            for _ in range(2):
+                assert there.look("a", "key").body is None
+            assert time.monotonic() - began < 2
+    assert ("memory", "hit") not in counts
+    assert ("memory", "kept") not in counts
+
+
+def test_a_mark_of_any_size_costs_little() -> None:
+    counts = Counts()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_redis(Path(folder)) as server,
+        in_memory(server.url) as tier,
+    ):
+        there = entries(tier, counts=counts)
+        put(there, "a", "key", b"body")
+        with redis.Redis.from_url(server.url) as forger:
+            for name in forger.keys("*:p:*"):
+                forger.set(name, bytes(50_000_000))
+
+        assert there.look("a", "key") == Shared()
+    assert counts["memory", "failed"] == 1
 
 
 def test_a_memory_that_is_full_costs_what_it_would_keep_and_no_more() -> None:
@@ -392,8 +501,8 @@ def test_purges_race_with_writers_on_two_nodes(s3_server: S3Server, tmp_path: Pa
 
     def write() -> None:
         while not ended.is_set():
-            found = str(version[0]).encode()  # and then it is replaced, and purged
-            writer.keep("a", "key", found, writer.look("a", "key").marks)
+            marks = writer.look("a", "key").marks
+            writer.keep("a", "key", str(version[0]).encode(), marks)
             writer.finish()
 
     thread = threading.Thread(target=write)
@@ -401,8 +510,7 @@ def test_purges_race_with_writers_on_two_nodes(s3_server: S3Server, tmp_path: Pa
     try:
         for number in range(1, 60):
             version[0] = number  # the original is another one now
-            purger.outdate(["a"])
-            purger.outdate(["a"])  # what was found before the first, and looked for after it
+            purge(purger, ["a"])
             found = purger.look("a", "key").body
             assert found is None or int(found) >= number
     finally:

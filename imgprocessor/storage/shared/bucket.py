@@ -15,7 +15,7 @@ from obstore import exceptions
 from obstore.store import ObjectStore
 
 if TYPE_CHECKING:  # obstore has these for types alone
-    from obstore import GetOptions, ObjectMeta, PutMode
+    from obstore import GetOptions, GetResult, ObjectMeta, PutMode
 
 from imgprocessor.config.bucket_access import BucketAccess, bucket_access
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
@@ -40,6 +40,12 @@ from imgprocessor.storage.shared.s3_listing import (
 _PAGE = 1000
 
 _Result = TypeVar("_Result")
+
+MAX_IN_FOLDER = 250_000
+"""Names that a folder has at most, where it is listed by itself: 250 requests."""
+
+_MAX_KEY_BYTES = 1024
+"""All of them have keys no longer than that."""
 
 _NOT_FOUND = "status code: 404"
 """In an error of obstore's."""
@@ -119,7 +125,11 @@ class Bucket:
         def ask(client: _Client) -> Content | None:
             try:
                 got = obstore.get(client.store, self._path(key), options=options)
-            except exceptions.NotModifiedError:
+            except exceptions.NotModifiedError as error:
+                if unless is None:
+                    raise BucketFailed(
+                        f"{self.url}/{key}: it answers 304 to no condition"
+                    ) from error
                 return None
             version = _version(got.meta)
             if version.etag == unless:  # not every server looks
@@ -130,7 +140,7 @@ class Bucket:
                 )
             if version.size_bytes > max_bytes:
                 raise ObjectTooLarge(f"{self.url}/{key} has {version.size_bytes} bytes")
-            return Content(bytes(got.bytes()), version)
+            return Content(self._whole(key, got, version.size_bytes), version)
 
         return self._asked(key, ask)
 
@@ -192,6 +202,9 @@ class Bucket:
         folders: list[str] = []
         objects: list[StoredObject] = []
         for page in self._pages(folder, Asking(delimiter="/")):
+            if len(folders) + len(objects) > MAX_IN_FOLDER:
+                wrong = f"there are more than {MAX_IN_FOLDER} names in it"
+                raise BucketFailed(f"{self.url}/{folder}: {wrong}")
             objects += self._with_bytes(page, left_out)
             for path in page.folders:
                 if may_be_asked_for(path.removesuffix("/")):
@@ -199,6 +212,17 @@ class Bucket:
                 else:
                     left_out(self._key(path))
         return folders, objects
+
+    def _whole(self, key: str, got: "GetResult", size_bytes: int) -> bytes:
+        """Read no more than was said, whatever comes; and no less."""
+        body = bytearray()
+        for part in got.stream():
+            body += part
+            if len(body) > size_bytes:
+                break
+        if len(body) != size_bytes:
+            raise BucketFailed(f"{self.url}/{key}: not the {size_bytes} bytes come that it said")
+        return bytes(body)
 
     def _pages(self, folder: str, first: Asking) -> Iterator[ListedPage]:
         asking = first
@@ -291,7 +315,10 @@ class Bucket:
         """
         if not key or key.startswith("/") or key.endswith("/"):  # which obstore would take off
             raise ValueError("a key must not begin or end with a slash")
-        return self._in_bucket(key)
+        path = self._in_bucket(key)
+        if len(path.encode()) > _MAX_KEY_BYTES:
+            raise ValueError(f"a key must have no more than {_MAX_KEY_BYTES} bytes")
+        return path
 
     def _in_bucket(self, key: str) -> str:
         return f"{self.url.prefix}/{key}".removeprefix("/")

@@ -1,7 +1,7 @@
 """A bucket as a tier: entries that its lifecycle rules expire, and marks that stay."""
 
 import threading
-import uuid
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
@@ -10,9 +10,8 @@ from functools import partial
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed, Denied, ObjectTooLarge
-from imgprocessor.storage.shared.tier import TOTAL_SECONDS, Seen, TierName
+from imgprocessor.storage.shared.tier import MAX_MARK_BYTES, TOTAL_SECONDS, Seen, TierName
 
-_MAX_MARK_BYTES = 100
 _THREADS = 24
 """Three for each of eight who look at once; where more do, they wait, and no longer than for a
 bucket that is slow.
@@ -24,8 +23,11 @@ _PUT_SECONDS = 5.0
 _MARK_SECONDS = 2.0
 """A purge waits for two of these, and for all nodes between them."""
 
-_NO_MARK = "-"
+_NO_MARK = b"-"
 """Nothing was purged yet. What a bucket once had it has still."""
+
+_CLEAR_SECONDS = 3.0
+"""An original has some dozen renditions."""
 
 
 class BucketTier:
@@ -45,24 +47,35 @@ class BucketTier:
         """Look whether requests can be made, as `Bucket.check` does."""
         self._reading.check()
 
-    def look(self, key: str | None, marks: Sequence[str]) -> Seen:
+    def look(self, group: str, key: str | None, marks: Sequence[str]) -> Seen:
         """Return an entry and marks, as `Tier.look` says: all at once, in the time of one."""
         asked = [self._begun(partial(self._mark, mark)) for mark in marks]
-        entry = None if key is None else self._begun(partial(self._entry, key))
+        entry = None if key is None else self._begun(partial(self._entry, group, key))
         try:
-            words = [one.result(TOTAL_SECONDS) for one in asked]
             found = None if entry is None else entry.result(TOTAL_SECONDS)
+            words = [one.result(TOTAL_SECONDS) for one in asked]
         except TookTooLong as error:
             raise BucketFailed(f"{self._reading.url}: it takes too long") from error
-        return Seen(found, " ".join(_NO_MARK if word is None else word.hex() for word in words))
+        if found is not None and None in words:
+            wrong = "marks of purges may not be read, and entries may: give leave for both"
+            raise BucketFailed(f"{self._reading.url}: {wrong}")
+        return Seen(found, [_NO_MARK if word is None else word for word in words])
 
-    def put(self, key: str, entry: bytes) -> None:
+    def put(self, group: str, key: str, entry: bytes) -> None:
         """Keep an entry, as `Tier.put` says."""
-        self._writing.put(_entry_key(key), entry)
+        self._writing.put(_entry_key(group, key), entry)
 
-    def mark(self, mark: str) -> None:
+    def mark(self, mark: str, word: bytes) -> None:
         """Have a mark be another word, as `Tier.mark` says."""
-        self._marking.put(_mark_key(mark), uuid.uuid4().bytes)
+        self._marking.put(_mark_key(mark), word)
+
+    def clear(self, group: str) -> None:
+        """Remove the entries of a group, as `Tier.clear` says."""
+        until = time.monotonic() + _CLEAR_SECONDS
+        for found in list(self._marking.listed(_group_key(group))):
+            if time.monotonic() > until:
+                raise BucketFailed(f"{self._marking.url}: not all could be removed in time")
+            self._marking.remove(found.key)
 
     def unbounded(self) -> str:
         """Return nothing: its lifecycle rules are not looked at."""
@@ -74,25 +87,32 @@ class BucketTier:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bucket")
         return self._threads.submit(ask)
 
-    def _entry(self, key: str) -> bytes | None:
+    def _entry(self, group: str, key: str) -> bytes | None:
         try:
-            return self._got(_entry_key(key), self.max_bytes)
+            got = self._reading.get(_entry_key(group, key), max_bytes=self.max_bytes)
+        except (FileNotFoundError, Denied):  # of what is not there S3 says that it may not be read
+            return None
         except ObjectTooLarge:  # none of ours
             return b""
+        return None if got is None else got.body
 
     def _mark(self, mark: str) -> bytes | None:
-        return self._got(_mark_key(mark), _MAX_MARK_BYTES)
-
-    def _got(self, key: str, max_bytes: int) -> bytes | None:
+        """Return a mark; None where it may not be read, or is not there, where nobody may list."""
         try:
-            got = self._reading.get(key, max_bytes=max_bytes)
-        except (FileNotFoundError, Denied):  # of what is not there S3 says that it may not be read
+            got = self._reading.get(_mark_key(mark), max_bytes=MAX_MARK_BYTES)
+        except FileNotFoundError:
+            return _NO_MARK
+        except Denied:
             return None
         return None if got is None else got.body
 
 
-def _entry_key(key: str) -> str:
-    return f"renditions/{key[:2]}/{key}"
+def _group_key(group: str) -> str:
+    return f"renditions/{group[:2]}/{group}"
+
+
+def _entry_key(group: str, key: str) -> str:
+    return f"{_group_key(group)}/{key}"
 
 
 def _mark_key(mark: str) -> str:

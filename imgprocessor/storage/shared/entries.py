@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 
 from imgprocessor.reporting import report_unexpected
 from imgprocessor.storage.shared.signed import Signer
-from imgprocessor.storage.shared.tier import Guard, Seen, Tier
+from imgprocessor.storage.shared.tier import (
+    Guard,
+    Seen,
+    Tier,
+    closing_mark,
+    is_closed,
+    new_mark,
+)
 
 _EVERYTHING = "everything"
 """The mark of all groups."""
@@ -63,15 +70,18 @@ class SharedEntries:
         name, marks = _name(group, key), [_EVERYTHING, _short(group)]
         known: dict[str, str] = {}
         for guard in self._tiers:
-            seen = guard.asked(lambda tier: tier.look(name, marks))
+            seen = guard.asked(lambda tier: tier.look(marks[-1], name, marks))
             if seen is None:
+                continue
+            if any(map(is_closed, seen.marks)):
+                guard.count("outdated")
                 continue
             body = self._good(guard, name, seen)
             if body is not None:
                 if known:  # nearer ones
                     self._submit(_Waiting(group, key, body, known))
                 return Shared(body)
-            known[guard.tier.name] = seen.marks
+            known[guard.tier.name] = _as_one(seen.marks)
         return Shared(None, known)
 
     def keep(self, group: str, key: str, body: bytes, marks: Mapping[str, str]) -> None:
@@ -79,16 +89,29 @@ class SharedEntries:
         if marks:
             self._submit(_Waiting(group, key, body, marks))
 
-    def outdate(self, groups: Sequence[str] | None) -> dict[str, str]:
-        """Have nothing be found of what was begun before in some groups, or all of them; return
-        which tiers failed, and why: there it may be found still.
+    def close(self, groups: Sequence[str] | None) -> dict[str, str]:
+        """Have nothing be found in some groups, or all of them, and nothing kept, until they are
+        opened; return which tiers failed, and why: there it may be found still.
         """
+        return self._marked(groups, closing_mark, clears=False)
+
+    def open(self, groups: Sequence[str] | None) -> dict[str, str]:
+        """Have new entries of such groups be found and kept again, and none that was begun before;
+        remove those, where it is about some groups. Returns what `close` does.
+        """
+        return self._marked(groups, new_mark, clears=groups is not None)
+
+    def _marked(
+        self, groups: Sequence[str] | None, word: Callable[[], bytes], *, clears: bool
+    ) -> dict[str, str]:
         marks = [_EVERYTHING] if groups is None else [*map(_short, groups)]
         failed: dict[str, str] = {}
         for guard in self._tiers:
             try:
                 for mark in marks:
-                    guard.tier.mark(mark)
+                    guard.tier.mark(mark, word())
+                    if clears:
+                        guard.tier.clear(mark)
             except OSError as error:
                 failed[guard.tier.name] = str(error)
         return failed
@@ -98,7 +121,7 @@ class SharedEntries:
         wrong: dict[str, str] = {}
         for guard in self._tiers:
             try:
-                guard.tier.look(_short(""), [_EVERYTHING])
+                guard.tier.look(_short(""), _short(""), [_EVERYTHING])
                 wrong[guard.tier.name] = guard.tier.unbounded()
             except OSError as error:
                 wrong[guard.tier.name] = str(error)
@@ -120,8 +143,9 @@ class SharedEntries:
             guard.count("bad")
             return None
         marks, body = read
-        guard.count("hit" if marks == seen.marks else "outdated")
-        return body if marks == seen.marks else None
+        is_current = marks == _as_one(seen.marks)
+        guard.count("hit" if is_current else "outdated")
+        return body if is_current else None
 
     def _submit(self, one: _Waiting) -> None:
         with self._changing:
@@ -166,21 +190,25 @@ class SharedEntries:
             if len(entry) > guard.tier.max_bytes:
                 guard.count("dropped")
                 continue
-            is_kept = guard.asked(_kept(name, [_EVERYTHING, group], marks, entry))
+            is_kept = guard.asked(_kept(group, name, marks, entry))
             if is_kept is not None:
                 guard.count("kept" if is_kept else "dropped")
 
 
-def _kept(name: str, asked: Sequence[str], marks: str, entry: bytes) -> Callable[[Tier], bool]:
+def _kept(group: str, name: str, marks: str, entry: bytes) -> Callable[[Tier], bool]:
     """Return what keeps an entry, unless there was a purge: there is no use in it then."""
 
     def keep(tier: Tier) -> bool:
-        is_current = tier.look(None, asked).marks == marks
+        is_current = _as_one(tier.look(group, None, [_EVERYTHING, group]).marks) == marks
         if is_current:
-            tier.put(name, entry)
+            tier.put(group, name, entry)
         return is_current
 
     return keep
+
+
+def _as_one(marks: Sequence[bytes]) -> str:
+    return " ".join(word.hex() for word in marks)
 
 
 def _name(group: str, key: str) -> str:

@@ -4,19 +4,31 @@ A mark that it has forgotten is made anew, as another word: what was kept before
 """
 
 import contextlib
-import uuid
+import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from functools import partial
+from typing import Protocol, TypeVar, cast
 
 import redis
-from pymemcache import MemcacheError, PooledClient
+from pymemcache import PooledClient
 
 from imgprocessor.config.store_settings import MemoryUrl
-from imgprocessor.storage.shared.tier import TOTAL_SECONDS, Seen, TierName
+from imgprocessor.storage.shared.tier import (
+    MAX_MARK_BYTES,
+    TOTAL_SECONDS,
+    Seen,
+    TierName,
+    new_mark,
+)
 
 _MARK_SECONDS = 604_800
 _CONNECTIONS = 24
+_THREADS = 16
+
+_Result = TypeVar("_Result")
 
 
 class MemoryFailed(OSError):
@@ -26,7 +38,7 @@ class MemoryFailed(OSError):
 class _Client(Protocol):
     """What both can do. A value that is forgotten is None."""
 
-    def get(self, keys: Sequence[str]) -> list[bytes | None]: ...
+    def get(self, keys: Sequence[str], max_bytes: int) -> list[bytes | None]: ...
 
     def put(self, key: str, value: bytes, seconds: int) -> None: ...
 
@@ -49,28 +61,24 @@ class MemoryTier:
         self._client: _Client = _Redis(url) if url.is_redis else _Memcached(url)
         self._prefix = f"img:{prefix}:"
         self._seconds = seconds
+        self._threads: ThreadPoolExecutor | None = None
+        self._starting = threading.Lock()
 
-    def look(self, key: str | None, marks: Sequence[str]) -> Seen:
+    def look(self, group: str, key: str | None, marks: Sequence[str]) -> Seen:  # noqa: ARG002 - the protocol's
         """Return an entry and marks, as `Tier.look` says."""
-        names = [self._mark_key(mark) for mark in marks]
-        wanted = [] if key is None else [self._entry_key(key)]
-        found = self._client.get([*names, *wanted])
-        words, entry = found[: len(names)], None if key is None else found[-1]
-        if None in words:
-            for name in names:
-                self._client.put_new(name, uuid.uuid4().bytes, _MARK_SECONDS)
-            words, entry = self._client.get(names), None
-        if None in words:
-            raise MemoryFailed("a mark that was just kept has gone: is there any room?")
-        return Seen(entry, " ".join(word.hex() for word in words if word is not None))
+        return self._in_time(partial(self._looked, key, marks))
 
-    def put(self, key: str, entry: bytes) -> None:
+    def put(self, group: str, key: str, entry: bytes) -> None:  # noqa: ARG002 - the protocol's
         """Keep an entry, as `Tier.put` says."""
         self._client.put(self._entry_key(key), entry, self._seconds)
 
-    def mark(self, mark: str) -> None:
+    def mark(self, mark: str, word: bytes) -> None:
         """Have a mark be another word, as `Tier.mark` says."""
-        self._client.put(self._mark_key(mark), uuid.uuid4().bytes, _MARK_SECONDS)
+        key = self._mark_key(mark)
+        self._in_time(lambda: self._client.put(key, word, _MARK_SECONDS))
+
+    def clear(self, group: str) -> None:
+        """Do nothing: it forgets by itself."""
 
     def unbounded(self) -> str:
         """Return what is wrong with how it is bounded; nothing where it is, or nobody says.
@@ -83,6 +91,31 @@ class MemoryTier:
     def close(self) -> None:
         """Close all connections; whoever asks for something opens them anew."""
         self._client.close()
+
+    def _looked(self, key: str | None, marks: Sequence[str]) -> Seen:
+        names = [self._mark_key(mark) for mark in marks]
+        wanted = [] if key is None else [self._entry_key(key)]
+        most = self.max_bytes if wanted else MAX_MARK_BYTES
+        found = self._client.get([*names, *wanted], most)
+        words, entry = found[: len(names)], found[-1] if wanted else None
+        if None in words:
+            for name in names:
+                self._client.put_new(name, new_mark(), _MARK_SECONDS)
+            words, entry = self._client.get(names, MAX_MARK_BYTES), None
+        known = [word for word in words if word is not None and len(word) <= MAX_MARK_BYTES]
+        if len(known) < len(marks):
+            raise MemoryFailed("a mark that was just kept has gone, or is none: is there any room?")
+        return Seen(entry, known)
+
+    def _in_time(self, ask: Callable[[], _Result]) -> _Result:
+        """Ask, and wait no longer for the whole answer, however it comes."""
+        with self._starting:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="memory")
+        try:
+            return self._threads.submit(ask).result(TOTAL_SECONDS)
+        except TookTooLong as error:
+            raise MemoryFailed("the memory that nodes share takes too long") from error
 
     def _entry_key(self, key: str) -> str:
         return f"{self._prefix}r:{key}"
@@ -102,9 +135,12 @@ class _Redis:
             retry=None,
         )
 
-    def get(self, keys: Sequence[str]) -> list[bytes | None]:
-        with _told(self._where):
-            return cast("list[bytes | None]", self._redis.mget(keys))
+    def get(self, keys: Sequence[str], max_bytes: int) -> list[bytes | None]:
+        # Not MGET: whoever may write there may have left anything there, of any size.
+        with _told(self._where), self._redis.pipeline(transaction=False) as asking:
+            for key in keys:
+                asking.getrange(key, 0, max_bytes)
+            return [memoryview(value).tobytes() or None for value in asking.execute()]
 
     def put(self, key: str, value: bytes, seconds: int) -> None:
         with _told(self._where):
@@ -141,10 +177,10 @@ class _Memcached:
         )
         weakref.finalize(self, self._memcached.close)
 
-    def get(self, keys: Sequence[str]) -> list[bytes | None]:
+    def get(self, keys: Sequence[str], max_bytes: int) -> list[bytes | None]:  # noqa: ARG002 - it has a bound of its own
         with _told(self._where):
             found = self._memcached.get_many(keys)
-        return [found.get(key) for key in keys]
+            return [memoryview(found[key]).tobytes() if key in found else None for key in keys]
 
     def put(self, key: str, value: bytes, seconds: int) -> None:
         with _told(self._where):
@@ -165,5 +201,5 @@ class _Memcached:
 def _told(where: str) -> Iterator[None]:
     try:
         yield
-    except (redis.RedisError, MemcacheError, OSError) as error:
+    except Exception as error:  # what these raise at odd answers is not told anywhere
         raise MemoryFailed(f"{where}: {error or type(error).__name__}") from error

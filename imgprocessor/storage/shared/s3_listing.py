@@ -25,7 +25,7 @@ _PAGE = 1000
 _KEPT, _KEPT_SECONDS = 4, 5.0
 """So many connections are there for a next page, or listing, and so long: less than servers'."""
 
-_MAX_BYTES = 16_000_000
+_MAX_BYTES = 8_000_000
 """Of a page: a thousand keys of 1,024 bytes, each byte written as three."""
 
 _SEGMENT = r"(?!\.{1,2}(?:/|\Z))[^/\x00-\x1f\x7f\ud800-\udfff]+"

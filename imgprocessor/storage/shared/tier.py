@@ -1,10 +1,12 @@
 """A tier: a place that all nodes share, where entries are found by key; and how it is asked.
 
-A mark says when something was purged last: it is another word after each purge.
+A mark says when something was purged last: it is another word after each purge. Some sixteen bytes
+long, and whoever may write there may write anything.
 """
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
@@ -18,6 +20,8 @@ time or no reason to keep any more.
 
 Count = Callable[[TierName, TierOutcome], object]
 
+MAX_MARK_BYTES = 64
+
 TOTAL_SECONDS = 0.3
 """An answer waits so long for a tier, and no longer."""
 
@@ -27,12 +31,34 @@ _LEFT_OUT_SECONDS = 5.0
 _Result = TypeVar("_Result")
 
 
+_CLOSED = b"c"
+_OPEN = b"o"
+_CLOSED_SECONDS = 600.0
+"""A purge that was not finished closes a group for so long; clocks may differ by minutes."""
+
+
+def new_mark() -> bytes:
+    """Return a word that no mark was before."""
+    return _OPEN + uuid.uuid4().bytes
+
+
+def closing_mark() -> bytes:
+    """Return one for the time of a purge: by it nothing is found, and nothing kept."""
+    return _CLOSED + int(time.time()).to_bytes(8, "big") + uuid.uuid4().bytes
+
+
+def is_closed(word: bytes) -> bool:
+    """Whether a mark says that a purge is under way."""
+    since = int.from_bytes(word[1:9], "big")
+    return word.startswith(_CLOSED) and abs(time.time() - since) < _CLOSED_SECONDS
+
+
 class Seen(NamedTuple):
     """What a tier has at a moment."""
 
     entry: bytes | None
-    marks: str
-    """All marks that were asked for, as one word."""
+    marks: Sequence[bytes]
+    """Those that were asked for, in their order."""
 
 
 class Tier(Protocol):
@@ -42,16 +68,17 @@ class Tier(Protocol):
     max_bytes: int
     """Of an entry: larger ones are not kept."""
 
-    def look(self, key: str | None, marks: Sequence[str]) -> Seen:
-        """Return an entry, if it is wanted, and marks. What was purged is another mark before
-        `mark` returns.
-        """
+    def look(self, group: str, key: str | None, marks: Sequence[str]) -> Seen:
+        """Return an entry of a group, if it is wanted, and marks."""
 
-    def put(self, key: str, entry: bytes) -> None:
+    def put(self, group: str, key: str, entry: bytes) -> None:
         """Keep an entry, instead of what has the key."""
 
-    def mark(self, mark: str) -> None:
-        """Have a mark be another word."""
+    def mark(self, mark: str, word: bytes) -> None:
+        """Have a mark be another word; nobody sees the one before once this returns."""
+
+    def clear(self, group: str) -> None:
+        """Remove the entries of a group, where they would not be forgotten by themselves soon."""
 
     def unbounded(self) -> str:
         """Return what is wrong with how much it keeps; nothing where nothing is."""
