@@ -60,9 +60,11 @@ def receive(connection: socket.socket, begun: bytes = b"") -> Any:
 
 
 def wait_at_most(connection: socket.socket, seconds: float) -> None:
-    """Have the kernel give up what takes longer: of a socket that has no timeout of Python's, which
-    looks before each call whether there is something, and waits in no call until all is there.
+    """Have the kernel give up what takes longer, and not Python, which looks before each call
+    whether there is something, and waits in no call until all is there.
     """
+    # Sockets have a timeout of Python's where somebody sets one for all: Celery does as it ends.
+    connection.settimeout(None)
     timeout = _TIME.pack(*divmod(max(1, round(seconds * 1_000_000)), 1_000_000))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)

@@ -37,6 +37,24 @@ def test_an_answer_is_taken_as_soon_as_its_length_is_there(size: int, words: byt
         worker.join()
 
 
+def test_a_time_out_that_all_sockets_have_does_not_count() -> None:
+    """Celery's, as a worker ends: a job in its hands would be taken for a deadly one."""
+    socket.setdefaulttimeout(5)
+    try:
+        here, there = socket.socketpair()
+    finally:
+        socket.setdefaulttimeout(None)
+    with here, there:
+        wait_at_most(here, 20)
+        there.sendall(BEGUN)
+        later = threading.Timer(0.05, send, (there, b"x"), {"after": DECODED + DONE})
+        later.start()
+        said = here.recv(ANSWER_BYTES, socket.MSG_WAITALL)
+
+        assert said.startswith(BEGUN + DECODED + DONE)
+        later.join()
+
+
 def test_what_was_said_before_the_end_is_heard() -> None:
     here, there = socket.socketpair()
     with here, there:
