@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from imgprocessor.errors import ConfigurationError, ImageError
+from imgprocessor.storage.shared.failures import BucketFailed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:  # Ctrl-C
         return 1
-    except (ConfigurationError, ImageError) as error:
+    except (ConfigurationError, ImageError, BucketFailed) as error:
         print(f"imgprocessor: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:

@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.ini_text import read_text
 from imgprocessor.config.settings import HttpSettings, PolicySettings, Settings
 from imgprocessor.config.settings_file import parse_settings, resolve_paths
@@ -49,7 +50,30 @@ def load_settings(conf: Path, overrides: Overrides = Overrides()) -> Settings:
         settings = replace(
             settings, policy=PolicySettings(Path(os.path.normpath(Path.cwd() / overrides.policy)))
         )
+    _require_places_apart(settings)
     return settings
+
+
+def _require_places_apart(settings: Settings) -> None:
+    """Refuse places in buckets that overlap: what is kept in one would be shown, or taken for
+    something else, in the other.
+    """
+    options = [
+        (f"[{section.name}] {option.name}", getattr(getattr(settings, section.name), option.name))
+        for section in fields(settings)
+        for option in fields(getattr(settings, section.name))
+    ]
+    known = [
+        (name, place)
+        for name, value in options
+        for place in (value if isinstance(value, tuple) else (value,))
+        if isinstance(place, BucketUrl)
+    ]
+    for number, (setting, place) in enumerate(known):
+        for other, there in known[:number]:
+            if place.overlaps(there):
+                wrong = f"{setting} = {place} overlaps {other} = {there}: give each its own prefix"
+                raise ConfigurationError(wrong)
 
 
 def load_policy(settings: Settings) -> Policy:

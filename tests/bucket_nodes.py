@@ -76,6 +76,7 @@ class BucketNode:
                 max_bytes=self.max_bytes,
                 fresh_seconds=FRESH_SECONDS,
                 missing_seconds=self.missing_seconds,
+                complain=self.complaints.append,
             ),
             complain=self.complaints.append,
             clock=lambda: time.time() + self.late,

@@ -14,6 +14,7 @@ from conftest import ROOT
 from servers import ask
 
 from imgprocessor.__main__ import main
+from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
 
 
@@ -232,3 +233,36 @@ def test_waitress_serves_pictures_and_the_page(tmp_path: Path) -> None:
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (
+            "[originals]\nroots = s3://pictures\n[uploads]\nbucket = s3://pictures/uploads",
+            "[uploads] bucket = s3://pictures/uploads overlaps [originals] roots = s3://pictures:",
+        ),
+        (
+            "[uploads]\nbucket = s3://kept/a\n[store]\nbucket = s3://kept/a",
+            "overlaps [store] bucket = s3://kept/a: give each its own prefix",
+        ),
+        (
+            "[originals]\nroots = s3://pictures/a/b s3://pictures/a",
+            "[originals] roots = s3://pictures/a overlaps [originals] roots = s3://pictures/a/b",
+        ),
+    ],
+)
+def test_places_in_buckets_that_overlap_are_refused(tmp_path: Path, text: str, wrong: str) -> None:
+    (tmp_path / "x.ini").write_text(text)
+
+    with pytest.raises(ConfigurationError, match=re.escape(wrong)):
+        load_settings(tmp_path / "x.ini")
+
+
+def test_places_beside_each_other_are_none_that_overlap(tmp_path: Path) -> None:
+    text = (
+        "[originals]\nroots = s3://kept/a s3://kept/ab gs://kept/a\n[store]\nbucket = s3://kept/b"
+    )
+    (tmp_path / "x.ini").write_text(text)
+
+    load_settings(tmp_path / "x.ini")

@@ -29,6 +29,11 @@ class BucketUrl:
         """The bucket itself, as its section is called."""
         return f"{self.scheme}://{self.bucket}"
 
+    def overlaps(self, other: "BucketUrl") -> bool:
+        """Whether one is the other, or lies in it."""
+        ours, theirs = f"{self}/", f"{other}/"
+        return ours.startswith(theirs) or theirs.startswith(ours)
+
     def under(self, folder: str) -> "BucketUrl":
         """Return the place of a folder in this one."""
         return BucketUrl(self.scheme, self.bucket, f"{self.prefix}/{folder}".strip("/"))

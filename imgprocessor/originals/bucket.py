@@ -67,6 +67,7 @@ class BucketFetcher:
         max_bytes: int,
         fresh_seconds: float,
         missing_seconds: float,
+        complain: Callable[[str], None],
     ) -> None:
         """Use a place.
 
@@ -76,10 +77,12 @@ class BucketFetcher:
             max_bytes: no original may have more.
             fresh_seconds: how long what came is not asked for again.
             missing_seconds: how long what is not there is not.
+            complain: told what the bucket fails with.
         """
         self._bucket = bucket
         self._quick = quick
         self._max_bytes = max_bytes
+        self._complain = complain
         self._fresh_seconds = fresh_seconds
         self.missing_seconds = missing_seconds
         self._slow = 0
@@ -124,6 +127,7 @@ class BucketFetcher:
 
     def _failed(self, address: Address, error: Exception) -> Exception:
         wrong = OriginalsUnavailable(str(error))
+        self._complain(str(error).replace(address.id, str(self._bucket.url)))
         self._slow = self._slow + 1 if isinstance(error, TooSlow) else 0
         is_down = isinstance(error, Unreachable | Refused)
         if is_down or self._slow >= _MAX_SLOW:

@@ -78,6 +78,7 @@ def _bucket_originals(settings: Settings, url: BucketUrl, *, keeps: bool) -> Roo
         max_bytes=max_bytes,
         fresh_seconds=remote.min_fresh_seconds,
         missing_seconds=settings.originals.missing_seconds,
+        complain=complain,
     )
     files = make_plain_files(settings, keeps=keeps)
     copies = Remote(

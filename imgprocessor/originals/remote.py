@@ -70,7 +70,7 @@ class Remote:
         self._fetcher = fetcher
         self._complain = complain
         self._clock = clock
-        self._failures = _Failures(settings.failed_seconds)
+        self._failures = _Failures(settings.failed_seconds, generations)
 
     def find(self, name: str) -> Original:
         """Size up an original. It is fetched where it is not here, or old.
@@ -238,8 +238,10 @@ class Remote:
 class _Failures:
     """What could not be fetched a moment ago, so that it is not asked for again by each request."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, generations: Generations) -> None:
         self._seconds = seconds
+        self._generations = generations
+        self._began = generations.stamp()
         # No error itself: its traceback would keep what was received of a body.
         self._until: OrderedDict[str, tuple[float, type[ImageError], str]] = OrderedDict()
         self._lock = threading.Lock()
@@ -253,7 +255,15 @@ class _Failures:
                 self._until.popitem(last=False)
 
     def check(self, *names: str) -> None:
-        """Raise what was raised a moment ago."""
+        """Raise what was raised a moment ago, unless something was purged since: by whichever
+        process.
+        """
+        if not self._until:
+            return
+        began = self._generations.stamp()
+        if began != self._began:
+            self._began = began
+            self.clear()
         for name in names:
             with self._lock:
                 until, kind, text = self._until.get(name, (0.0, ImageError, ""))

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from imgprocessor.errors import BadQuery, Busy, ImageError, NotFound
+from imgprocessor.errors import (
+    BadQuery,
+    Busy,
+    ImageError,
+    NotFound,
+    OriginalsUnavailable,
+    OriginBusy,
+)
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.source import Original
 from imgprocessor.policy.imagekey import etag, name_in
@@ -154,20 +161,20 @@ class Delivery:
 
     def _first_there(self, readings: Sequence[Reading]) -> tuple[Planned, Original]:
         """Return what the first reading counts for whose original is there; behind one that is
-        refused, only a kept size does.
+        refused, or of which nobody knows now, only a kept size does.
         """
         wrong: ImageError = NotFound()
         for reading in readings:
             try:
-                if not isinstance(wrong, BadQuery):
+                if isinstance(wrong, NotFound):
                     return self._planned_and_found(reading)
                 kept = self._asks_for_kept_size(reading)
                 if kept is not None:
                     return kept
             except NotFound as error:
-                wrong = wrong if isinstance(wrong, BadQuery) else error
-            except BadQuery as error:
-                wrong = error
+                wrong = error if isinstance(wrong, NotFound) else wrong
+            except (BadQuery, OriginalsUnavailable, OriginBusy) as error:
+                wrong = error if isinstance(wrong, NotFound) else wrong
         raise wrong
 
     def _planned_and_found(self, reading: Reading) -> tuple[Planned, Original]:
@@ -330,7 +337,7 @@ class Delivery:
             OSError: something cannot be removed.
         """
         groups = self._sources.groups_of(name)
-        return self._forget(
+        return self._generations.remove(
             *self._sources.forgetting(name),
             *(partial(self._masters.purge, group) for group in groups),
             *(partial(self._renditions.purge, group) for group in groups),
@@ -358,7 +365,7 @@ class Delivery:
         """
         groups = self._sources.groups_of(name_in(key))
         purge = self._renditions.purge_imagekey
-        return self._forget(*(partial(purge, group, key) for group in groups))
+        return self._generations.remove(*(partial(purge, group, key) for group in groups))
 
     def purge_all(self) -> int:
         """Forget all that was ever made; return how many files that were.
@@ -367,27 +374,9 @@ class Delivery:
             OSError: something cannot be removed; everything else is.
         """
         originals = self._sources.forgetting_all()
-        return self._forget(*originals, self._masters.purge_all, self._renditions.purge_all)
-
-    def _forget(self, *removals: Callable[[], int]) -> int:
-        """Remove in order of dependence: originals, then masters, then renditions.
-
-        A request that begins during a removal may still find what is about to go, so each removal
-        is followed by a new generation: what was made of old masters is not kept after that, and
-        if it was kept before, it is removed with the renditions.
-        """
-        removed = 0
-        failed: OSError | None = None
-        for remove in removals:
-            self._generations.begin()
-            try:
-                removed += remove()
-            except OSError as error:
-                failed = failed or error
-        self._generations.begin()
-        if failed is not None:
-            raise failed
-        return removed
+        return self._generations.remove(
+            *originals, self._masters.purge_all, self._renditions.purge_all
+        )
 
     @contextlib.contextmanager
     def _alone(self, found: Found) -> Iterator[None]:

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,30 @@ class Generations:
             later_ns = max(time.time_ns(), self.stamp()[1] + 1)
             os.utime(fresh, ns=(later_ns, later_ns))
             fresh.replace(self._file)
+
+    def remove(self, *removals: Callable[[], int]) -> int:
+        """Remove in order of dependence: originals, then masters, then renditions; return how many
+        files that were.
+
+        A request that begins during a removal may still find what is about to go, so each removal
+        is followed by a new generation: what was made of old masters is not kept after that, and
+        if it was kept before, it is removed with the renditions.
+
+        Raises:
+            OSError: something cannot be removed; everything else is.
+        """
+        removed = 0
+        failed: OSError | None = None
+        for remove in removals:
+            self.begin()
+            try:
+                removed += remove()
+            except OSError as error:
+                failed = failed or error
+        self.begin()
+        if failed is not None:
+            raise failed
+        return removed
 
     def stamp(self) -> Stamp:
         """Return what changes with each purge."""

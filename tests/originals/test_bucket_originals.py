@@ -28,6 +28,7 @@ from imgprocessor.errors import (
     OriginBusy,
     OversizedOriginal,
 )
+from imgprocessor.storage.generation import Generations
 
 pytestmark = needs_weed
 
@@ -191,6 +192,20 @@ def test_what_is_missing_is_not_asked_for_again(node: BucketNode) -> None:
 
     await_true(is_found)
     assert len(node.bucket.asked) == 2
+
+
+def test_a_purge_by_another_process_has_a_missing_one_asked_for_again(node: BucketNode) -> None:
+    node.missing_seconds = 60
+    node.source = node.process()
+    with pytest.raises(NotFound):
+        node.source.find("new.jpg")
+    node.bucket.put("new.jpg", b"content")
+    with pytest.raises(NotFound, match="a moment ago"):
+        node.source.find("new.jpg")
+
+    Generations(node.folder).begin()
+
+    assert node.source.find("new.jpg").size_bytes == 7
 
 
 def test_what_has_gone_is_missing_at_once(node: BucketNode) -> None:

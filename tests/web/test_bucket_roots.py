@@ -201,6 +201,11 @@ def test_uploads_do_not_depend_on_a_bucket_of_originals(
     assert client.get(f"/images/?name={ident}.jpg&width=30").status_code == 200
     with client.get(f"/full/{ident}.jpg") as whole:
         assert whole.status_code == 200
+    # A name that a bucket may have, too: of a kept size it is not asked first.
+    kept = client.post(f"/image/{ident}.jpg", data={"sizes": "30x20"})
+    assert kept.status_code == 200
+    for path in (f"/image/30/20/{ident}.jpg", f"/image/{ident}.jpg?width=30&height=20"):
+        assert client.get(path).status_code == 200
     missing = client.get(f"/images/?name={'0' * 32}.jpg&width=30")
     assert (missing.status_code, missing.headers["image-error"]) == (503, "originals-unavailable")
 
