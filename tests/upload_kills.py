@@ -33,8 +33,8 @@ from weeds import S3Server, place_in
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.uploads.folder import UploadFolder
-from imgprocessor.storage.uploads.unfinished import Unfinished
-from imgprocessor.storage.uploads.unfinished_bucket import UnfinishedInBucket
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
+from imgprocessor.storage.uploads.resumable.unfinished_bucket import UnfinishedInBucket
 
 CLIENTS = 4
 PAUSE_SECONDS = 0.05
