@@ -28,11 +28,17 @@ from processes import DAEMON_USER
 from servers import Answer, Server, all_processes, await_true, free_port, serving
 from upload_places import bucket_node
 from uploaders import URLENCODED, ident_of
-from weeds import S3Server, place_in
+from weeds import S3Server, access_file, place_in
 
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.storage.shared.bucket import Bucket
+from imgprocessor.storage.uploads.bucket import UploadBucket
 from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.replication.copying import Copier
+from imgprocessor.storage.uploads.replication.outbox import OutboxInBucket, OutboxInFolder
+from imgprocessor.storage.uploads.replication.replicated import Replicated
+from imgprocessor.storage.uploads.replication.replication import Replication
 from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
 from imgprocessor.storage.uploads.resumable.unfinished_bucket import UnfinishedInBucket
 
@@ -176,16 +182,18 @@ def run(
     life_seconds: float,
     most_kills: int,
     s3: S3Server | None = None,
+    replica: S3Server | None = None,
 ) -> Course:
     """Have so many pictures handed in. So long after uploads are answered all is killed, but for so
     many times at most: what takes longer than a life is done after the last one. Check what is
-    there. With `s3` they are kept in its bucket, and it is killed, too, in the middle of each life.
+    there. With `s3` they are kept in its bucket, and copied to that of `replica`; these are killed,
+    too, in the middle of each life.
     """
     originals = folder / "originals"
     originals.mkdir(parents=True)
     servers.open_up(originals)
     port, course, todo = free_port(), Course(), queue.SimpleQueue[Job]()
-    kept = _InFolder(folder) if s3 is None else _InBucket(folder, s3)
+    kept = _InFolder(folder) if s3 is None else _InBucket(folder, s3, replica)
     serve = partial(serving, folder / "server", originals, port=port, settings=kept.settings)
     all_jobs = jobs(count)
     for job in all_jobs:
@@ -211,10 +219,10 @@ def run(
                     assert server.ask("/upload").status == 200
                     # What dies at which moment, not a wait for anything.
                     time.sleep(life_seconds)
-                    if s3 is not None:
-                        s3.end()
+                    for bucket in filter(None, (s3, replica)):
+                        bucket.end()
                         time.sleep(life_seconds)
-                        s3.start()
+                        bucket.start()
                         time.sleep(life_seconds)
                     kill_everything(server)
                     course.kills += 1
@@ -297,8 +305,10 @@ class _InFolder:
 class _InBucket:
     """A bucket that has them, and a node that has none of its own."""
 
-    def __init__(self, folder: Path, s3: S3Server) -> None:
+    def __init__(self, folder: Path, s3: S3Server, replica: S3Server | None) -> None:
         url, buckets = place_in(s3, folder, "uploads")
+        if replica is not None:
+            buckets = access_file(folder, s3.access() + replica.access())
         self._bucket = Bucket(url, buckets)
         servers.open_up(folder)
         assert buckets.file is not None
@@ -309,9 +319,12 @@ class _InBucket:
         self._node = folder / "server" / "uploads"
         self.store = bucket_node(folder / "another", url, buckets)
         # In the node's own folder: removals may be noted there.
-        self._later = bucket_node(
-            self._node, url, buckets, clock=lambda: time.time() + LATER_SECONDS
-        )
+        self._later = bucket_node(self._node, url, buckets, clock=_later)
+        self._copy: _Copy | None = None
+        if replica is not None:
+            place = BucketUrl("s3", replica.bucket, "copy")
+            self.settings += f"[replica]\nurl = {place}\n"
+            self._copy = _Copy(folder, self._later, self._bucket, place, buckets)
 
     def go_on(self) -> None:
         """Go on with removals, as the server does each minute."""
@@ -326,18 +339,83 @@ class _InBucket:
             UnfinishedInBucket(
                 self._bucket, self._node, uploads, lambda: now() + LATER_SECONDS
             ).sweep()
-        for found in self._bucket.listed():
-            first, ident, *inner = found.key.split("/")
-            assert first in {"records", "files"}, found
-            if inner:
-                sizes = {size.replace("<", "max") for size in expected[ident].all_sizes}
-                assert inner[1:] == ["original"] or inner[2].rpartition(".")[0] in sizes
-        lives = [
-            found.key.split("/")[1]
-            for found in self._bucket.listed("files")
-            if found.key.endswith("/original")
-        ]
-        assert sorted(lives) == sorted(expected)
+        _require_no_other_objects(self._bucket, expected)
+        if self._copy is not None:
+            self._copy.require_same(self.store, expected)
+
+
+def _later() -> float:
+    return time.time() + LATER_SECONDS
+
+
+class _Copy:
+    """The second copy of what is in a bucket."""
+
+    def __init__(
+        self,
+        folder: Path,
+        first: UploadBucket,
+        bucket: Bucket,
+        place: BucketUrl,
+        buckets: BucketsSettings,
+    ) -> None:
+        self._bucket = Bucket(place, buckets)
+        self.store = bucket_node(folder / "there", place, buckets, clock=_later)
+        self._outbox = OutboxInBucket(bucket)
+        self._replication = Replication(
+            first,
+            self.store,
+            Copier(first, self.store, buckets),
+            self._outbox,
+            # In the node's own folder, as removals are.
+            unsent=OutboxInFolder(folder / "server" / "uploads"),
+            folder=folder / "copier",
+            complain=print,
+            clock=_later,
+        )
+
+    def require_same(self, store: UploadBucket, expected: dict[str, Job]) -> None:
+        """Have the rest copied, and check that it has what it should, and nothing else."""
+        await_true(self._is_whole, 60)
+        self.store.forget_all()
+        store.forget_all()
+        assert set(self.store.idents()) == expected.keys()
+        for ident in expected:
+            found, copied = store.find(ident), self.store.find(ident)
+            assert found is not None
+            assert copied is not None
+            assert copied.record == found.record
+            with store.open(ident) as file, self.store.open(ident) as copy:
+                assert file.read() == copy.read()
+            assert [*self.store.names(ident)] == [*store.names(ident)]
+            for name in store.names(ident):
+                assert self.store.kept(ident, name) == store.kept(ident, name)
+        _require_no_other_objects(self._bucket, expected)
+
+    def _is_whole(self) -> bool:
+        Replicated(self._replication).sweep()
+        for ident in {note.ident for note in self._outbox.notes(10**6)}:
+            self._replication.copy(ident)
+        self._replication.sweep()
+        return not self._outbox.notes(1)
+
+
+def _require_no_other_objects(bucket: Bucket, expected: dict[str, Job]) -> None:
+    for found in bucket.listed():
+        first, ident, *inner = found.key.split("/")
+        # What is copied at this moment, or soon, is looked at when it is.
+        assert first in {"records", "files", "copying"}, found
+        if first == "copying":
+            continue
+        if inner:
+            sizes = {size.replace("<", "max") for size in expected[ident].all_sizes}
+            assert inner[1:] == ["original"] or inner[2].rpartition(".")[0] in sizes
+    lives = [
+        found.key.split("/")[1]
+        for found in bucket.listed("files")
+        if found.key.endswith("/original")
+    ]
+    assert sorted(lives) == sorted(expected)
 
 
 def _require_no_other_files(folder: Path, store: UploadFolder, expected: dict[str, Job]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import pickle
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -458,7 +459,7 @@ def damage(there: ReplicatedPlace, end: str) -> None:
         path = Path(first.where(IDENT)).parent / end
         path.write_bytes(b"x" * path.stat().st_size)
         return
-    bucket = Bucket(there.url.__class__("s3", BUCKET, first_prefix(there)), there.buckets)
+    bucket = Bucket(BucketUrl("s3", BUCKET, first_prefix(there)), there.buckets)
     for one in bucket.listed(f"files/{IDENT}"):
         if one.key.endswith(f"/{end}"):
             bucket.put(one.key, b"x" * one.version.size_bytes)
@@ -475,8 +476,7 @@ def test_what_is_damaged_here_never_replaces_what_is_whole_there(
 ) -> None:
     there = replicated_place(tmp_path, name, *place)
     node = there.node()
-    known = {"sha256": hashlib.sha256(BODY).hexdigest()}
-    add_upload(node, **known)
+    add_upload(node, sha256=hashlib.sha256(BODY).hexdigest())
     node.keep(IDENT, NAME, b"made")
     there.copied()
     for end in ("original", NAME):
@@ -542,6 +542,28 @@ def test_a_folder_that_lost_a_file_does_not_say_that_it_was_removed(
     assert not there.replication().copy(IDENT)
 
     assert whole(there.there()) == BODY
+
+
+def test_what_vanished_here_is_not_taken_for_removed(there: ReplicatedPlace) -> None:
+    node = there.node()
+    add_upload(node)
+    there.copied()
+    first = there.first.node()
+    if isinstance(first, UploadFolder):
+        shutil.rmtree(Path(first.where(IDENT)).parent)
+    else:
+        bucket = Bucket(BucketUrl("s3", BUCKET, first_prefix(there)), there.buckets)
+        bucket.remove(record_key(IDENT))
+    replication = there.replication()
+    replication.done(IDENT, replication.leave(IDENT))
+
+    assert not replication.copy(IDENT)
+
+    assert "nobody removed it" in there.complaints[-1]
+    assert whole(there.there()) == BODY
+    add_upload(there.node())  # from a backup
+    there.copied()
+    require_same(there)
 
 
 def test_what_the_replica_lacks_or_has_damaged_is_written_again(there: ReplicatedPlace) -> None:

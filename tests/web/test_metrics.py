@@ -589,4 +589,8 @@ def test_every_metric_is_in_its_page(settings: Settings, tmp_path: Path) -> None
     }
 
     # Here renditions are made in this process, and nobody waits for a place.
-    assert rows == {one.name for one in COUNTED} | watched | {*JOBS, "imgprocessor_places"}
+    assert rows == {one.name for one in COUNTED} | watched | {
+        *JOBS,
+        *REPLICA,
+        "imgprocessor_places",
+    }

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Literal
 
 import click
 
@@ -16,11 +15,12 @@ from imgprocessor.cli.uploads.place import complain_of, count_of, place_of, trac
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.parts import make_replication
 from imgprocessor.storage.uploads.replication.replication import CopyResult, Replication
+from imgprocessor.storage.uploads.store import Damaged
 
 _AT_ONCE = 8
 _PORTION = 256
 
-_Told = CopyResult | Literal["left"]
+_UNKNOWN = "; with --remove-unknown it is removed from the replica"
 
 
 @click.command(help="Copy to the replica what it lacks of uploads; remove what is removed here.")
@@ -36,7 +36,7 @@ def replicate(files: Files, *, remove_unknown: bool) -> int:
     replication = make_replication(settings)
     if replication is None:
         raise ConfigurationError(f"{files.conf}: [replica] url must name the second place")
-    told: Counter[_Told] = Counter()
+    told: Counter[CopyResult] = Counter()
     wrong: list[str] = []
 
     def left_out(key: str) -> None:
@@ -62,7 +62,7 @@ def replicate(files: Files, *, remove_unknown: bool) -> int:
         wrong.append(str(error))
     print(
         f"{told['copied']} copied, {told['removed']} removed, {told['same']} were there already,"
-        f" {told['failed'] + told['damaged'] + told['left']} left"
+        f" {told['failed'] + told['damaged']} left"
     )
     return int(bool(wrong))
 
@@ -74,15 +74,13 @@ def _portions(idents: Iterator[tuple[str, bool]]) -> Iterator[list[tuple[str, bo
 
 def _replicated(
     replication: Replication, one: tuple[str, bool], *, remove_unknown: bool
-) -> tuple[_Told, str]:
+) -> tuple[CopyResult, str]:
     """Return what came of an upload, which may be in the first place, and what is wrong with it."""
     ident, is_here = one
     try:
-        if not is_here and not remove_unknown and not replication.is_known(ident):
-            return "left", (
-                f"{ident}: is only in the replica: lost here, or removed while nothing was"
-                " copied; with --remove-unknown it is removed there"
-            )
-        return replication.copier.copy(ident), ""
+        is_removed = not is_here and (remove_unknown or replication.is_noted_removed(ident))
+        return replication.copier.copy(ident, is_removed=is_removed), ""
+    except Damaged as error:
+        return "damaged", f"{ident}: {error.strerror}" + ("" if is_here else _UNKNOWN)
     except OSError as error:
         return "failed", f"{ident}: {error}"

@@ -60,19 +60,20 @@ class Copier:
         """Another process has clients of its own."""
         return type(self), (self._first, self._replica, self._buckets)
 
-    def copy(self, ident: str) -> CopyOutcome:
-        """Have the replica as the first place is.
+    def copy(self, ident: str, *, is_removed: bool = False) -> CopyOutcome:
+        """Have the replica as the first place is. `is_removed` says that an upload that is not
+        there was removed, if that place itself does not know.
 
         Raises:
-            Damaged: something here is damaged, and the replica has not what it was; all else is
-                copied.
+            Damaged: something here is damaged, or lost; all else is copied, and what the replica
+                has stays there.
             OSError: it is not so, or nobody knows.
         """
         begun: dict[str, str] = {}
         for _ in attempts(ident):
             with contextlib.suppress(Conflict):
                 one = _OneCopy(ident, self._first, self._small, self._large, begun)
-                word, outcome = one.copied()
+                word, outcome = one.copied(is_removed=is_removed)
                 break
         for other, intent in begun.items():
             if other != word:
@@ -117,20 +118,25 @@ class _OneCopy:
         """Whether the replica had another life before, or none."""
         self.damaged: Damaged | None = None
 
-    def copied(self) -> tuple[str | None, CopyOutcome]:
+    def copied(self, *, is_removed: bool) -> tuple[str | None, CopyOutcome]:
         """Copy; return which life the replica has then.
 
         Raises:
             Conflict: somebody else was at it; it must begin anew.
+            Damaged: it is lost here.
         """
         there = _record_there(self._small, self._ident)
         here = self._first.now(self._ident)
         found = self._small.listed(f"files/{self._ident}")
         listed = {one.key: one.version for one in found}
         words = {key.split("/")[2] for key in listed}
-        if here is None:
+        if here is None and (is_removed or self._first.was_removed(self._ident)):
             _bury(self._small, self._ident, there, words)
             return None, "same" if there.life is None else "removed"
+        if here is None and there.life is None:  # it never came to be
+            return None, "same"
+        if here is None:
+            raise Damaged(errno.ENOENT, "is here no more, and nobody removed it", self._ident)
         life, body = self._life(here, there.life)
         version = listed.get(life.file_key)
         if body is None and (version is None or version.size_bytes != life.size_bytes):

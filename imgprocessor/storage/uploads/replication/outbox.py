@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # it needs the extra
 
 _PART = 2
 _BEGUN = ".begun"
+_REMOVAL = "removal-"
 
 
 class Note(NamedTuple):
@@ -32,6 +33,7 @@ class Note(NamedTuple):
     """Of one change."""
     is_done: bool
     """Whether it says that the change was made."""
+    is_removal: bool
     where: str
     left_seconds: float
     """Since 1970, by the clock of where it lies."""
@@ -40,7 +42,7 @@ class Note(NamedTuple):
 class Outbox(Protocol):
     """Keeps notes; what it took is there after any failure. All of it raises OSError."""
 
-    def leave(self, ident: str) -> str:
+    def leave(self, ident: str, *, is_removal: bool = False) -> str:
         """Leave a note of a change that is to be made; return its word."""
 
     def done(self, ident: str, word: str) -> None:
@@ -69,9 +71,9 @@ class OutboxInFolder:
         """Another process has one with the same notes."""
         return type(self), (self._folder.parent,)
 
-    def leave(self, ident: str) -> str:
+    def leave(self, ident: str, *, is_removal: bool = False) -> str:
         """Leave a note, as `Outbox.leave` says."""
-        part, word = self._folder / ident[:_PART], secrets.token_hex(8)
+        part, word = self._folder / ident[:_PART], _word(is_removal=is_removal)
         if not part.is_dir():
             part.mkdir(parents=True, exist_ok=True)
             settle(self._folder)
@@ -117,9 +119,9 @@ class OutboxInBucket:
         """Use a place, in which uploads are."""
         self._bucket = bucket
 
-    def leave(self, ident: str) -> str:
+    def leave(self, ident: str, *, is_removal: bool = False) -> str:
         """Leave a note, as `Outbox.leave` says."""
-        word = secrets.token_hex(8)
+        word = _word(is_removal=is_removal)
         self._bucket.put(f"copying/{ident}/{word}{_BEGUN}", b"begun")
         return word
 
@@ -149,5 +151,9 @@ class OutboxInBucket:
 def _read(name: str, separator: str, where: str, left_seconds: float) -> Iterator[Note]:
     ident, _, word = name.partition(separator)
     if UPLOAD_IDENT.fullmatch(ident):
-        is_done = not word.endswith(_BEGUN)
-        yield Note(ident, word.removesuffix(_BEGUN), is_done, where, left_seconds)
+        is_done, is_removal = not word.endswith(_BEGUN), word.startswith(_REMOVAL)
+        yield Note(ident, word.removesuffix(_BEGUN), is_done, is_removal, where, left_seconds)
+
+
+def _word(*, is_removal: bool) -> str:
+    return f"{_REMOVAL if is_removal else ''}{secrets.token_hex(8)}"

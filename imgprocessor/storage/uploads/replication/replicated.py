@@ -82,7 +82,7 @@ class Replicated:
         if not UPLOAD_IDENT.fullmatch(ident):
             return False
         try:
-            with self._replication.noted_anyhow(ident):
+            with self._replication.noted_removal(ident):
                 return self.first.take_out(ident)
         finally:  # also where it is postponed
             self._replication.remove_soon(ident)

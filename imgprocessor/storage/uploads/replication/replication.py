@@ -118,12 +118,12 @@ class Replication:
         yield
         self.done(ident, word)
 
-    def leave(self, ident: str) -> str:
+    def leave(self, ident: str, *, is_removal: bool = False) -> str:
         """Leave a note of a change, before it is made. Returns its word, raises as `noted` does."""
         if not UPLOAD_IDENT.fullmatch(ident):
             raise FileNotFoundError(errno.ENOENT, "no ident", ident)
         with told_of_a_full_disk():
-            return self._outbox.leave(ident)
+            return self._outbox.leave(ident, is_removal=is_removal)
 
     def done(self, ident: str, word: str) -> None:
         """Say that a change was made, and have it copied."""
@@ -133,15 +133,16 @@ class Replication:
             self.submit(ident)
 
     @contextlib.contextmanager
-    def noted_anyhow(self, ident: str) -> Iterator[None]:
-        """Do the same with what must be possible while the bucket fails, and may be postponed: the
-        note is on this node until the change was made.
+    def noted_removal(self, ident: str) -> Iterator[None]:
+        """Do the same with a removal: that must be possible while the bucket fails, and may be
+        postponed, so the note is on this node until it is made.
         """
         if self._unsent is None:
-            with self.noted(ident):
-                yield
+            word = self.leave(ident, is_removal=True)
+            yield
+            self.done(ident, word)
             return
-        word = self._unsent.leave(ident)
+        word = self._unsent.leave(ident, is_removal=True)
         yield
         with contextlib.suppress(OSError):
             self.send([note for note in self._unsent.of(ident) if note.word == word])
@@ -179,7 +180,8 @@ class Replication:
                 notes = self._made(self._outbox.of(ident))
                 if not notes:
                     break
-                self._count(self.copier.copy(ident))
+                is_removed = any(note.is_removal for note in notes)
+                self._count(self.copier.copy(ident, is_removed=is_removed))
                 self._outbox.remove(notes)
         except OSError as error:
             self._count("damaged" if isinstance(error, Damaged) else "failed")
@@ -189,13 +191,13 @@ class Replication:
             return False
         return True
 
-    def is_known(self, ident: str) -> bool:
-        """Return whether it is known here that an upload that is not here was removed.
+    def is_noted_removed(self, ident: str) -> bool:
+        """Return whether there is a note that an upload was removed.
 
         Raises:
             OSError: nobody knows at this moment.
         """
-        return bool(self._outbox.of(ident)) or self.first.was_removed(ident)
+        return any(note.is_removal for note in self._outbox.of(ident))
 
     def remove_soon(self, ident: str) -> None:
         """Have the replica know at once of a removal, where it answers within a second."""
