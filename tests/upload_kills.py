@@ -4,6 +4,7 @@ Each goes on until it was told of its picture what it asked for. At the end the 
 just that, and nothing else but what expires.
 """
 
+import contextlib
 import http.client
 import os
 import queue
@@ -13,7 +14,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from pathlib import Path
 import images
 import servers
 import uploaders
+from job_nodes import Node, send
 from processes import DAEMON_USER
 from servers import Answer, Server, all_processes, await_true, free_port, serving
 from upload_places import bucket_node
@@ -183,18 +185,21 @@ def run(
     most_kills: int,
     s3: S3Server | None = None,
     replica: S3Server | None = None,
+    redis: str | None = None,
 ) -> Course:
     """Have so many pictures handed in. So long after uploads are answered all is killed, but for so
     many times at most: what takes longer than a life is done after the last one. Check what is
     there. With `s3` they are kept in its bucket, and copied to that of `replica`; these are killed,
-    too, in the middle of each life.
+    too, in the middle of each life. With `redis` what is done behind answers is done by a worker,
+    which is killed with the rest.
     """
     originals = folder / "originals"
     originals.mkdir(parents=True)
     servers.open_up(originals)
     port, course, todo = free_port(), Course(), queue.SimpleQueue[Job]()
     kept = _InFolder(folder) if s3 is None else _InBucket(folder, s3, replica)
-    serve = partial(serving, folder / "server", originals, port=port, settings=kept.settings)
+    settings = kept.settings + (f"[jobs]\nenabled = yes\nredis = {redis}\n" if redis else "")
+    serve = partial(serving, folder / "server", originals, port=port, settings=settings)
     all_jobs = jobs(count)
     for job in all_jobs:
         todo.put(job)
@@ -215,7 +220,7 @@ def run(
         working = [pool.submit(work, seed) for seed in range(CLIENTS)]
         try:
             while course.kills < most_kills and not all(one.done() for one in working):
-                with serve() as server:
+                with serve() as server, worker(server, folder / "server", redis):
                     assert server.ask("/upload").status == 200
                     # What dies at which moment, not a wait for anything.
                     time.sleep(life_seconds)
@@ -226,7 +231,7 @@ def run(
                         time.sleep(life_seconds)
                     kill_everything(server)
                     course.kills += 1
-            with serve() as server:
+            with serve() as server, worker(server, folder / "server", redis):
                 for one in working:
                     one.result()
                 course.seconds = time.monotonic() - began
@@ -234,6 +239,20 @@ def run(
         finally:
             over.set()
     return course
+
+
+@contextlib.contextmanager
+def worker(server: Server, folder: Path, redis: str | None) -> Iterator[None]:
+    """Run a worker beside a server, and kill it by -9."""
+    if redis is None:
+        yield
+        return
+    running = Node(server, folder, folder / "uploads").start_worker()
+    try:
+        yield
+    finally:
+        send(running, signal.SIGKILL)
+        running.wait()
 
 
 def kill_everything(server: Server) -> None:

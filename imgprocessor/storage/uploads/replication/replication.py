@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, get_args
 
 from imgprocessor.storage.locks import Locks
-from imgprocessor.storage.shared.failures import BucketFailed
+from imgprocessor.storage.shared.failures import BucketFailed, Conflict
 from imgprocessor.storage.uploads.durable import told_of_a_full_disk
 from imgprocessor.storage.uploads.replication.outbox import Note, Outbox
 from imgprocessor.storage.uploads.store import UPLOAD_IDENT, Damaged, UploadStore
@@ -185,8 +185,7 @@ class Replication:
                 self._outbox.remove(notes)
         except OSError as error:
             self._count("damaged" if isinstance(error, Damaged) else "failed")
-            if isinstance(error, BucketFailed):
-                self._silent_until = time.monotonic() + _SILENT_SECONDS
+            self._fall_silent(error)
             self._complain(f"{ident} is not copied to {self.replica.url} yet: {error}")
             return False
         return True
@@ -205,10 +204,8 @@ class Replication:
             return
         try:
             self.copier.remove(ident)
-        except BucketFailed:
-            self._silent_until = time.monotonic() + _SILENT_SECONDS
-        except OSError:
-            pass  # there is a note
+        except OSError as error:  # there is a note
+            self._fall_silent(error)
 
     def sweep(self, *, again_seconds: float = _AGAIN_SECONDS) -> None:
         """Have what was noted so long ago copied again, in no order; clear away what was left half
@@ -257,6 +254,10 @@ class Replication:
             OSError: nobody knows at this moment.
         """
         return {result: counter.read() for result, counter in self._counts.items()}
+
+    def _fall_silent(self, error: OSError) -> None:
+        if isinstance(error, BucketFailed) and not isinstance(error, Conflict):
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
 
     def _made(self, notes: Sequence[Note]) -> Sequence[Note]:
         """Return the notes of changes that were made, or will never be."""
