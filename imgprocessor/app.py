@@ -27,16 +27,17 @@ from imgprocessor.originals.roots import as_one
 from imgprocessor.originals.source import Root
 from imgprocessor.parts import (
     direct_renderer,
+    first_upload_store,
     make_delivery,
     make_full,
     make_pool,
     make_purger,
+    make_replication,
     make_signing,
     make_unfinished,
     make_uploads,
     max_jobs,
     processes,
-    upload_store,
 )
 from imgprocessor.policy.table import Policy
 from imgprocessor.rendering.job import Renderer
@@ -53,6 +54,7 @@ from imgprocessor.request.hints import ACCEPT_CH
 from imgprocessor.service.delivery import Answer, Delivery
 from imgprocessor.service.later import (
     BestOutcome,
+    Gathered,
     InProcess,
     Later,
     Owed,
@@ -64,9 +66,11 @@ from imgprocessor.service.library import Library, TinyPictures
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.readiness import Readiness
 from imgprocessor.service.uploads import Uploads
+from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.uploads.allowance import Allowance
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.storage.uploads.folder import UploadFolder
+from imgprocessor.storage.uploads.replication.replication import Replication
 from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
 from imgprocessor.web.jobs.convert import add_convert
 from imgprocessor.web.jobs.pages import ConvertPages
@@ -77,6 +81,7 @@ from imgprocessor.web.metrics import (
     watched_disk_caches,
     watched_jobs,
     watched_places,
+    watched_replica,
     watched_uploads,
 )
 from imgprocessor.web.operator import add_health, add_metrics, add_purge
@@ -132,7 +137,9 @@ def make_web(
         ConfigurationError: the policy is wrong, or something that must be there is not.
     """
     policy = load_policy(settings)
-    metrics = make_metrics(settings, policy, pool) if settings.metrics.enabled else None
+    replication = make_replication(settings)
+    counts = settings.metrics.enabled
+    metrics = make_metrics(settings, policy, pool, replication) if counts else None
     roots = make_roots(settings, keeps=True)
     delivery = make_delivery(
         settings,
@@ -142,6 +149,7 @@ def make_web(
         fetcher=fetcher,
         roots=roots,
         count_shared=metrics.count_shared if metrics is not None else lambda _tier, _outcome: None,
+        replication=replication,
     )
     placeholder = Placeholder(
         settings.placeholder.file, delivery, make_locks(settings.disk_cache), settings.originals
@@ -163,18 +171,18 @@ def make_web(
         originals=make_full(settings, roots),
         allow_origin=settings.http.allow_origin,
     )
-    copies = settings.remote.folder if keeps_copies(settings) else None
     if settings.browse.enabled:
         add_browse(web, _library(settings, roots, delivery, pool), _links(settings, policy))
-    uploads = make_uploads(settings, delivery, pool or direct_renderer(settings), policy)
+    renderer = pool or direct_renderer(settings)
+    uploads = make_uploads(settings, delivery, renderer, policy, replication)
     if uploads is not None:
-        _add_uploads(web, settings, uploads, delivery, pool, log=log)
+        _add_uploads(web, settings, uploads, delivery, pool, log=log, replication=replication)
+    copies = settings.remote.folder if keeps_copies(settings) else None
     ready = Readiness(roots, settings.disk_cache.folder, copies, pool)
     add_health(web, ready, answers_digest(settings, policy))
     if metrics is not None:
         add_metrics(web, metrics)
-    purger = make_purger(settings, delivery)
-    if purger.by_http:
+    if (purger := make_purger(settings, delivery)).by_http:
         add_purge(web, purger)
     return web
 
@@ -187,6 +195,7 @@ def _add_uploads(
     pool: WorkerPool | None,
     *,
     log: RequestLog,
+    replication: Replication | None,
 ) -> None:
     tokens = upload_tokens(settings.uploads)
     locks = make_locks(settings.disk_cache)
@@ -197,11 +206,13 @@ def _add_uploads(
     unfinished = make_unfinished(settings)
     add_resumable(web, uploads, unfinished, permission=permission, bounds=bounds, pages=pages)
     later: Later[str] = _later(settings, pool, uploads.make_missing)
+    copies = None if replication is None else _copies_here(settings, replication)
     if settings.jobs.enabled:
         renderer = pool or direct_renderer(settings)
         conversions = _conversions(settings, delivery, renderer, uploads, log)
         if settings.jobs.redis is not None:
-            later = LaterByJobs(conversions)
+            later = LaterByJobs(conversions, "sizes")
+            copies = LaterByJobs(conversions, "copy")
         add_convert(
             web,
             conversions,
@@ -215,9 +226,21 @@ def _add_uploads(
             max_waiters=threads_here() // 2,
         )
     uploads.work_later(later)
+    sweeps = [uploads.sweep, unfinished.sweep]
+    if replication is not None and copies is not None:
+        replication.submit = Gathered(copies).submit
+        sweeps.append(replication.sweep)
     if pool is not None:
-        for sweep in (uploads.sweep, unfinished.sweep):
+        for sweep in sweeps:
             regularly(_SWEEP_SECONDS, partial(_in_words, sweep))
+
+
+def _copies_here(settings: Settings, replication: Replication) -> Later[str]:
+    """Return what copies uploads in this process, one at a time over all of this node: a replica
+    that is slow must not keep others waiting who do something behind answers.
+    """
+    locks = Locks(settings.uploads.folder / "replica" / "copying" / "locks")
+    return InProcess(replication.copy, may_begin=lambda: True, locks=locks)
 
 
 def _in_words(work: Callable[[], None]) -> None:
@@ -248,7 +271,12 @@ def _conversions(
     return conversions
 
 
-def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = None) -> Metrics:
+def make_metrics(
+    settings: Settings,
+    policy: Policy,
+    pool: WorkerPool | None = None,
+    replication: Replication | None = None,
+) -> Metrics:
     """Make the part that counts, what waits for the workers included."""
     folder = settings.disk_cache.folder
     metrics = Metrics(folder / "metrics", policy, complain)
@@ -264,9 +292,12 @@ def make_metrics(settings: Settings, policy: Policy, pool: WorkerPool | None = N
         disk_caches["remote"] = make_plain_files(settings)
     for watched in watched_disk_caches(disk_caches, caps):
         metrics.watch(watched)
-    store = upload_store(settings)
+    store = first_upload_store(settings)
     if isinstance(store, UploadFolder):  # what is in a bucket nobody counts
         for watched in watched_uploads(store.count, store.kept_bytes, settings.uploads):
+            metrics.watch(watched)
+    if replication is not None:
+        for watched in watched_replica(replication):
             metrics.watch(watched)
     if settings.jobs.enabled and settings.jobs.redis is not None:
         for watched in watched_jobs(make_records(settings.jobs)):

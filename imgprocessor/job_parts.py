@@ -6,7 +6,7 @@ from typing import Any
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError, NoSuchUpload
-from imgprocessor.jobs.conversions import Conversions, Dispatch
+from imgprocessor.jobs.conversions import Conversions, Dispatch, LaterByJobs
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import Records
@@ -15,6 +15,7 @@ from imgprocessor.load import load_policy
 from imgprocessor.parts import (
     make_delivery,
     make_pool,
+    make_replication,
     make_turns,
     make_uploads,
     processes,
@@ -26,6 +27,7 @@ from imgprocessor.rendering.process import run_folder
 from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.service.delivery import Delivery
+from imgprocessor.service.later import Gathered
 
 
 def make_conversions(
@@ -35,6 +37,7 @@ def make_conversions(
     dispatch: Dispatch,
     make_sizes: Callable[[str], None],
     *,
+    copy: Callable[[str], object] = lambda _: None,
     log: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Conversions:
     """Make the part that takes jobs and does them; `log` takes a line for each that was done."""
@@ -45,6 +48,7 @@ def make_conversions(
         delivery=delivery,
         renderer=while_wanted or (lambda _: renderer),
         make_sizes=make_sizes,
+        copy=copy,
         turns=make_turns(settings, renderer),
         metadata=settings.uploads.metadata,
         max_side_pixels=settings.pixels.max_output_side_pixels,
@@ -68,12 +72,21 @@ def make_conversions_on_node(
     folder = run_folder(settings)
     pool = make_pool(settings, folder)
     policy = load_policy(settings)
-    delivery = make_delivery(settings, policy=policy, keeps=True, renderer=pool)
-    uploads = make_uploads(settings, delivery, pool, policy)
+    replication = make_replication(settings)
+    delivery = make_delivery(
+        settings, policy=policy, keeps=True, renderer=pool, replication=replication
+    )
+    uploads = make_uploads(settings, delivery, pool, policy, replication)
     if starts_workers:
         Supervisor(folder, processes(settings), settings, complain).start()
     make_sizes = uploads.make_sizes if uploads is not None else _no_sizes
-    return make_conversions(settings, delivery, pool, dispatch, make_sizes, log=log)
+    if replication is None:
+        return make_conversions(settings, delivery, pool, dispatch, make_sizes, log=log)
+    conversions = make_conversions(
+        settings, delivery, pool, dispatch, make_sizes, copy=replication.copy, log=log
+    )
+    replication.submit = Gathered(LaterByJobs(conversions, "copy")).submit
+    return conversions
 
 
 def _no_sizes(ident: str) -> None:

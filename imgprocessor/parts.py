@@ -3,7 +3,9 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.secrets import purge_token, signing_keys, store_keys
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
@@ -47,9 +49,15 @@ from imgprocessor.storage.shared.signed import Signer
 from imgprocessor.storage.shared.tier import Count, Guard, Tier
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.moving import TwoPlaces
-from imgprocessor.storage.uploads.pieces import UnfinishedUploads
+from imgprocessor.storage.uploads.replication.outbox import OutboxInBucket, OutboxInFolder
+from imgprocessor.storage.uploads.replication.replicated import Replicated
+from imgprocessor.storage.uploads.replication.replication import Replication
+from imgprocessor.storage.uploads.resumable.pieces import UnfinishedUploads
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
 from imgprocessor.storage.uploads.store import UploadStore
-from imgprocessor.storage.uploads.unfinished import Unfinished
+
+if TYPE_CHECKING:  # it needs the extra
+    from imgprocessor.storage.uploads.bucket import UploadBucket
 
 
 def direct_renderer(settings: Settings) -> Renderer:
@@ -97,6 +105,7 @@ def make_delivery(
     fetcher: Fetcher | None = None,
     count_shared: Count = lambda _tier, _outcome: None,
     roots: Sequence[Root] | None = None,
+    replication: Replication | None = None,
 ) -> Delivery:
     """Make the part that answers requests, without the web.
 
@@ -108,6 +117,7 @@ def make_delivery(
         fetcher: what fetches remote originals; by default over the network.
         count_shared: is told what came of asking what nodes share.
         roots: where originals are; by default they are made by the settings.
+        replication: what copies uploads, where it is made already.
 
     Raises:
         ConfigurationError: the policy is wrong, or originals cannot be had.
@@ -115,7 +125,7 @@ def make_delivery(
     disk_cache = settings.disk_cache
     policy = policy or load_policy(settings)
     understanding = Understanding(policy, settings.remote.hosts, settings.pixels)
-    store = upload_store(settings)
+    store = upload_store(settings, replication)
     if roots is None:
         roots = make_roots(settings, keeps=keeps)
     masters = make_masters(settings, keeps=keeps)
@@ -192,34 +202,77 @@ def _files(roots: Sequence[Root], store: UploadStore | None) -> Sequence[Source]
     return [*roots[:first], UploadedOriginals(store), *roots[first:]]
 
 
-def upload_store(settings: Settings) -> UploadStore | None:
-    """Make the part that keeps uploads; None where there are none.
+def upload_store(settings: Settings, replication: Replication | None = None) -> UploadStore | None:
+    """Make the part that keeps uploads, and has them copied by `replication` if there is a replica;
+    None where there are none.
 
     Raises:
         ConfigurationError: nothing says how their bucket is reached.
+    """
+    replication = replication or make_replication(settings)
+    return first_upload_store(settings) if replication is None else Replicated(replication)
+
+
+def make_replication(settings: Settings) -> Replication | None:
+    """Make the part that copies uploads; None where nothing is copied. Raises as `upload_store`
+    does.
+    """
+    url, uploads = settings.replica.url, settings.uploads
+    first = None if url is None else first_upload_store(settings)
+    if url is None or first is None:
+        return None
+    if url == uploads.bucket:
+        raise ConfigurationError("[replica] url must be another place than [uploads] bucket")
+    with with_extra("buckets", "[replica] url"):
+        from imgprocessor.storage.shared.bucket import Bucket  # noqa: PLC0415
+        from imgprocessor.storage.uploads.replication.copying import Copier  # noqa: PLC0415
+    replica = _upload_bucket(settings, url, uploads.folder / "replica")
+    here = OutboxInFolder(uploads.folder)
+    return Replication(
+        first,
+        replica,
+        Copier(first, replica, settings.buckets),
+        here
+        if uploads.bucket is None
+        else OutboxInBucket(Bucket(uploads.bucket, settings.buckets)),
+        unsent=None if uploads.bucket is None else here,
+        folder=uploads.folder / "replica" / "copying",
+        complain=complain,
+    )
+
+
+def first_upload_store(settings: Settings) -> UploadStore | None:
+    """Make the same without a replica: what is kept where uploads are. Raises as `upload_store`
+    does.
     """
     uploads = settings.uploads
     if not uploads.enabled:
         return None
     if uploads.bucket is None:
         return upload_folder(uploads)
+    return TwoPlaces(
+        upload_folder(uploads), _upload_bucket(settings, uploads.bucket, uploads.folder)
+    )
+
+
+def _upload_bucket(settings: Settings, url: BucketUrl, folder: Path) -> "UploadBucket":
     with with_extra("buckets", "[uploads] bucket"):
         from imgprocessor.storage.uploads.bucket import UploadBucket  # noqa: PLC0415
     store = UploadBucket(
-        uploads.bucket,
+        url,
         settings.buckets,
-        uploads.folder,
+        folder,
         PlainFiles(
-            uploads.folder / "copies",
+            folder / "copies",
             max_bytes=settings.remote.max_kept_bytes,
             min_free_percent=settings.disk_cache.min_free_percent,
             complain=complain,
         ),
-        min_free_bytes=uploads.min_free_bytes,
+        min_free_bytes=settings.uploads.min_free_bytes,
         max_stale_seconds=settings.remote.max_stale_seconds,
     )
     store.check()
-    return TwoPlaces(upload_folder(uploads), store)
+    return store
 
 
 def upload_folder(uploads: UploadsSettings) -> UploadFolder:
@@ -240,7 +293,7 @@ def make_unfinished(settings: Settings) -> UnfinishedUploads:
         return Unfinished(folder, uploads)
     with with_extra("buckets", "[uploads] bucket"):
         from imgprocessor.storage.shared.bucket import Bucket  # noqa: PLC0415
-        from imgprocessor.storage.uploads.unfinished_bucket import (  # noqa: PLC0415
+        from imgprocessor.storage.uploads.resumable.unfinished_bucket import (  # noqa: PLC0415
             PIECE_SECONDS,
             UnfinishedInBucket,
         )
@@ -250,14 +303,19 @@ def make_unfinished(settings: Settings) -> UnfinishedUploads:
 
 
 def make_uploads(
-    settings: Settings, delivery: Delivery, renderer: Renderer, policy: Policy
+    settings: Settings,
+    delivery: Delivery,
+    renderer: Renderer,
+    policy: Policy,
+    replication: Replication | None = None,
 ) -> Uploads | None:
-    """Make the part that takes uploads; None where none are taken.
+    """Make the part that takes uploads, and has them copied by `replication`; None where none are
+    taken.
 
     Raises:
         ConfigurationError: as `make_purger` does.
     """
-    store = upload_store(settings)
+    store = upload_store(settings, replication)
     if store is None:
         return None
     if settings.uploads.max_bytes > settings.originals.max_bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgprocessor.storage.uploads.pieces import Outcome, UnfinishedUploads
+from imgprocessor.storage.uploads.resumable.pieces import Outcome, UnfinishedUploads
 
 KEPT = {"ident": "a"}
 

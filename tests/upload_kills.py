@@ -4,6 +4,7 @@ Each goes on until it was told of its picture what it asked for. At the end the 
 just that, and nothing else but what expires.
 """
 
+import contextlib
 import http.client
 import os
 import queue
@@ -13,7 +14,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,17 +25,24 @@ from pathlib import Path
 import images
 import servers
 import uploaders
+from job_nodes import Node, send
 from processes import DAEMON_USER
 from servers import Answer, Server, all_processes, await_true, free_port, serving
 from upload_places import bucket_node
 from uploaders import URLENCODED, ident_of
-from weeds import S3Server, place_in
+from weeds import S3Server, access_file, place_in
 
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.storage.shared.bucket import Bucket
+from imgprocessor.storage.uploads.bucket import UploadBucket
 from imgprocessor.storage.uploads.folder import UploadFolder
-from imgprocessor.storage.uploads.unfinished import Unfinished
-from imgprocessor.storage.uploads.unfinished_bucket import UnfinishedInBucket
+from imgprocessor.storage.uploads.replication.copying import Copier
+from imgprocessor.storage.uploads.replication.outbox import OutboxInBucket, OutboxInFolder
+from imgprocessor.storage.uploads.replication.replicated import Replicated
+from imgprocessor.storage.uploads.replication.replication import Replication
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
+from imgprocessor.storage.uploads.resumable.unfinished_bucket import UnfinishedInBucket
 
 CLIENTS = 4
 PAUSE_SECONDS = 0.05
@@ -176,17 +184,22 @@ def run(
     life_seconds: float,
     most_kills: int,
     s3: S3Server | None = None,
+    replica: S3Server | None = None,
+    redis: str | None = None,
 ) -> Course:
     """Have so many pictures handed in. So long after uploads are answered all is killed, but for so
     many times at most: what takes longer than a life is done after the last one. Check what is
-    there. With `s3` they are kept in its bucket, and it is killed, too, in the middle of each life.
+    there. With `s3` they are kept in its bucket, and copied to that of `replica`; these are killed,
+    too, in the middle of each life. With `redis` what is done behind answers is done by a worker,
+    which is killed with the rest.
     """
     originals = folder / "originals"
     originals.mkdir(parents=True)
     servers.open_up(originals)
     port, course, todo = free_port(), Course(), queue.SimpleQueue[Job]()
-    kept = _InFolder(folder) if s3 is None else _InBucket(folder, s3)
-    serve = partial(serving, folder / "server", originals, port=port, settings=kept.settings)
+    kept = _InFolder(folder) if s3 is None else _InBucket(folder, s3, replica)
+    settings = kept.settings + (f"[jobs]\nenabled = yes\nredis = {redis}\n" if redis else "")
+    serve = partial(serving, folder / "server", originals, port=port, settings=settings)
     all_jobs = jobs(count)
     for job in all_jobs:
         todo.put(job)
@@ -207,18 +220,18 @@ def run(
         working = [pool.submit(work, seed) for seed in range(CLIENTS)]
         try:
             while course.kills < most_kills and not all(one.done() for one in working):
-                with serve() as server:
+                with serve() as server, worker(server, folder / "server", redis):
                     assert server.ask("/upload").status == 200
                     # What dies at which moment, not a wait for anything.
                     time.sleep(life_seconds)
-                    if s3 is not None:
-                        s3.end()
+                    for bucket in filter(None, (s3, replica)):
+                        bucket.end()
                         time.sleep(life_seconds)
-                        s3.start()
+                        bucket.start()
                         time.sleep(life_seconds)
                     kill_everything(server)
                     course.kills += 1
-            with serve() as server:
+            with serve() as server, worker(server, folder / "server", redis):
                 for one in working:
                     one.result()
                 course.seconds = time.monotonic() - began
@@ -226,6 +239,20 @@ def run(
         finally:
             over.set()
     return course
+
+
+@contextlib.contextmanager
+def worker(server: Server, folder: Path, redis: str | None) -> Iterator[None]:
+    """Run a worker beside a server, and kill it by -9."""
+    if redis is None:
+        yield
+        return
+    running = Node(server, folder, folder / "uploads").start_worker()
+    try:
+        yield
+    finally:
+        send(running, signal.SIGKILL)
+        running.wait()
 
 
 def kill_everything(server: Server) -> None:
@@ -297,8 +324,10 @@ class _InFolder:
 class _InBucket:
     """A bucket that has them, and a node that has none of its own."""
 
-    def __init__(self, folder: Path, s3: S3Server) -> None:
+    def __init__(self, folder: Path, s3: S3Server, replica: S3Server | None) -> None:
         url, buckets = place_in(s3, folder, "uploads")
+        if replica is not None:
+            buckets = access_file(folder, s3.access() + replica.access())
         self._bucket = Bucket(url, buckets)
         servers.open_up(folder)
         assert buckets.file is not None
@@ -309,9 +338,12 @@ class _InBucket:
         self._node = folder / "server" / "uploads"
         self.store = bucket_node(folder / "another", url, buckets)
         # In the node's own folder: removals may be noted there.
-        self._later = bucket_node(
-            self._node, url, buckets, clock=lambda: time.time() + LATER_SECONDS
-        )
+        self._later = bucket_node(self._node, url, buckets, clock=_later)
+        self._copy: _Copy | None = None
+        if replica is not None:
+            place = BucketUrl("s3", replica.bucket, "copy")
+            self.settings += f"[replica]\nurl = {place}\n"
+            self._copy = _Copy(folder, self._later, self._bucket, place, buckets)
 
     def go_on(self) -> None:
         """Go on with removals, as the server does each minute."""
@@ -326,18 +358,83 @@ class _InBucket:
             UnfinishedInBucket(
                 self._bucket, self._node, uploads, lambda: now() + LATER_SECONDS
             ).sweep()
-        for found in self._bucket.listed():
-            first, ident, *inner = found.key.split("/")
-            assert first in {"records", "files"}, found
-            if inner:
-                sizes = {size.replace("<", "max") for size in expected[ident].all_sizes}
-                assert inner[1:] == ["original"] or inner[2].rpartition(".")[0] in sizes
-        lives = [
-            found.key.split("/")[1]
-            for found in self._bucket.listed("files")
-            if found.key.endswith("/original")
-        ]
-        assert sorted(lives) == sorted(expected)
+        _require_no_other_objects(self._bucket, expected)
+        if self._copy is not None:
+            self._copy.require_same(self.store, expected)
+
+
+def _later() -> float:
+    return time.time() + LATER_SECONDS
+
+
+class _Copy:
+    """The second copy of what is in a bucket."""
+
+    def __init__(
+        self,
+        folder: Path,
+        first: UploadBucket,
+        bucket: Bucket,
+        place: BucketUrl,
+        buckets: BucketsSettings,
+    ) -> None:
+        self._bucket = Bucket(place, buckets)
+        self.store = bucket_node(folder / "there", place, buckets, clock=_later)
+        self._outbox = OutboxInBucket(bucket)
+        self._replication = Replication(
+            first,
+            self.store,
+            Copier(first, self.store, buckets),
+            self._outbox,
+            # In the node's own folder, as removals are.
+            unsent=OutboxInFolder(folder / "server" / "uploads"),
+            folder=folder / "copier",
+            complain=print,
+            clock=_later,
+        )
+
+    def require_same(self, store: UploadBucket, expected: dict[str, Job]) -> None:
+        """Have the rest copied, and check that it has what it should, and nothing else."""
+        await_true(self._is_whole, 60)
+        self.store.forget_all()
+        store.forget_all()
+        assert set(self.store.idents()) == expected.keys()
+        for ident in expected:
+            found, copied = store.find(ident), self.store.find(ident)
+            assert found is not None
+            assert copied is not None
+            assert copied.record == found.record
+            with store.open(ident) as file, self.store.open(ident) as copy:
+                assert file.read() == copy.read()
+            assert [*self.store.names(ident)] == [*store.names(ident)]
+            for name in store.names(ident):
+                assert self.store.kept(ident, name) == store.kept(ident, name)
+        _require_no_other_objects(self._bucket, expected)
+
+    def _is_whole(self) -> bool:
+        Replicated(self._replication).sweep()
+        for ident in {note.ident for note in self._outbox.notes(10**6)}:
+            self._replication.copy(ident)
+        self._replication.sweep()
+        return not self._outbox.notes(1)
+
+
+def _require_no_other_objects(bucket: Bucket, expected: dict[str, Job]) -> None:
+    for found in bucket.listed():
+        first, ident, *inner = found.key.split("/")
+        # What is copied at this moment, or soon, is looked at when it is.
+        assert first in {"records", "files", "copying"}, found
+        if first == "copying":
+            continue
+        if inner:
+            sizes = {size.replace("<", "max") for size in expected[ident].all_sizes}
+            assert inner[1:] == ["original"] or inner[2].rpartition(".")[0] in sizes
+    lives = [
+        found.key.split("/")[1]
+        for found in bucket.listed("files")
+        if found.key.endswith("/original")
+    ]
+    assert sorted(lives) == sorted(expected)
 
 
 def _require_no_other_files(folder: Path, store: UploadFolder, expected: dict[str, Job]) -> None:

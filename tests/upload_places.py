@@ -2,8 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
@@ -13,6 +13,14 @@ from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.uploads.bucket import UploadBucket
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.moving import HandsOver, TwoPlaces
+from imgprocessor.storage.uploads.replication.copying import Copier
+from imgprocessor.storage.uploads.replication.outbox import (
+    Outbox,
+    OutboxInBucket,
+    OutboxInFolder,
+)
+from imgprocessor.storage.uploads.replication.replicated import Replicated
+from imgprocessor.storage.uploads.replication.replication import Replication
 from imgprocessor.storage.uploads.store import Record, UploadStore
 
 MAX_STALE_SECONDS = 60
@@ -50,7 +58,8 @@ def bucket_place(folder: Path, url: BucketUrl, buckets: BucketsSettings) -> Uplo
 
     def left() -> list[str]:
         keys = (found.key for found in Bucket(url, buckets).listed())
-        return sorted(key.rpartition("/")[2] for key in keys if not key.startswith("records/"))
+        others = [key for key in keys if not key.startswith(("records/", "copying/"))]
+        return sorted(key.rpartition("/")[2] for key in others)
 
     return UploadPlace(lambda: bucket_node(folder / f"node{next(serial)}", url, buckets), left)
 
@@ -63,6 +72,80 @@ def place_of_both(folder: Path, url: BucketUrl, buckets: BucketsSettings) -> Upl
         lambda: both(folder / "uploads", bucket_node(folder / f"node{next(serial)}", url, buckets)),
         lambda: sorted([*in_folder.left(), *in_bucket.left()]),
     )
+
+
+@dataclass
+class ReplicatedPlace:
+    """A place with a replica, and what is in both."""
+
+    first: UploadPlace
+    replica: UploadPlace
+    url: BucketUrl
+    """Of the replica."""
+    buckets: BucketsSettings
+    folder: Path
+    outbox: Callable[[], Outbox]
+    serial: Iterator[int] = field(default_factory=itertools.count)
+    complaints: list[str] = field(default_factory=list)
+
+    def replication(
+        self, first: UploadStore | None = None, *, clock: Callable[[], float] = time.time
+    ) -> Replication:
+        """Return what one more node has to copy with."""
+        first = first or self.first.node()
+        folder = self.folder / f"copier{next(self.serial)}"
+        replica = bucket_node(folder, self.url, self.buckets)
+        return Replication(
+            first,
+            replica,
+            Copier(first, replica, self.buckets),
+            self.outbox(),
+            unsent=None if isinstance(first, UploadFolder) else OutboxInFolder(folder),
+            folder=folder / "copying",
+            complain=self.complaints.append,
+            clock=clock,
+        )
+
+    def node(self) -> Replicated:
+        """Return a store of one more node."""
+        return Replicated(self.replication())
+
+    def copied(self) -> None:
+        """Have all copied that has notes, and look whether that worked."""
+        replication = self.replication()
+        for note in self.outbox().notes(1000):
+            assert replication.copy(note.ident), self.complaints
+        assert not self.outbox().notes(1000)
+
+    def there(self) -> UploadStore:
+        """Return what the replica has, to a node that knows nothing of it yet."""
+        folder = self.folder / f"reader{next(self.serial)}"
+        return bucket_node(folder, self.url, self.buckets)
+
+
+def replicated_place(
+    folder: Path, name: str, url: BucketUrl, buckets: BucketsSettings
+) -> ReplicatedPlace:
+    """Return a place in a `folder`, a `bucket` or `both`, and a replica in the same bucket."""
+    first, replica = url.under("first"), url.under("replica")
+    makers = {"bucket": bucket_place, "both": place_of_both}
+    if name == "folder":
+        place, outbox = folder_place(folder / "uploads"), OutboxInFolder(folder / "uploads")
+        return _replicated(folder, place, replica, buckets, lambda: outbox)
+    bucket = Bucket(first, buckets)
+    place = makers[name](folder, first, buckets)
+    return _replicated(folder, place, replica, buckets, lambda: OutboxInBucket(bucket))
+
+
+def _replicated(
+    folder: Path,
+    first: UploadPlace,
+    url: BucketUrl,
+    buckets: BucketsSettings,
+    outbox: Callable[[], Outbox],
+) -> ReplicatedPlace:
+    replica = bucket_place(folder / "replica", url, buckets)
+    return ReplicatedPlace(first, replica, url, buckets, folder, outbox)
 
 
 def both(folder: Path, bucket: HandsOver) -> TwoPlaces:

@@ -35,9 +35,10 @@ _OFF = ("webdav", "admin.ui", "s3.iam", "master.telemetry", "s3.allowDeleteBucke
 class S3Server:
     """A server with one bucket. What it said that it keeps is in its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bucket: str = BUCKET) -> None:
         """Use a folder, which may be another one's of before."""
         self._folder = folder
+        self.bucket = bucket
         self._process: subprocess.Popen[bytes] | None = None
         self._ports = dict(
             zip(("s3", "filer", "master", "volume", "admin"), _ports(5), strict=True)
@@ -52,7 +53,7 @@ class S3Server:
             *(f"-{part}.port={port}" for part, port in self._ports.items()),
             *(f"-{part}=false" for part in _OFF),
             *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.electionTimeout=1s"),
-            *("-debug.port=0", f"-bucket={BUCKET}"),
+            *("-debug.port=0", f"-bucket={self.bucket}"),
         ]
         known = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY}
         with (self._folder / "weed.out").open("ab") as out:
@@ -90,11 +91,11 @@ class S3Server:
             "secret_access_key": KEY,
             **instead,
         }
-        return f"[s3://{BUCKET}]\n" + "".join(f"{name} = {it}\n" for name, it in lines.items())
+        return f"[s3://{self.bucket}]\n" + "".join(f"{name} = {it}\n" for name, it in lines.items())
 
     def put(self, key: str, body: bytes) -> None:
         """Put an object of any name, also of one that obstore knows none by."""
-        signed_request("PUT", f"{self.endpoint}/{BUCKET}/{quote(key, safe='/~')}", body)
+        signed_request("PUT", f"{self.endpoint}/{self.bucket}/{quote(key, safe='/~')}", body)
 
     def _await(self) -> None:
         deadline = time.monotonic() + 30
@@ -103,7 +104,7 @@ class S3Server:
                 # The bucket is there last; but for what is in it, which takes a moment more.
                 for method in ("PUT", "GET", "DELETE"):
                     body = b"1" if method == "PUT" else b""
-                    signed_request(method, f"{self.endpoint}/{BUCKET}/ready", body)
+                    signed_request(method, f"{self.endpoint}/{self.bucket}/ready", body)
             except OSError:
                 assert self._process is not None
                 assert self._process.poll() is None, (self._folder / "weed.out").read_text()
@@ -114,10 +115,10 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def running_s3(folder: Path) -> Iterator[S3Server]:
+def running_s3(folder: Path, bucket: str = BUCKET) -> Iterator[S3Server]:
     """Run one that may be killed and started again meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = S3Server(folder)
+    server = S3Server(folder, bucket)
     server.start()
     try:
         yield server
@@ -127,7 +128,7 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
 
 def place_in(server: S3Server, folder: Path, prefix: str) -> tuple[BucketUrl, BucketsSettings]:
     """Return a place of its own in a server's bucket, and what says how that is reached."""
-    return BucketUrl("s3", BUCKET, prefix), access_file(folder, server.access())
+    return BucketUrl("s3", server.bucket, prefix), access_file(folder, server.access())
 
 
 def access_file(folder: Path, text: str) -> BucketsSettings:

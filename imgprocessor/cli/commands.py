@@ -13,6 +13,7 @@ from imgprocessor.cli.settings import settings
 from imgprocessor.cli.sign import sign_link
 from imgprocessor.cli.store.group import store
 from imgprocessor.cli.store.purge import purge
+from imgprocessor.cli.store.replicate import replicate
 from imgprocessor.cli.uploads.group import uploads
 
 COMMANDS = click.Group(
@@ -29,6 +30,7 @@ COMMANDS = click.Group(
         sign_link,
         uploads,
         store,
+        replicate,
         worker,
         warm,
         flower,

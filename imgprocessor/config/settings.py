@@ -31,7 +31,7 @@ from imgprocessor.config.types import (
     setting,
     switch,
 )
-from imgprocessor.config.upload_settings import UploadsSettings
+from imgprocessor.config.upload_settings import ReplicaSettings, UploadsSettings
 
 
 @dataclass(frozen=True)
@@ -389,6 +389,7 @@ class Settings:
     signing: SigningSettings = SigningSettings()
     browse: BrowseSettings = BrowseSettings()
     uploads: UploadsSettings = UploadsSettings()
+    replica: ReplicaSettings = ReplicaSettings()
     jobs: JobsSettings = JobsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

@@ -103,3 +103,15 @@ class UploadsSettings:
     def max_body_bytes(self) -> int:
         """Of a whole body: IMG_MAX_UPLOAD in the virtual host."""
         return self.max_bytes + SMALL_BODY_BYTES
+
+
+@dataclass(frozen=True)
+class ReplicaSettings:
+    """A second copy of all uploads, usually elsewhere."""
+
+    url: BucketUrl | None = setting(
+        None,
+        bucket_url_or_none,
+        "A place in another bucket, such as s3://pictures-copy/uploads, that each upload and each"
+        " kept size is copied to behind answers; it is read while the first place fails.",
+    )

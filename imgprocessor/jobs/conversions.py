@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.errors import (
@@ -49,6 +49,12 @@ _RENEW_SECONDS = LEASE_SECONDS / 3
 _SENT_AGAIN = 20
 """So many jobs that wait are sent again in one go: their messages may have been lost."""
 
+
+_LATER_STILL = {
+    "sizes": "its sizes are made when first asked for",
+    "copy": "it is copied in a minute",
+}
+"""What becomes of a job that is not taken."""
 
 STRAYS_SECONDS = 600.0
 """Between two looks for files of jobs that nobody knows."""
@@ -305,18 +311,21 @@ class Conversions:
 
 
 class LaterByJobs:
-    """Has the sizes of uploads made by jobs that nobody waits for."""
+    """Has something done about uploads by jobs that nobody waits for: their sizes are made, or they
+    are copied to the replica.
+    """
 
-    def __init__(self, conversions: Conversions) -> None:
+    def __init__(self, conversions: Conversions, kind: Literal["sizes", "copy"]) -> None:
         self._conversions = conversions
+        self._kind: Literal["sizes", "copy"] = kind
 
     def submit(self, wanted: str) -> bool:
-        """Have an upload's sizes made, as `Later.submit` says."""
+        """Have it done about an upload, as `Later.submit` says."""
         query = f"name={upload_name(wanted)}"
-        job = Wanted(query, QUEUES[-1], "", kind="sizes", trace_id=trace_id())
+        job = Wanted(query, QUEUES[-1], "", kind=self._kind, trace_id=trace_id())
         try:
             self._conversions.begin(job, None)
         except (JobsUnavailable, BadQuery) as error:
-            complain(f"sizes of {wanted} are made when first asked for: {error}")
+            complain(f"{wanted}: {_LATER_STILL[self._kind]}: {error}")
             return False
         return True

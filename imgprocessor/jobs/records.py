@@ -13,9 +13,9 @@ Queue = Literal["quick", "slow", "bulk"]
 QUEUES: tuple[Queue, ...] = ("quick", "slow", "bulk")
 """What comes first."""
 
-JobKind = Literal["convert", "warm", "sizes"]
+JobKind = Literal["convert", "warm", "sizes", "copy"]
 """A thumbnail that is fetched later; a rendition made before anybody asks for it; the sizes that an
-upload keeps.
+upload keeps; an upload copied to the replica.
 """
 
 LEASE_SECONDS = 6.0

@@ -29,6 +29,8 @@ class JobWork:
     """Makes what renders for a job, as long as somebody wants that."""
     make_sizes: Callable[[str], None]
     """Makes the sizes that an upload keeps."""
+    copy: Callable[[str], object]
+    """Copies an upload to the replica; what fails is copied by a sweep."""
     turns: Turns
     metadata: KeptMetadata
     max_side_pixels: int
@@ -53,6 +55,9 @@ class JobWork:
         planned, rank = self.planned(wanted.query), QUEUES.index(wanted.queue) + 1
         if wanted.kind == "sizes":
             self.make_sizes(ident_of(planned.query.name) or "")
+            return None
+        if wanted.kind == "copy":
+            self.copy(ident_of(planned.query.name) or "")
             return None
         if wanted.has_file:
             with self.turns.taken(rank):

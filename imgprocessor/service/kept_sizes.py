@@ -98,7 +98,10 @@ class KeptSizes:
     def get(self, name: str, planned: Planned) -> KeptRendition | None:
         """Return what is kept by a name, where it may be sent as the answer that is planned."""
         ident = ident_of(planned.query.name)
-        content = None if ident is None else self._store.kept(ident, name)
+        content = None
+        if ident is not None:
+            with contextlib.suppress(OSError):  # it can be made
+                content = self._store.kept(ident, name)
         if content is None:
             return None
         made_for, _, written = content.partition(b"\n")

@@ -179,3 +179,40 @@ class InProcess(Generic[_Wanted]):
                 del self._known[wanted]
             else:
                 self._known[wanted] = now + _NOT_AGAIN_SECONDS
+
+
+class Gathered(Generic[_Wanted]):
+    """Submits what is wanted a moment later, in a thread of this process: what is wanted several
+    times in that moment is submitted once.
+    """
+
+    def __init__(self, later: Later[_Wanted], *, seconds: float = 1.0) -> None:
+        """Gather for so many seconds."""
+        self._later = later
+        self._seconds = seconds
+        self._wanted: dict[_Wanted, None] = {}
+        self._changing = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, wanted: _Wanted) -> bool:
+        """Have it submitted."""
+        with self._changing:
+            self._wanted[wanted] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="gathered", daemon=True)
+                self._thread.start()
+        return True
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self._seconds)
+            with self._changing:
+                wanted, self._wanted = self._wanted, {}
+                if not wanted:
+                    self._thread = None
+                    return
+            for one in wanted:
+                try:
+                    self._later.submit(one)
+                except Exception as error:  # noqa: BLE001 - the thread must go on
+                    report_unexpected(error)

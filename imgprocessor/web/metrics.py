@@ -26,6 +26,7 @@ from imgprocessor.service.later import BestOutcome
 from imgprocessor.storage.counters import Counters
 from imgprocessor.storage.disk_cache import DiskCache
 from imgprocessor.storage.shared.tier import TierName, TierOutcome
+from imgprocessor.storage.uploads.replication.replication import Replication
 from imgprocessor.web.log import Entry
 
 METRICS_PATH = "/images/-/metrics"
@@ -266,6 +267,26 @@ def watched_uploads(
         ("max_kept_bytes", "No more bytes are kept.", lambda: settings.max_kept_bytes),
     ):
         yield Watched(f"imgprocessor_uploads_{name}", about, partial(_alone, number))
+
+
+def watched_replica(replication: Replication) -> Iterator[Watched]:
+    """Yield what there is to know of the second copy of uploads."""
+    for name, about, number in (
+        ("waiting", "Uploads that are to be copied.", lambda: replication.waiting().uploads),
+        (
+            "oldest_seconds",
+            "How long the oldest of them waits.",
+            lambda: replication.waiting().oldest_seconds,
+        ),
+    ):
+        yield Watched(f"imgprocessor_replica_{name}", about, partial(_alone, number))
+    yield Watched(
+        "imgprocessor_replica_copies_total",
+        "Copies of uploads on this node, by what came of them.",
+        lambda: {(result,): count for result, count in replication.counts().items()},
+        ("outcome",),
+        grows=True,
+    )
 
 
 def _alone(number: Callable[[], float]) -> dict[tuple[str, ...], float]:

@@ -17,6 +17,7 @@ from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.config.store_settings import MemoryUrl, StoreSettings
+from imgprocessor.config.upload_settings import ReplicaSettings, UploadsSettings
 from imgprocessor.parts import make_shared
 
 pytestmark = needs_weed
@@ -54,6 +55,23 @@ def test_all_is_well(sharing: Settings, tmp_path: Path, capsys: pytest.CaptureFi
     assert all(f"[store] bucket {sharing.store.bucket}: {step}: " in told.out for step in steps)
     assert "[store] memory: all is well" in told.out
     assert "/renditions: 1 entries, " in told.out
+
+
+def test_the_places_of_uploads_are_tried(
+    sharing: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [BucketUrl("s3", BUCKET, f"{tmp_path.name}/{name}") for name in ("first", "copy")]
+    settings = replace(
+        sharing,
+        uploads=UploadsSettings(enabled=True, folder=tmp_path / "uploads", bucket=places[0]),
+        replica=ReplicaSettings(places[1]),
+    )
+
+    assert main(["store", "check", "--conf", written(settings, tmp_path)]) == 0
+
+    told = capsys.readouterr().out
+    assert f"[uploads] bucket {places[0]}: conditional puts: " in told
+    assert f"[replica] url {places[1]}: conditional puts: " in told
 
 
 def test_what_is_forged_and_what_has_no_name_is_told(

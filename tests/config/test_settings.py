@@ -30,6 +30,7 @@ OTHER_WORDS = {
     "allow_origin": "https://www.example.org",
     "hosts": ("a.example", "*.b"),
     "bucket": BucketUrl("s3", "pictures", "shop"),
+    "url": BucketUrl("s3", "pictures", "copy"),
     "shared": MemoryUrl("memcached://127.0.0.1:11211"),
 }
 EVERY_SETTING = [

@@ -14,7 +14,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import Busy, JobOver
 from imgprocessor.job_parts import make_conversions
-from imgprocessor.jobs.conversions import Conversions
+from imgprocessor.jobs.conversions import Conversions, LaterByJobs
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import JobKind, Queue, Wanted
@@ -50,7 +50,7 @@ class Sent:
 
     def __call__(self, queue: Queue, job: str, *, first: bool = False) -> None:
         """Note a message."""
-        assert queue == WANTED.queue
+        assert queue in {WANTED.queue, "bulk"}
         self.messages.append((job, first))
 
 
@@ -68,6 +68,7 @@ def make(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ahead_seconds: float = 0.0,
         result_seconds: int = 600,
         renderer: Renderer | BusyRenderer = BUSY,
+        copy: Callable[[str], object] = _no_sizes,
     ) -> Conversions:
         def clock() -> float:
             return time.time() + ahead_seconds
@@ -81,7 +82,7 @@ def make(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             jobs=JobsSettings(enabled=True, result_seconds=result_seconds, job_seconds=1),
         )
         delivery = make_delivery(there, renderer=renderer)
-        return make_conversions(there, delivery, renderer, sent, _no_sizes)
+        return make_conversions(there, delivery, renderer, sent, _no_sizes, copy=copy)
 
     return made
 
@@ -159,3 +160,18 @@ def test_a_job_whose_files_stay_keeps_no_other(make: Make, monkeypatch: pytest.M
     assert conversions.find(stays).job == stays
     with pytest.raises(JobOver):
         conversions.find(goes)
+
+
+def test_an_upload_is_copied_by_a_job_that_is_forgotten_then(make: Make) -> None:
+    sent, copied = Sent(), list[str]()
+    conversions = make(sent, copy=copied.append)
+    ident = "0123456789abcdef" * 2
+
+    assert LaterByJobs(conversions, "copy").submit(ident)
+    ((job, _),) = sent.messages
+    assert conversions.find(job).wanted.queue == "bulk"
+    conversions.do(job)
+
+    assert copied == [ident]
+    with pytest.raises(JobOver):
+        conversions.find(job)

@@ -8,7 +8,7 @@ import pytest
 from servers import await_true
 
 from imgprocessor.errors import JobsUnavailable
-from imgprocessor.service.later import InProcess, regularly
+from imgprocessor.service.later import Gathered, InProcess, regularly
 from imgprocessor.storage.locks import Locks
 
 
@@ -176,3 +176,36 @@ def test_what_fails_regularly_goes_on_and_is_no_flood(capfd: pytest.CaptureFixtu
     assert lines == [
         "imgprocessor: work that is done regularly must wait: jobs-unavailable: no Redis"
     ]
+
+
+class _Submitted:
+    """Notes what is submitted; takes it only when it may."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.may_go_on = threading.Event()
+
+    def submit(self, name: str) -> bool:
+        self.names.append(name)
+        assert self.may_go_on.wait(10)
+        if name == "bad":
+            raise ValueError(name)
+        return True
+
+
+def test_what_is_gathered_is_submitted_once_and_what_comes_then_once_more() -> None:
+    later = _Submitted()
+    gathered = Gathered(later, seconds=0.01)
+    for _ in range(3):
+        gathered.submit("bad")
+    await_true(lambda: later.names == ["bad"])
+    for _ in range(3):
+        gathered.submit("good")
+        gathered.submit("bad")  # one is being submitted, and may be too early
+
+    later.may_go_on.set()
+
+    await_true(lambda: later.names == ["bad", "good", "bad"])
+    await_true(lambda: not any(one.name == "gathered" for one in threading.enumerate()))
+    gathered.submit("later")
+    await_true(lambda: later.names[-1] == "later")

@@ -20,7 +20,7 @@ from servers import await_true
 
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import NoRoom, NoSuchUpload, UploadOver, WrongOffset
-from imgprocessor.storage.uploads.unfinished import Unfinished
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
 
 SETTINGS = UploadsSettings(min_free_bytes=0, unfinished_seconds=100)
 
@@ -28,7 +28,7 @@ OTHER = """
 import json, sys, time
 from pathlib import Path
 from imgprocessor.config.upload_settings import UploadsSettings
-from imgprocessor.storage.uploads.unfinished import Unfinished
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
 unfinished = Unfinished(Path(sys.argv[1]), UploadsSettings(min_free_bytes=0))
 upload, whole = sys.argv[2], Path(sys.argv[3]).read_bytes()
 """

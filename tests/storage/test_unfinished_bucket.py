@@ -14,8 +14,8 @@ from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import NoSuchUpload, UploadOver, WrongOffset
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed
-from imgprocessor.storage.uploads.pieces import Outcome
-from imgprocessor.storage.uploads.unfinished_bucket import UnfinishedInBucket
+from imgprocessor.storage.uploads.resumable.pieces import Outcome
+from imgprocessor.storage.uploads.resumable.unfinished_bucket import UnfinishedInBucket
 
 pytestmark = needs_weed
 

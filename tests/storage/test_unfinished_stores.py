@@ -18,9 +18,9 @@ from weeds import S3Server, needs_weed, place_in
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import BadQuery, ImageError, NoRoom, NoSuchUpload, UploadOver, WrongOffset
 from imgprocessor.storage.shared.bucket import Bucket
-from imgprocessor.storage.uploads.pieces import Outcome, UnfinishedUploads
-from imgprocessor.storage.uploads.unfinished import Unfinished
-from imgprocessor.storage.uploads.unfinished_bucket import UnfinishedInBucket
+from imgprocessor.storage.uploads.resumable.pieces import Outcome, UnfinishedUploads
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
+from imgprocessor.storage.uploads.resumable.unfinished_bucket import UnfinishedInBucket
 
 SETTINGS = UploadsSettings(min_free_bytes=0, unfinished_seconds=100)
 

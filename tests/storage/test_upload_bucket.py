@@ -408,7 +408,13 @@ def test_copies_are_used_while_the_server_is_dead_and_not_for_ever(
     clock.late_seconds = FRESH_SECONDS + MAX_STALE_SECONDS + 5
     with pytest.raises(BucketFailed):
         node.find(IDENT)
-    assert node.kept(IDENT, NAME) is None
+    with pytest.raises(BucketFailed):
+        node.kept(IDENT, NAME)
+
+    def is_back() -> bool:
+        with contextlib.suppress(BucketFailed):
+            return node.kept(IDENT, NAME) == b"made"
+        return False
 
     mortal.start()
-    await_true(lambda: node.kept(IDENT, NAME) == b"made")
+    await_true(is_back)

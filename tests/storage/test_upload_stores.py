@@ -15,13 +15,15 @@ from upload_places import (
     bucket_place,
     folder_place,
     place_of_both,
+    replicated_place,
     whole,
 )
 from weeds import needs_weed
 
 from imgprocessor.storage.uploads.store import Record, UploadStore
 
-PLACES = ["folder", *(pytest.param(name, marks=needs_weed) for name in ("bucket", "both"))]
+IN_BUCKETS = ("bucket", "both", *(f"replicated {name}" for name in ("folder", "bucket", "both")))
+PLACES = ["folder", *(pytest.param(name, marks=needs_weed) for name in IN_BUCKETS)]
 
 
 @pytest.fixture(params=PLACES)
@@ -29,6 +31,10 @@ def there(request: pytest.FixtureRequest, tmp_path: Path) -> UploadPlace:
     """An empty place."""
     if request.param == "folder":
         return folder_place(tmp_path / "uploads")
+    if request.param.startswith("replicated "):
+        name = request.param.removeprefix("replicated ")
+        replicated = replicated_place(tmp_path, name, *request.getfixturevalue("place"))
+        return UploadPlace(replicated.node, replicated.first.left)
     made = bucket_place if request.param == "bucket" else place_of_both
     return made(tmp_path, *request.getfixturevalue("place"))
 

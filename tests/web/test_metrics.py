@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from conftest import ROOT
@@ -30,6 +31,7 @@ from imgprocessor.policy.parse import parse_policy
 from imgprocessor.policy.table import Policy
 from imgprocessor.storage import counters
 from imgprocessor.storage.counters import Counters
+from imgprocessor.storage.uploads.replication.replication import Replication
 from imgprocessor.web.metrics import (
     COUNTED,
     METRICS_PATH,
@@ -37,6 +39,7 @@ from imgprocessor.web.metrics import (
     Watched,
     watched_jobs,
     watched_places,
+    watched_replica,
 )
 
 COUNT = mmap_key("x", "x_total", ["a"], ["b"], "Help.")
@@ -508,6 +511,8 @@ def test_a_policy_word_cannot_break_the_format(tmp_path: Path) -> None:
 
 JOBS = {one.name: {*one.labels} for one in watched_jobs(MemoryRecords(JobsSettings()))}
 """The labels of what is told only where Redis keeps jobs."""
+REPLICA = {one.name: {*one.labels} for one in watched_replica(cast(Replication, None))}
+"""As much of what is told only where there is a replica."""
 
 
 def _expressions(node: object) -> list[str]:
@@ -532,7 +537,7 @@ def _known_samples(client: FlaskClient) -> dict[str, set[str]]:
 
 def test_the_dashboard_asks_only_for_what_there_is(client: FlaskClient) -> None:
     # Here renditions are made in this process, and nobody waits for a place.
-    known = _known_samples(client) | {"imgprocessor_places": {"state"}} | JOBS
+    known = _known_samples(client) | {"imgprocessor_places": {"state"}} | JOBS | REPLICA
     expressions = _expressions(json.loads((ROOT / "docs/grafana.json").read_text()))
 
     assert len(expressions) >= 10
@@ -584,4 +589,8 @@ def test_every_metric_is_in_its_page(settings: Settings, tmp_path: Path) -> None
     }
 
     # Here renditions are made in this process, and nobody waits for a place.
-    assert rows == {one.name for one in COUNTED} | watched | {*JOBS, "imgprocessor_places"}
+    assert rows == {one.name for one in COUNTED} | watched | {
+        *JOBS,
+        *REPLICA,
+        "imgprocessor_places",
+    }

@@ -68,7 +68,7 @@ from imgprocessor.request.signing import (
 )
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.allowance import Allowance
-from imgprocessor.storage.uploads.unfinished import Unfinished
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
 from imgprocessor.web.incoming import ASKED
 from imgprocessor.web.metrics import METRICS_PATH
 from imgprocessor.web.pictures.plain import PlainGets

@@ -23,7 +23,7 @@ from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.config.upload_tokens import UploadToken, describe_token, token_hash
-from imgprocessor.storage.uploads.unfinished import Unfinished
+from imgprocessor.storage.uploads.resumable.unfinished import Unfinished
 
 ROOT = "/upload/resumable/"
 TUS = {"Tus-Resumable": "1.0.0"}

@@ -61,6 +61,10 @@ def bucket_places(settings: Settings) -> Iterator[Place]:
             yield Place(root, "[originals] roots", writes=False)
     if settings.store.bucket is not None:
         yield Place(settings.store.bucket, "[store] bucket")
+    if settings.uploads.enabled and settings.uploads.bucket is not None:
+        yield Place(settings.uploads.bucket, "[uploads] bucket")
+    if settings.uploads.enabled and settings.replica.url is not None:
+        yield Place(settings.replica.url, "[replica] url")
 
 
 def _tried(settings: Settings, place: Place) -> bool:

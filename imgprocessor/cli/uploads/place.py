@@ -16,7 +16,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import load_policy
 from imgprocessor.originals.uploads import ident_of, upload_name
-from imgprocessor.parts import direct_renderer, make_delivery, make_uploads, upload_store
+from imgprocessor.parts import direct_renderer, first_upload_store, make_delivery, make_uploads
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.store import UploadStore
@@ -44,14 +44,14 @@ with_json = click.option("--json", "in_json", is_flag=True, help="One JSON objec
 
 
 def place_of(files: Files) -> tuple[Settings, UploadStore]:
-    """Return the settings, and where uploads are kept.
+    """Return the settings, and where uploads are kept, whatever replica there is.
 
     Raises:
         ConfigurationError: there are no uploads, or the daemons could not change what this user
             would write there.
     """
     settings = files.load()
-    store = upload_store(settings)
+    store = first_upload_store(settings)
     if store is None:
         raise ConfigurationError(
             f"{files.conf}: there are no uploads: [uploads] enabled must be yes"

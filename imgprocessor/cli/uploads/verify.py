@@ -96,10 +96,20 @@ def _of_sizes(store: UploadStore, ident: str) -> Iterator[Finding]:
         what = f"{ident}/{name}"
         if not is_kept_name(name):
             yield Finding(what, "is nothing that is kept of an upload", "take it away")
-        elif store.kept(ident, name) is None:
-            yield Finding(
-                what, "is damaged", f"have it made anew: imgprocessor uploads sizes {ident}"
-            )
+        else:
+            yield from _of_size(store, ident, name)
+
+
+def _of_size(store: UploadStore, ident: str, name: str) -> Iterator[Finding]:
+    wrong = ""
+    try:
+        if store.kept(ident, name) is None:
+            wrong = "is damaged"
+    except OSError as error:
+        wrong = str(error)
+    if wrong:
+        advice = f"have it made anew: imgprocessor uploads sizes {ident}"
+        yield Finding(f"{ident}/{name}", wrong, advice)
 
 
 def _around(store: UploadStore) -> Iterator[Finding]:

@@ -24,10 +24,11 @@ from imgprocessor.storage.uploads.durable import (
 from imgprocessor.storage.uploads.incoming import IncomingFiles
 from imgprocessor.storage.uploads.lives import (
     MAX_RECORD_BYTES,
+    MAX_SIZE_BYTES,
     Life,
+    LifeNow,
     RecordNow,
     attempts,
-    file_key,
     gone,
     lives_of_none,
     read_life,
@@ -52,8 +53,6 @@ _WAIT_SECONDS = 40.0
 
 _ORPHAN_SECONDS = 3600.0
 """What is half done for so long was left by a process that was killed."""
-
-_MAX_SIZE_BYTES = 100_000_000
 
 
 class UploadBucket:
@@ -157,6 +156,18 @@ class UploadBucket:
         life = self._known(ident)
         return None if life is None else KeptUpload(ident, life.record, life.size_bytes)
 
+    def now(self, ident: str) -> LifeNow | None:
+        """Return an upload as it is, as `UploadStore.now` says."""
+        if not UPLOAD_IDENT.fullmatch(ident) or self._is_pending(ident):
+            return None
+        life = self._now(ident).life
+        return None if life is None else LifeNow(life, self._bucket, self._large)
+
+    def was_removed(self, ident: str) -> bool:
+        """Return whether there was one, as `UploadStore.was_removed` says."""
+        now = self._now(ident)
+        return self._is_pending(ident) or (now.life is None and now.etag is not None)
+
     def open(self, ident: str) -> BinaryIO:
         """Open a local copy of an upload's file, as `UploadStore.open` says."""
         life = self._required(ident)
@@ -210,15 +221,13 @@ class UploadBucket:
             self._copies.keep(ident, key, content, etag, began)
 
     def kept(self, ident: str, name: str) -> bytes | None:
-        """Return what was made of an upload, as `UploadStore.kept` says; also None where the bucket
-        cannot be asked, and there is no copy.
-        """
-        with contextlib.suppress(OSError):
+        """Return what was made of an upload, as `UploadStore.kept` says."""
+        with contextlib.suppress(FileNotFoundError):
             life = self._required(ident)
             content = self._copies.read(
                 ident,
                 life.size_key(name),
-                max_bytes=_MAX_SIZE_BYTES,
+                max_bytes=MAX_SIZE_BYTES,
                 fresh_seconds=_SIZES_FRESH_SECONDS,
             )
             return life.size_read(name, content)
@@ -253,8 +262,7 @@ class UploadBucket:
         for found in list(self._bucket.listed(f"removed/{ident}")):
             word = found.key.rpartition("/")[2]
             if now is None or now.word != word:
-                for one in list(self._bucket.listed(f"files/{ident}/{word}")):
-                    self._bucket.remove(one.key)
+                self._remove_files(ident, word)
             elif not self._is_orphan(found):
                 continue  # somebody is at it, and has not written the record yet
             self._bucket.remove(found.key)
@@ -267,13 +275,13 @@ class UploadBucket:
         """Remove all local copies, as `UploadStore.forget_all` says."""
         return self._copies.forget_all()
 
-    def idents(self) -> Iterator[str]:
+    def idents(self, left_out: Callable[[str], None] = lambda _: None) -> Iterator[str]:
         """Yield the idents of all uploads, as `UploadStore.idents` says.
 
         Raises:
             BucketFailed: they cannot be listed.
         """
-        for found in self._bucket.listed("records"):
+        for found in self._bucket.listed("records", left_out=left_out):
             ident = found.key.rpartition("/")[2]
             if UPLOAD_IDENT.fullmatch(ident) and found.version.size_bytes > len(tombstone()):
                 yield ident
@@ -302,13 +310,15 @@ class UploadBucket:
                 ident, word = found.key.split("/")[1:3]
                 now = self._now(ident).life
                 if now is None or now.word != word:
-                    self._bucket.remove(file_key(ident, word))
+                    self._remove_files(ident, word)
                 self._bucket.remove(found.key)
 
+    def _remove_files(self, ident: str, word: str) -> None:
+        for found in list(self._bucket.listed(f"files/{ident}/{word}")):
+            self._bucket.remove(found.key)
+
     def _known(self, ident: str) -> Life | None:
-        """Return what is known of an upload, as it was a moment ago at most; None where there is
-        none.
-        """
+        """Return an upload as it was a moment ago at most; None where there is none."""
         if not UPLOAD_IDENT.fullmatch(ident) or self._is_pending(ident):
             return None
         try:

@@ -25,11 +25,17 @@ from imgprocessor.storage.uploads.durable import (
     told_of_a_full_disk,
     write_new,
 )
+from imgprocessor.storage.uploads.in_folder import (
+    UPLOAD_FILE,
+    UPLOAD_RECORD,
+    UploadInFolder,
+    entry_name,
+    made_in,
+)
 from imgprocessor.storage.uploads.incoming import IncomingFiles
-from imgprocessor.storage.uploads.store import UPLOAD_IDENT, KeptUpload, Record
+from imgprocessor.storage.uploads.store import UPLOAD_IDENT, Damaged, KeptUpload, Record
 from imgprocessor.storage.usage import Usage
 
-_FILE, _RECORD = "original", "record.json"
 _PART = 2
 
 _WAIT_SECONDS = 10.0
@@ -111,9 +117,9 @@ class UploadFolder:
                 if self._path(ident).is_dir():
                     return False
                 whole.mkdir()
-                file.rename(whole / _FILE)
-                settle(whole / _FILE)
-                write_new(whole / _RECORD, _written(record))
+                file.rename(whole / UPLOAD_FILE)
+                settle(whole / UPLOAD_FILE)
+                write_new(whole / UPLOAD_RECORD, _written(record))
                 settle(whole)
                 with self._counted(self._uploads, 1, "max_uploads"):
                     cost = _cost_in(whole)
@@ -127,22 +133,38 @@ class UploadFolder:
     def find(self, ident: str) -> KeptUpload | None:
         """Return an upload, as `UploadStore.find` says."""
         try:
-            size = (self._path(ident) / _FILE).stat().st_size
+            size = (self._path(ident) / UPLOAD_FILE).stat().st_size
             return KeptUpload(ident, self._record(ident), size)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def now(self, ident: str) -> UploadInFolder | None:
+        """Return an upload as it is, as `UploadStore.now` says."""
+        for _ in range(2):  # it may come after the first look
+            found = self.find(ident)
+            if found is not None:
+                return UploadInFolder(self._path(ident), found)
+            if not UPLOAD_IDENT.fullmatch(ident) or not self._path(ident).is_dir():
+                return None
+        raise Damaged(errno.EIO, "has not all of its files", str(self._path(ident)))
+
+    def was_removed(self, ident: str) -> bool:
+        """Return whether there was one that is not cleared yet, as `UploadStore.was_removed` says:
+        nothing else is left of it.
+        """
+        return ident in self.taken_out()
+
     def open(self, ident: str) -> BinaryIO:
         """Open an upload's file, as `UploadStore.open` says."""
-        return (self._path(ident) / _FILE).open("rb")
+        return (self._path(ident) / UPLOAD_FILE).open("rb")
 
     def relative(self, ident: str) -> str | None:
         """Return where an upload's file is, as `UploadStore.relative` says."""
-        return str((self._path(ident) / _FILE).relative_to(self._folder))
+        return str((self._path(ident) / UPLOAD_FILE).relative_to(self._folder))
 
     def where(self, ident: str) -> str:
         """Return where an upload's file is, for people."""
-        return str(self._path(ident) / _FILE)
+        return str(self._path(ident) / UPLOAD_FILE)
 
     def change(self, ident: str, how: Callable[[Record], Record]) -> Record:
         """Change a record, as `UploadStore.change` says."""
@@ -153,7 +175,7 @@ class UploadFolder:
                 fresh = self.new_file()
                 try:
                     write_new(fresh, _written(changed))
-                    fresh.rename(self._path(ident) / _RECORD)
+                    fresh.rename(self._path(ident) / UPLOAD_RECORD)
                     settle(self._path(ident))
                 finally:
                     fresh.unlink(missing_ok=True)
@@ -166,7 +188,7 @@ class UploadFolder:
             NoRoom: there is none for it.
             FileNotFoundError, OSError: as there.
         """
-        entry, path, fresh = _entry(ident, name), self._path(ident) / name, self.new_file()
+        entry, path, fresh = entry_name(ident, name), self._path(ident) / name, self.new_file()
         cost = cost_of(entry_bytes(entry, len(body)))
         require_free(self._folder, cost, self._bounds["min_free_bytes"])
         try:
@@ -186,7 +208,7 @@ class UploadFolder:
             content = (self._path(ident) / name).read_bytes()
         except OSError:
             return None
-        body = checked(memoryview(content), _entry(ident, name))
+        body = checked(memoryview(content), entry_name(ident, name))
         return None if body is None else bytes(body)
 
     def take_out(self, ident: str) -> bool:
@@ -221,7 +243,10 @@ class UploadFolder:
         """Remove nothing."""
         return 0
 
-    def idents(self) -> Iterator[str]:
+    def idents(
+        self,
+        left_out: Callable[[str], None] = lambda _: None,  # noqa: ARG002 - the protocol's
+    ) -> Iterator[str]:
         """Yield the idents of all uploads, in order."""
         for folder in sorted(folders_in(self._kept)):
             for path in sorted(folders_in(folder)):
@@ -230,8 +255,7 @@ class UploadFolder:
 
     def names(self, ident: str) -> Sequence[str]:
         """Return what is kept beside an upload's file and record, as `UploadStore.names` says."""
-        names = {entry.name for entry in scanned(self._path(ident))}
-        return sorted(names - {_FILE, _RECORD})
+        return made_in(self._path(ident))
 
     def strangers(self) -> Iterator[str]:
         """Yield paths of what lies among the uploads, as `UploadStore.strangers` says."""
@@ -277,7 +301,7 @@ class UploadFolder:
         self._counted_anew.touch()
 
     def _record(self, ident: str) -> Record:
-        path = self._path(ident) / _RECORD
+        path = self._path(ident) / UPLOAD_RECORD
         try:
             record: Record = json.loads(path.read_bytes())
         except ValueError as error:
@@ -336,10 +360,6 @@ class UploadFolder:
 
     def _is_empty(self) -> bool:
         return next(self.idents(), None) is None and not self.taken_out()
-
-
-def _entry(ident: str, name: str) -> bytes:
-    return f"{ident}\0{name}".encode()
 
 
 def _written(record: Record) -> bytes:

@@ -13,16 +13,17 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
 from imgprocessor.storage.entry_format import checked, checksum_of, entry
 from imgprocessor.storage.shared.bucket import Bucket
-from imgprocessor.storage.uploads.store import UPLOAD_IDENT, Record
+from imgprocessor.storage.uploads.store import UPLOAD_IDENT, Damaged, Record
 
 MAX_RECORD_BYTES = 1_000_000
+MAX_SIZE_BYTES = 100_000_000
 
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.02
@@ -69,6 +70,38 @@ class Life:
 
     def _entry_name(self, name: str) -> bytes:
         return f"{self.ident}\0{self.word}\0{name}".encode()
+
+
+class LifeNow:
+    """A life as it is at this moment, as `UploadNow` says."""
+
+    def __init__(self, life: Life, small: Bucket, large: Bucket) -> None:
+        """Ask `small` for listings, and `large` for all else."""
+        self._life = life
+        self._small = small
+        self._large = large
+        self.record, self.size_bytes, self.word = life.record, life.size_bytes, life.word
+
+    def body(self) -> bytes:
+        """Return the file, as `UploadNow.body` says."""
+        got = self._large.get(self._life.file_key, max_bytes=self.size_bytes)
+        if got is None or checksum_of([got.body]) != self._life.checksum:
+            raise Damaged(errno.EIO, "is damaged", f"{self._large.url}/{self._life.file_key}")
+        return got.body
+
+    def sizes(self) -> Mapping[str, str]:
+        """Return the names and ETags of what was made of it, as `UploadNow.sizes` says."""
+        found = self._small.listed(self._life.size_key("").rstrip("/"))
+        return {one.key.rpartition("/")[2]: one.version.etag for one in found}
+
+    def size(self, name: str) -> bytes:
+        """Return what was made of it, as `UploadNow.size` says."""
+        key = self._life.size_key(name)
+        got = self._large.get(key, max_bytes=MAX_SIZE_BYTES)
+        body = None if got is None else self._life.size_read(name, got.body)
+        if body is None:
+            raise Damaged(errno.EIO, "is damaged", f"{self._large.url}/{key}")
+        return body
 
 
 class RecordNow(NamedTuple):

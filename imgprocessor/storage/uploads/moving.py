@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
-from imgprocessor.storage.uploads.store import KeptUpload, Record, UploadStore
+from imgprocessor.storage.uploads.store import KeptUpload, Record, UploadNow, UploadStore
 
 _Result = TypeVar("_Result")
 
@@ -51,6 +51,14 @@ class TwoPlaces:
         """Return an upload, as `UploadStore.find` says."""
         return self._first_known(lambda store: store.find(ident))
 
+    def now(self, ident: str) -> UploadNow | None:
+        """Return an upload as it is, as `UploadStore.now` says."""
+        return self._first_known(lambda store: store.now(ident))
+
+    def was_removed(self, ident: str) -> bool:
+        """Return whether there was one, as `UploadStore.was_removed` says."""
+        return self.folder.was_removed(ident) or self.bucket.was_removed(ident)
+
     def open(self, ident: str) -> BinaryIO:
         """Open an upload's file, as `UploadStore.open` says."""
         return self._where_it_is(lambda store: store.open(ident))
@@ -92,9 +100,9 @@ class TwoPlaces:
         self.folder.clear(ident)
         self.bucket.clear(ident)
 
-    def idents(self) -> Iterator[str]:
+    def idents(self, left_out: Callable[[str], None] = lambda _: None) -> Iterator[str]:
         """Yield the idents of all uploads, as `UploadStore.idents` says."""
-        merged = heapq.merge(self.folder.idents(), self.bucket.idents())
+        merged = heapq.merge(self.folder.idents(), self.bucket.idents(left_out))
         return (ident for ident, _ in groupby(merged))
 
     def names(self, ident: str) -> Sequence[str]:
@@ -146,7 +154,8 @@ def move_upload(ident: str, source: HandsOver, target: HandsOver) -> bool:
 
 
 def _copy(ident: str, source: UploadStore, target: UploadStore) -> None:
-    source.forget(ident)  # or what is copied would be as old as a copy
+    for store in (source, target):
+        store.forget(ident)  # or what is copied would be as old as a copy
     found = source.find(ident)
     if found is None:  # removed meanwhile
         return

@@ -1,7 +1,7 @@
 """Where uploads are kept for good: for each a file, a record, and what was made of it and stays."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -16,6 +16,10 @@ class Postponed(OSError):
     """What was asked for cannot be done now; it is noted, and will be done."""
 
 
+class Damaged(OSError):
+    """What is there are not the bytes that were kept, or they are lost."""
+
+
 @dataclass(frozen=True)
 class KeptUpload:
     """An upload that is there."""
@@ -24,6 +28,41 @@ class KeptUpload:
     record: Record
     size_bytes: int
     """Of the file."""
+
+
+class UploadNow(Protocol):
+    """An upload as it is at this moment: whatever is asked for is read anew, and looked at."""
+
+    @property
+    def record(self) -> Record:
+        """What is known of it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+
+    @property
+    def word(self) -> str | None:
+        """What tells it from what was handed in by the same ident before; None where nothing does
+        so.
+        """
+
+    def body(self) -> bytes:
+        """Return its file.
+
+        Raises:
+            Damaged: it is damaged.
+            FileNotFoundError: it is removed at this moment, or lost.
+            OSError: it cannot be read.
+        """
+
+    def sizes(self) -> Mapping[str, str]:
+        """Return the names of what was made of it, each with the ETag that it has in a bucket, or
+        else "". Raises as `body` does.
+        """
+
+    def size(self, name: str) -> bytes:
+        """Return what was made of it. Raises as `body` does."""
 
 
 class UploadStore(Protocol):
@@ -52,6 +91,22 @@ class UploadStore(Protocol):
 
     def find(self, ident: str) -> KeptUpload | None:
         """Return an upload; None where there is none.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
+
+    def now(self, ident: str) -> UploadNow | None:
+        """Return an upload as it is at this moment, whatever was known of it a moment ago; None
+        where there is none.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
+
+    def was_removed(self, ident: str) -> bool:
+        """Return whether it is known that there was an upload, which was removed: where nothing is
+        known, it may be lost.
 
         Raises:
             OSError: nobody knows at this moment.
@@ -101,7 +156,11 @@ class UploadStore(Protocol):
         """
 
     def kept(self, ident: str, name: str) -> bytes | None:
-        """Return what was made of an upload, whole; None where it is not there, or is damaged."""
+        """Return what was made of an upload, whole; None where it is not there, or is damaged.
+
+        Raises:
+            OSError: nobody knows at this moment.
+        """
 
     def take_out(self, ident: str) -> bool:
         """Have an upload found by nobody any more, with all that was made of it; return whether
@@ -126,9 +185,9 @@ class UploadStore(Protocol):
             OSError: something is left.
         """
 
-    def idents(self) -> Iterator[str]:
+    def idents(self, left_out: Callable[[str], None] = lambda _: None) -> Iterator[str]:
         """Yield the idents of all uploads, in order; what comes or goes meanwhile is among them or
-        not.
+        not. `left_out` is told the keys of objects among them that cannot be asked for.
         """
 
     def names(self, ident: str) -> Sequence[str]:

@@ -23,7 +23,7 @@ from imgprocessor.errors import (
 from imgprocessor.request.sizes import KeptSize
 from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
-from imgprocessor.storage.uploads.pieces import Outcome, PieceByPiece, UnfinishedUploads
+from imgprocessor.storage.uploads.resumable.pieces import Outcome, PieceByPiece, UnfinishedUploads
 from imgprocessor.web.problems import METHODS
 from imgprocessor.web.uploads.form import body_length, body_parts
 from imgprocessor.web.uploads.permission import Permission

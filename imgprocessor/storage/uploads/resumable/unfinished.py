@@ -28,7 +28,7 @@ from imgprocessor.storage.uploads.durable import (
     told_of_a_full_disk,
     write_new,
 )
-from imgprocessor.storage.uploads.pieces import (
+from imgprocessor.storage.uploads.resumable.pieces import (
     UPLOAD_ID,
     Outcome,
     PieceByPiece,

@@ -22,7 +22,7 @@ from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.shared.bucket import Bucket, Content, StoredObject
 from imgprocessor.storage.shared.failures import Conflict
 from imgprocessor.storage.uploads.durable import require_free, told_of_a_full_disk
-from imgprocessor.storage.uploads.pieces import (
+from imgprocessor.storage.uploads.resumable.pieces import (
     UPLOAD_ID,
     Outcome,
     PieceByPiece,

@@ -1,0 +1,1 @@
+"""A second copy of all uploads, in a bucket elsewhere: noted, copied, and read in need."""
