@@ -294,12 +294,16 @@ def make_unfinished(settings: Settings) -> UnfinishedUploads:
     with with_extra("buckets", "[uploads] bucket"):
         from imgprocessor.storage.shared.bucket import Bucket  # noqa: PLC0415
         from imgprocessor.storage.uploads.resumable.unfinished_bucket import (  # noqa: PLC0415
+            INFO_SECONDS,
             PIECE_SECONDS,
             UnfinishedInBucket,
         )
-    bucket = Bucket(uploads.bucket, settings.buckets, total_seconds=PIECE_SECONDS)
-    bucket.check()
-    return UnfinishedInBucket(bucket, folder, uploads)
+    small, large = (
+        Bucket(uploads.bucket, settings.buckets, total_seconds=seconds)
+        for seconds in (INFO_SECONDS, PIECE_SECONDS)
+    )
+    small.check()
+    return UnfinishedInBucket(small, large, folder, uploads)
 
 
 def make_uploads(

@@ -356,7 +356,7 @@ class _InBucket:
         uploads, now = UploadsSettings(), time.time
         for _ in range(2):  # what is given up is forgotten later
             UnfinishedInBucket(
-                self._bucket, self._node, uploads, lambda: now() + LATER_SECONDS
+                self._bucket, self._bucket, self._node, uploads, lambda: now() + LATER_SECONDS
             ).sweep()
         _require_no_other_objects(self._bucket, expected)
         if self._copy is not None:

@@ -11,9 +11,10 @@ from weeds import needs_weed, place_in, running_s3
 
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl
 from imgprocessor.config.upload_settings import UploadsSettings
-from imgprocessor.errors import NoSuchUpload, UploadOver, WrongOffset
+from imgprocessor.errors import BadQuery, NoSuchUpload, UploadOver, WrongOffset
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed
+from imgprocessor.storage.uploads.resumable import unfinished_bucket
 from imgprocessor.storage.uploads.resumable.pieces import Outcome
 from imgprocessor.storage.uploads.resumable.unfinished_bucket import UnfinishedInBucket
 
@@ -25,7 +26,10 @@ SETTINGS = UploadsSettings(min_free_bytes=0, unfinished_seconds=100)
 @pytest.fixture
 def nodes(place: tuple[BucketUrl, BucketsSettings], tmp_path: Path) -> list[UnfinishedInBucket]:
     """Two nodes of one bucket."""
-    return [UnfinishedInBucket(Bucket(*place), tmp_path / it, SETTINGS) for it in ("one", "two")]
+    return [
+        UnfinishedInBucket(Bucket(*place), Bucket(*place), tmp_path / it, SETTINGS)
+        for it in ("one", "two")
+    ]
 
 
 def keys(bucket: Bucket) -> list[str]:
@@ -111,7 +115,7 @@ def test_what_nobody_goes_on_with_is_removed_and_then_forgotten(
 ) -> None:
     one, _ = nodes
     later = UnfinishedInBucket(
-        Bucket(*place), tmp_path / "one", SETTINGS, clock=lambda: time.time() + 102
+        Bucket(*place), Bucket(*place), tmp_path / "one", SETTINGS, clock=lambda: time.time() + 102
     )
     upload = one.begin(9, "", "tom")
     one.write(upload, 0, 3, [b"abc"])
@@ -137,7 +141,7 @@ def test_what_nobody_goes_on_with_is_removed_and_then_forgotten(
 def test_what_was_told_outlives_a_server_that_dies(tmp_path: Path) -> None:
     with running_s3(tmp_path / "s3") as server:
         bucket = Bucket(*place_in(server, tmp_path, "uploads"))
-        unfinished = UnfinishedInBucket(bucket, tmp_path / "node", SETTINGS)
+        unfinished = UnfinishedInBucket(bucket, bucket, tmp_path / "node", SETTINGS)
         upload = unfinished.begin(9, "", "tom")
         unfinished.write(upload, 0, 3, [b"abc"])
 
@@ -152,3 +156,34 @@ def test_what_was_told_outlives_a_server_that_dies(tmp_path: Path) -> None:
         assert unfinished.find(upload).offset_bytes == 3
         unfinished.write(upload, 3, 6, [b"defghi"])
         assert finish(unfinished, upload, tmp_path) == b"abcdefghi"
+
+
+def test_an_upload_in_too_many_pieces_is_refused(
+    nodes: list[UnfinishedInBucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished_bucket, "_MAX_PIECES", 3)
+    one, _ = nodes
+    upload = one.begin(9, "", "tom")
+    for offset in range(3):
+        one.write(upload, offset, 1, [b"x"])
+
+    with pytest.raises(BadQuery, match="send larger ones"):
+        one.write(upload, 3, 1, [b"x"])
+    assert one.find(upload).offset_bytes == 3
+
+
+def test_what_another_node_is_removing_is_not_taken_for_whole(
+    nodes: list[UnfinishedInBucket], bucket: Bucket, tmp_path: Path
+) -> None:
+    one, _ = nodes
+    upload = one.begin(6, "", "tom")
+    one.write(upload, 0, 3, [b"abc"])
+    one.write(upload, 3, 3, [b"def"])
+
+    def new_file() -> Path:  # asked for between what is found and what is joined
+        bucket.remove(f"unfinished/{upload}/{0:020}")
+        return tmp_path / "copy"
+
+    with pytest.raises(WrongOffset):
+        one.finish(upload, new_file, lambda _, sha256: {"sha256": sha256})
+    assert not (tmp_path / "copy").exists()

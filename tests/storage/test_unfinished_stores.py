@@ -36,7 +36,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "folder":
         return lambda known: Unfinished(folder, known)
     bucket: Bucket = request.getfixturevalue("bucket")
-    return lambda known: UnfinishedInBucket(bucket, folder, known)
+    return lambda known: UnfinishedInBucket(bucket, bucket, folder, known)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_what_arrived_in_a_bucket_is_what_was_sent(
 ) -> None:
     folder = tmp_path_factory.mktemp("unfinished")
     bucket = Bucket(*place_in(s3_server, folder, folder.name))
-    piece_by_piece(UnfinishedInBucket(bucket, folder, SETTINGS), folder, **cuts)
+    piece_by_piece(UnfinishedInBucket(bucket, bucket, folder, SETTINGS), folder, **cuts)
 
 
 def test_an_upload_from_its_beginning_to_its_end(

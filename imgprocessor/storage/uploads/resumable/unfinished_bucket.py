@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgprocessor.config.upload_settings import UploadsSettings
-from imgprocessor.errors import Busy, NoRoom, NoSuchUpload, UploadOver, WrongOffset
+from imgprocessor.errors import BadQuery, Busy, NoRoom, NoSuchUpload, UploadOver, WrongOffset
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.shared.bucket import Bucket, Content, StoredObject
 from imgprocessor.storage.shared.failures import Conflict
@@ -36,8 +36,12 @@ _PIECE = re.compile("[0-9]{20}")
 _PIECE_BYTES = 8_000_000
 """So much of a request is written at once, and as much of it a process that is killed loses."""
 
+INFO_SECONDS = 3.0
 PIECE_SECONDS = 30.0
-"""For a request to the bucket: one piece is written in so long."""
+"""For requests to the bucket: about what is small, and to write or read one piece."""
+
+_MAX_PIECES = 2000
+"""Each costs a request when it comes, and one more when the upload is whole."""
 
 _CLAIM_BYTES = 16
 _MAX_INFO_BYTES = 1_000_000
@@ -71,15 +75,17 @@ class UnfinishedInBucket:
 
     def __init__(
         self,
-        bucket: Bucket,
+        small: Bucket,
+        large: Bucket,
         folder: Path,
         settings: UploadsSettings,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use a place in a bucket, and a folder of this node for locks; copies of what is whole lie
-        on the same disk.
+        """Use a place in a bucket, asked for what is small and for pieces, and a folder of this
+        node for locks; copies of what is whole lie on the same disk.
         """
-        self._bucket = bucket
+        self._bucket = small
+        self._large = large
         self._folder = folder
         self._settings = settings
         self._clock = clock
@@ -131,11 +137,14 @@ class UnfinishedInBucket:
             claim = secrets.token_bytes(_CLAIM_BYTES)
             self._bucket.put(_claim_key(upload), claim)
             # Who has seen this claim writes nothing any more.
-            _require_offset(_arrived(self._listed(upload)).offset_bytes, offset)
+            arrived = _arrived(self._listed(upload))
+            _require_offset(arrived.offset_bytes, offset)
+            if len(arrived.pieces) >= _MAX_PIECES:
+                raise BadQuery([f"it came in {_MAX_PIECES} pieces already: send larger ones"])
             for piece in _collected(parts):
                 self._require_claim(upload, claim)
                 try:
-                    self._bucket.put_new(f"unfinished/{upload}/{offset:020}", piece)
+                    self._large.put_new(f"unfinished/{upload}/{offset:020}", piece)
                 except Conflict as error:
                     raise WrongOffset("another request was first") from error
                 offset += len(piece)
@@ -154,7 +163,7 @@ class UnfinishedInBucket:
             with told_of_a_full_disk():
                 copy = new_file()
                 try:
-                    sha256 = self._joined(upload, copy)
+                    sha256 = self._joined(upload, copy, found.length_bytes)
                 except BaseException:
                     copy.unlink(missing_ok=True)
                     raise
@@ -246,15 +255,20 @@ class UnfinishedInBucket:
         if got is None or got.body != claim:
             raise WrongOffset("a newer request goes on with it")
 
-    def _joined(self, upload: str, copy: Path) -> str:
-        """Write all pieces into one file; return its SHA-256."""
+    def _joined(self, upload: str, copy: Path, length_bytes: int) -> str:
+        """Write all pieces into one file; return its SHA-256.
+
+        Raises:
+            WrongOffset: another node is removing them.
+        """
         digest = hashlib.sha256()
         with copy.open("xb") as target:
             for piece in _arrived(self._listed(upload)).pieces:
-                got = self._bucket.get(piece.key, max_bytes=piece.version.size_bytes)
+                got = self._large.get(piece.key, max_bytes=piece.version.size_bytes)
                 body = b"" if got is None else got.body
                 digest.update(body)
                 target.write(body)
+            _require_offset(target.tell(), length_bytes)
         return digest.hexdigest()
 
     def _require_room(self, length_bytes: int) -> None:
