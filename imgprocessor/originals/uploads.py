@@ -68,14 +68,17 @@ class UploadedOriginals:
         if found is None:
             raise NoSuchUpload(f"no upload {ident}")
         record = found.record
-        return Original(
-            self,
-            original_id(ident),
-            record["sha256"][:_VERSION_DIGITS],
-            found.size_bytes,
-            record["uploaded_ns"],
-            sizes=tuple(record["sizes"]),
-        )
+        try:
+            return Original(
+                self,
+                original_id(ident),
+                record["sha256"][:_VERSION_DIGITS],
+                found.size_bytes,
+                record["uploaded_ns"],
+                sizes=tuple(record["sizes"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise OriginalsUnavailable(f"upload {ident}: its record is damaged") from error
 
     def id_of(self, name: str) -> str:
         """Return the id of an upload, be it there or not.

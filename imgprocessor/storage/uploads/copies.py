@@ -26,6 +26,10 @@ _CHUNK_BYTES = 1 << 20
 _SILENT_SECONDS = 2.0
 """A bucket that failed is not asked again for so long by a process: each request would wait."""
 
+_MAX_ASKING = 16
+_TURN_SECONDS = 1.0
+"""For one of these to be done, which takes milliseconds where all is well."""
+
 _FETCH_SECONDS = 30.0
 """For another request that fetches the same file."""
 
@@ -177,12 +181,29 @@ class Copies:
         if time.monotonic() < self._silent_until:
             raise BucketFailed(f"{self._small.url}: it failed a moment ago")
         known = copy or _Copy(b"", "", 0.0)
-        try:
-            got = self._small.get(key, max_bytes=max_bytes, unless=known.etag or None)
-        except BucketFailed:
-            self._silent_until = time.monotonic() + _SILENT_SECONDS
-            raise
+        with self._slot():
+            try:
+                got = self._small.get(key, max_bytes=max_bytes, unless=known.etag or None)
+            except BucketFailed:
+                self._silent_until = time.monotonic() + _SILENT_SECONDS
+                raise
         return (known.content, known.etag) if got is None else (got.body, got.version.etag)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Be one of so many of this node who ask: a bucket that hangs must not have all threads.
+
+        Raises:
+            BucketFailed: there are enough, for a while.
+        """
+        slots = [f"asks {number}" for number in range(_MAX_ASKING)]
+        slot = self._locks.acquire_any(slots, _TURN_SECONDS)
+        if slot is None:
+            raise BucketFailed(f"{self._small.url}: {_MAX_ASKING} requests wait for it already")
+        try:
+            yield
+        finally:
+            slot.release()
 
     def _whole(self, ident: str, key: str, checksum: str) -> BinaryIO | None:
         """Open a copy; None where there is none, or a damaged one, which is removed."""

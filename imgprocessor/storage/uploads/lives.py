@@ -121,7 +121,7 @@ def read_life(ident: str, content: bytes) -> Life | None:
     try:
         read = json.loads(content)
         return None if "removed_ns" in read else Life(**read)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise OSError(errno.EIO, f"is no record: {error}", ident) from error
 
 
