@@ -1,6 +1,7 @@
 """A second copy of uploads: real buckets, copiers at once, a delete in the middle, and deaths."""
 
 import contextlib
+import errno
 import hashlib
 import pickle
 import shutil
@@ -27,6 +28,7 @@ from weeds import BUCKET, S3Server, access_file, needs_weed, running_s3
 from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed
+from imgprocessor.storage.uploads import durable
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.lives import record_key
 from imgprocessor.storage.uploads.moving import TwoPlaces, move_upload
@@ -118,6 +120,8 @@ def test_what_changes_nothing_leaves_no_note(there: ReplicatedPlace) -> None:
 
     node.change(IDENT, dict)
     assert not there.outbox().notes(9)
+    assert not node.take_out(OTHER)
+    assert not there.outbox().notes(9)
     assert not add_upload(node)  # it is there already, which costs a look
     there.copied()
 
@@ -127,6 +131,33 @@ def test_what_changes_nothing_leaves_no_note(there: ReplicatedPlace) -> None:
 def versions(there: ReplicatedPlace) -> dict[str, str]:
     """Return what the replica has, by key."""
     return {one.key: one.version.etag for one in in_replica(there).listed()}
+
+
+@pytest.mark.parametrize("is_full_for_long", [False, True])
+def test_a_removal_needs_no_room_for_its_note(
+    there: ReplicatedPlace, monkeypatch: pytest.MonkeyPatch, *, is_full_for_long: bool
+) -> None:
+    node = there.node()
+    add_upload(node)
+    there.copied()
+    full = [True]
+
+    def write_new(path: Path, content: bytes) -> None:
+        if full[0]:
+            full[0] = is_full_for_long
+            raise OSError(errno.ENOSPC, "no space", str(path))
+        durable.write_new(path, content)
+
+    monkeypatch.setattr("imgprocessor.storage.uploads.replication.outbox.write_new", write_new)
+
+    assert node.take_out(IDENT)
+
+    assert there.there().find(IDENT) is None  # it was told within the request
+    assert "the replica may not be told" in there.complaints[-1]
+    monkeypatch.undo()
+    there.copied()
+    there.first.node().clear(IDENT)
+    assert there.there().find(IDENT) is None
 
 
 def test_a_note_outlives_copies_made_before_its_change_is(there: ReplicatedPlace) -> None:
@@ -344,11 +375,8 @@ def test_a_dead_replica_costs_a_note_and_is_made_whole_once_it_is_back(mortal: M
         node.keep(ident, NAME, b"made")
     assert node.take_out(IDENT)
     sweeping = there.replication()
-    submitted: list[str] = []
-    sweeping.submit = submitted.append
     sweeping.sweep(again_seconds=0)
 
-    assert submitted == []
     assert sweeping.counts()["failed"] == 3  # and stopped
     assert not sweeping.copy(idents[0])
     assert sweeping.counts()["failed"] == 3  # it is not asked again so soon
@@ -357,8 +385,7 @@ def test_a_dead_replica_costs_a_note_and_is_made_whole_once_it_is_back(mortal: M
 
     mortal.second.start()
     sweeping.sweep(again_seconds=0)
-    assert len(submitted) == len(idents)
-    there.copied()
+    assert not there.outbox().notes(9)
     for ident in [*idents, IDENT]:
         require_same(there, ident)
     again = there.replication()

@@ -156,7 +156,8 @@ def test_a_server_that_is_silent_is_waited_for_once(
         with monkeypatch.context() as asking_nothing:
             asking_nothing.setattr(Bucket, "get", never)
             assert whole(two) == BODY
-            assert two.kept(IDENT, NAME) is None
+            with pytest.raises(BucketFailed, match="a moment ago"):
+                two.kept(IDENT, NAME)
         with pytest.raises(Postponed):
             two.take_out(IDENT)
         assert two.find(IDENT) is None

@@ -108,8 +108,7 @@ class UploadBucket:
 
     def check(self) -> None:
         """Look whether requests can be made, and make none. Raises as `Bucket.check` does."""
-        for bucket in (self._bucket, self._large):
-            bucket.check()
+        self._bucket.check()  # the other one is reached as this is
 
     def new_file(self) -> Path:
         """Return a path for a file on its way in, as `UploadStore.new_file` says."""
@@ -289,10 +288,7 @@ class UploadBucket:
     def names(self, ident: str) -> Sequence[str]:
         """Return what is kept beside file and record, as `UploadStore.names` says."""
         life = self._known(ident)
-        if life is None:
-            return ()
-        listed = self._bucket.listed(life.size_key("").rstrip("/"))
-        return [found.key.rpartition("/")[2] for found in listed]
+        return () if life is None else [*LifeNow(life, self._bucket, self._large).sizes()]
 
     def strangers(self) -> Iterator[str]:
         """Yield where something lies that is of no upload, as `UploadStore.strangers` says."""

@@ -89,7 +89,8 @@ class TwoPlaces:
         """Take an upload out, as `UploadStore.take_out` says."""
         taken = self.folder.take_out(ident)
         taken = self.bucket.take_out(ident) or taken
-        return taken or self.folder.take_out(ident)
+        # It may have been moved there meanwhile; what is left of it in the bucket says nothing.
+        return self.folder.take_out(ident) or taken
 
     def taken_out(self) -> Sequence[str]:
         """Return which uploads are taken out and not cleared, as `UploadStore.taken_out` says."""

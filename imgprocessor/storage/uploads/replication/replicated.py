@@ -27,6 +27,7 @@ class Replicated:
         self.now, self.was_removed = first.now, first.was_removed
         self.idents, self.names = first.idents, first.names
         self.taken_out, self.clear = first.taken_out, first.clear
+        self.strangers = first.strangers
 
     def __reduce__(self) -> tuple[type["Replicated"], tuple[Replication]]:
         """Another process has stores of its own."""
@@ -82,8 +83,7 @@ class Replicated:
         if not UPLOAD_IDENT.fullmatch(ident):
             return False
         try:
-            with self._replication.noted_removal(ident):
-                return self.first.take_out(ident)
+            return self._replication.noted_removal(ident, self.first.take_out)
         finally:  # also where it is postponed
             self._replication.remove_soon(ident)
 

@@ -24,10 +24,7 @@ CopyResult = Literal["copied", "same", "removed", "damaged", "failed"]
 """What came of a copy: `same`, where there was nothing to do; the last two stay in the outbox."""
 
 MOST_NOTES = 5000
-"""So many notes are looked at, at most, by who counts them or submits them again."""
-
-_MOST_SUBMITTED = 200
-"""By a sweep."""
+"""So many notes are looked at, at most, by who counts them or sweeps."""
 
 _AGAIN_SECONDS = 30.0
 """A note that is so old was lost on its way to whoever copies, or its copy failed."""
@@ -37,6 +34,9 @@ OVER_SECONDS = 120.0
 
 _MOST_FAILURES = 3
 """After so many a sweep stops: the replica is dead, or what is copied from."""
+
+_SWEEP_SECONDS = 50.0
+"""A sweep goes on for so long; the next one with what is left."""
 
 _SILENT_SECONDS = 5.0
 """Where one fails, a process does not ask it again for so long."""
@@ -132,22 +132,34 @@ class Replication:
         if self.submit is not None:
             self.submit(ident)
 
-    @contextlib.contextmanager
-    def noted_removal(self, ident: str) -> Iterator[None]:
-        """Do the same with a removal: that must be possible while the bucket fails, and may be
-        postponed, so the note is on this node until it is made.
+    def noted_removal(self, ident: str, take_out: Callable[[str], bool]) -> bool:
+        """Leave a note, take an upload out, and have that copied; return whether there was one. It
+        must be possible while the bucket fails, and may be postponed, so that the note is on this
+        node until it is done; and on a full disk, without a note.
+
+        Raises:
+            OSError: what `take_out` raises.
         """
-        if self._unsent is None:
-            word = self.leave(ident, is_removal=True)
-            yield
-            self.done(ident, word)
-            return
-        word = self._unsent.leave(ident, is_removal=True)
-        yield
-        with contextlib.suppress(OSError):
-            self.send([note for note in self._unsent.of(ident) if note.word == word])
-        if self.submit is not None:
+        here = self._unsent or self._outbox
+        word = None
+        try:
+            word = here.leave(ident, is_removal=True)
+        except OSError as error:
+            self._complain(f"{ident} is removed, and the replica may not be told: {error}")
+        is_taken = take_out(ident)
+        with contextlib.suppress(OSError):  # it is done, and has a note
+            mine = [note for note in here.of(ident) if note.word == word]
+            if word is None:
+                self._outbox.done(ident, self._outbox.leave(ident, is_removal=True))
+            elif not is_taken:
+                here.remove(mine)
+            elif self._unsent is None:
+                here.done(ident, word)
+            else:
+                self.send(mine)
+        if is_taken and self.submit is not None:
             self.submit(ident)
+        return is_taken
 
     def unsent(self) -> Sequence[Note]:
         """Return the notes of this node of what is over, or was postponed.
@@ -219,17 +231,13 @@ class Replication:
                 return
             notes = self._made(self._outbox.notes(MOST_NOTES))
             old = {note.ident for note in notes if self._age_seconds(note) >= again_seconds}
-            idents = random.sample(sorted(old), min(len(old), _MOST_SUBMITTED))
-            failures = 0
-            while idents:
+            failures, end = 0, time.monotonic() + _SWEEP_SECONDS
+            for ident in random.sample(sorted(old), len(old)):
                 self._silent_until = 0.0
-                if self.copy(idents.pop()):
-                    break
-                failures += time.monotonic() < self._silent_until
-                if failures == _MOST_FAILURES:
+                if not self.copy(ident):
+                    failures += time.monotonic() < self._silent_until
+                if failures == _MOST_FAILURES or time.monotonic() > end:
                     return
-            for ident in idents:
-                (self.submit or self.copy)(ident)
             for ident in self.replica.taken_out():
                 self.replica.clear(ident)
             self.replica.sweep()
