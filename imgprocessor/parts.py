@@ -221,8 +221,6 @@ def make_replication(settings: Settings) -> Replication | None:
     first = None if url is None else first_upload_store(settings)
     if url is None or first is None:
         return None
-    if url == uploads.bucket:
-        raise ConfigurationError("[replica] url must be another place than [uploads] bucket")
     with with_extra("buckets", "[replica] url"):
         from imgprocessor.storage.shared.bucket import Bucket  # noqa: PLC0415
         from imgprocessor.storage.uploads.replication.copying import Copier  # noqa: PLC0415
