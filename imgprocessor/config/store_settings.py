@@ -1,5 +1,7 @@
 """What an operator may decide about renditions that all nodes share."""
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,19 @@ class MemoryUrl:
 
 
 _MEMCACHED = "memcached://"
+
+_REDIS_PORT = 6379
+
+
+def redis_server(url: str) -> tuple[str, int]:
+    """Return by which host and port, or socket, a Redis is reached, whatever its number there."""
+    if url.startswith("unix://"):
+        return os.path.realpath(url.removeprefix("unix://").partition("?")[0]), 0
+    address = url.removeprefix("redis://").partition("/")[0].lower()
+    port = re.search(":([0-9]+)$", address)
+    host = address[: port.start()] if port else address
+    number = int(port[1]) if port else _REDIS_PORT
+    return ("127.0.0.1" if host in {"localhost", "[::1]"} else host), number
 
 
 def memory_url_or_none(value: str) -> MemoryUrl | None:
