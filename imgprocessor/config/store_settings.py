@@ -71,7 +71,7 @@ class StoreSettings:
     bucket: BucketUrl | None = setting(
         None,
         bucket_url_or_none,
-        "A place in a bucket, such as s3://kept/renditions, where nodes find what others made; the"
+        "A place in a bucket, such as s3://kept/nodes, where nodes find what others made; the"
         " bucket's lifecycle rules must remove what is old.",
     )
     shared: MemoryUrl | None = setting(
@@ -79,7 +79,7 @@ class StoreSettings:
         memory_url_or_none,
         "A Redis or a memcached that is asked before the bucket, or without one, such as"
         " redis://10.0.0.5:6379/0 or memcached://10.0.0.5:11211. Its memory must be bounded; never"
-        " the Redis of [jobs].",
+        " the Redis server of [jobs].",
     )
     shared_seconds: int = setting(
         86_400, positive, "It keeps a rendition no longer than for so long."

@@ -78,8 +78,8 @@ def test_the_places_of_uploads_are_tried(
     assert main(["store", "check", "--conf", written(settings, tmp_path)]) == 0
 
     told = capsys.readouterr().out
-    assert f"[uploads] bucket {places[0]}: conditional puts: " in told
-    assert f"[replica] url {places[1]}: conditional puts: " in told
+    assert f"[uploads] bucket {places[0]}: puts it on conditions: ok, " in told
+    assert f"[replica] url {places[1]}: puts it on conditions: ok, " in told
 
 
 def test_what_is_forged_and_what_has_no_name_is_told(
