@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.secrets import purge_token, signing_keys, store_keys
 from imgprocessor.config.settings import Settings
+from imgprocessor.config.store_settings import redis_server
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import load_policy
@@ -69,9 +70,12 @@ def make_purger(settings: Settings, delivery: Delivery) -> Purger:
     """Make the part that purges.
 
     Raises:
-        ConfigurationError: the token cannot be read, or is wrong.
+        ConfigurationError: the token cannot be read, or is wrong, or other nodes want one.
     """
-    return Purger(delivery, settings.purge, purge_token(settings.purge))
+    token = purge_token(settings.purge)
+    if settings.purge.nodes and token is None:
+        raise ConfigurationError("[purge] token_file must be set where nodes are named")
+    return Purger(delivery, settings.purge, token)
 
 
 def make_signing(settings: Settings) -> Signing | None:
@@ -167,9 +171,11 @@ def make_shared(
     signer = Signer(keys)
     tiers: list[Tier] = []
     if store.shared is not None:
-        if str(store.shared) == settings.jobs.redis:
+        jobs = settings.jobs.redis
+        if jobs and store.shared.is_redis and redis_server(str(store.shared)) == redis_server(jobs):
             raise ConfigurationError(
-                "[store] shared must not be the Redis of [jobs]: what it forgets would be jobs"
+                "[store] shared must not be the Redis of [jobs], nor another number of it: what it"
+                " forgets would be jobs"
             )
         with with_extra("memory", "[store] shared"):
             from imgprocessor.storage.shared.memory_tier import MemoryTier  # noqa: PLC0415

@@ -52,16 +52,25 @@ def bucket_access(settings: BucketsSettings, url: BucketUrl) -> BucketAccess:
     """Read how a bucket is reached.
 
     Raises:
-        ConfigurationError: the file does not say so, or cannot be read. No message repeats what it
-            has: somebody's key may stand where it should not.
+        ConfigurationError: the file does not say so, or cannot be read. No message repeats a value
+            that it has: somebody's key may stand where it should not.
     """
     if settings.file is None:
         raise ConfigurationError(f"[buckets] file must be set: it says how {url.root} is reached")
     where = f"[buckets] file: {settings.file}"
-    ini = read_ini(secret_text(settings.file, where), where, is_secret=True)
+    how_made = f"make it: install -m 600 -o USER /dev/null {settings.file}, for the daemons' user"
+    ini = read_ini(secret_text(settings.file, where, how_made), where, is_secret=True)
     if url.root not in ini:
-        raise ConfigurationError(f"{where} has no section [{url.root}]")
-    return _access(url.scheme, dict(ini[url.root]), f"{where}: [{url.root}]")
+        there = [f"[{one}]" for one in ini.sections()]
+        told = ", ".join([*there[:_MAX_TOLD], *(["…"] if len(there) > _MAX_TOLD else [])])
+        raise ConfigurationError(f"{where} has no section [{url.root}]; it has {told or 'none'}")
+    access = _access(url.scheme, dict(ini[url.root]), f"{where}: [{url.root}]")
+    # Some gateways have S3 below a path: that alone is no mistake.
+    is_twice = re.fullmatch(rf"https?://[^/]+/(.*/)?{url.bucket}", access.endpoint or "")
+    if url.scheme == "s3" and is_twice and not access.virtual_hosted:
+        wrong = f"must end before /{url.bucket}: the bucket's name is put behind it by itself"
+        raise ConfigurationError(f"{where}: [{url.root}] endpoint: {wrong}")
+    return access
 
 
 def _access(scheme: str, options: Mapping[str, str], where: str) -> BucketAccess:
@@ -69,7 +78,9 @@ def _access(scheme: str, options: Mapping[str, str], where: str) -> BucketAccess
     values: dict[str, Any] = {}
     for option, value in options.items():
         if option not in known:
-            wrong = f"has an option that is not known; there are {', '.join(known)}"
+            # A key that was pasted there in place of a name looks like none.
+            named = f": {option}" if re.fullmatch("[a-z_]{1,40}", option) else ""
+            wrong = f"has an option that is not known{named}; there are {', '.join(known)}"
             raise ConfigurationError(f"{where}: {wrong}")
         name, read = known[option]
         try:
@@ -115,6 +126,9 @@ def _certificates(value: str) -> str:
         raise ValueError(f"must be a file of certificates, as PEM: {error}") from error
     return text
 
+
+_MAX_TOLD = 5
+"""Sections that a message names."""
 
 _Reader = Callable[[str], Any]
 

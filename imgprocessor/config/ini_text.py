@@ -45,15 +45,23 @@ def read_ini(text: str, origin: str, *, is_secret: bool = False) -> configparser
     return ini
 
 
-def read_text(file: Path) -> str:
+def read_text(file: Path, where: str = "", how_made: str = "") -> str:
     """Read a file that an operator wrote.
+
+    Args:
+        file: the file.
+        where: names it in messages; by default its path does.
+        how_made: is told where there is none.
 
     Raises:
         ConfigurationError: it cannot be read.
     """
+    where = where or str(file)
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from error
+        is_missing = isinstance(error, FileNotFoundError) and how_made
+        hint = f"; {how_made}" if is_missing else ""
+        raise ConfigurationError(f"{where}: {error.strerror}{hint}") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file}: must be UTF-8 text") from error
+        raise ConfigurationError(f"{where}: must be UTF-8 text") from error

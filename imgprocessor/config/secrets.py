@@ -61,13 +61,18 @@ def bearer_token(authorization: str) -> str:
     return given.strip() if scheme.lower() == "bearer" else ""
 
 
-def secret_text(file: Path, where: str) -> str:
-    """Read a file that must be closed to other users; `where` names it in messages.
+def secret_text(file: Path, where: str, how_made: str) -> str:
+    """Read a file that must be closed to other users.
+
+    Args:
+        file: the file.
+        where: names it in messages.
+        how_made: is told where there is none.
 
     Raises:
         ConfigurationError: it cannot be read, or is open.
     """
-    text = read_text(file)
+    text = read_text(file, where, how_made)
     if file.stat().st_mode & stat.S_IRWXO:
         raise ConfigurationError(f"{where} is open to everybody: chmod o= {file}")
     return text
@@ -79,7 +84,7 @@ def _keys_in(file: Path | None, setting: str) -> tuple[str, ...]:
         return ()
     where = f"{setting}: {file}"
     keys = []
-    for number, line in enumerate(secret_text(file, where).splitlines(), 1):
+    for number, line in enumerate(_words(file, where).splitlines(), 1):
         key = line.strip()
         if key and not key.startswith("#"):
             keys.append(_word(key, _MIN_KEY_CHARACTERS, f"{where}: line {number}"))
@@ -95,7 +100,12 @@ def _word_in(file: Path | None, setting: str) -> str | None:
     if file is None:
         return None
     where = f"{setting}: {file}"
-    return _word(secret_text(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+    return _word(_words(file, where).strip(), _MIN_TOKEN_CHARACTERS, where)
+
+
+def _words(file: Path, where: str) -> str:
+    how_made = f"make it: (umask 077; openssl rand -hex 32 > {file}), for the daemons' user"
+    return secret_text(file, where, how_made)
 
 
 def _word(text: str, min_characters: int, where: str) -> str:

@@ -308,8 +308,9 @@ class PurgeSettings:
     nodes: tuple[str, ...] = setting(
         (),
         addresses,
-        "The other application nodes, HOST:PORT with blanks between; they have the same token. A"
-        " name stands for all addresses that it has when a purge comes.",
+        "The other application nodes, HOST:PORT with blanks between; they have the same token."
+        " Where a name has several addresses, each purge asks all of them; this node's own may be"
+        " one of these.",
     )
     proxy_cache_folders: tuple[Path, ...] = setting(
         (),

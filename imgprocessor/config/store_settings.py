@@ -1,5 +1,7 @@
 """What an operator may decide about renditions that all nodes share."""
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,19 @@ class MemoryUrl:
 
 _MEMCACHED = "memcached://"
 
+_REDIS_PORT = 6379
+
+
+def redis_server(url: str) -> tuple[str, int]:
+    """Return by which host and port, or socket, a Redis is reached, whatever its number there."""
+    if url.startswith("unix://"):
+        return os.path.realpath(url.removeprefix("unix://").partition("?")[0]), 0
+    address = url.removeprefix("redis://").partition("/")[0].lower()
+    port = re.search(":([0-9]+)$", address)
+    host = address[: port.start()] if port else address
+    number = int(port[1]) if port else _REDIS_PORT
+    return ("127.0.0.1" if host in {"localhost", "[::1]"} else host), number
+
 
 def memory_url_or_none(value: str) -> MemoryUrl | None:
     """Read where a Redis or a memcached is, or none."""
@@ -56,7 +71,7 @@ class StoreSettings:
     bucket: BucketUrl | None = setting(
         None,
         bucket_url_or_none,
-        "A place in a bucket, such as s3://kept/renditions, where nodes find what others made; the"
+        "A place in a bucket, such as s3://kept/nodes, where nodes find what others made; the"
         " bucket's lifecycle rules must remove what is old.",
     )
     shared: MemoryUrl | None = setting(
@@ -64,7 +79,7 @@ class StoreSettings:
         memory_url_or_none,
         "A Redis or a memcached that is asked before the bucket, or without one, such as"
         " redis://10.0.0.5:6379/0 or memcached://10.0.0.5:11211. Its memory must be bounded; never"
-        " the Redis of [jobs].",
+        " the Redis server of [jobs].",
     )
     shared_seconds: int = setting(
         86_400, positive, "It keeps a rendition no longer than for so long."

@@ -55,7 +55,8 @@ def upload_tokens(settings: UploadsSettings) -> tuple[UploadToken, ...]:
         return ()
     file = settings.tokens_file
     where = f"[uploads] tokens_file: {file}"
-    return _parsed(secret_text(file, where), where)
+    how_made = "`imgprocessor uploads token NAME --may upload` writes a section for it"
+    return _parsed(secret_text(file, where, how_made), where)
 
 
 def read_token_name(text: str) -> str:

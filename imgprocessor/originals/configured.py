@@ -41,10 +41,20 @@ def make_roots(settings: Settings, *, keeps: bool) -> Sequence[Root]:
     ]
 
 
-def _folder(settings: Settings, root: Path, number: int) -> Folder:
+def require_folder(root: Path) -> None:
+    """Look whether originals can be in a folder.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         wrong = f"{root} is not a folder that can be read: make it, or name another (--originals)"
-        raise ConfigurationError(f"[originals] roots: {wrong}")
+        hint = "; a place in a bucket is s3://BUCKET/PREFIX" if ":" in str(root) else ""
+        raise ConfigurationError(f"[originals] roots: {wrong}{hint}")
+
+
+def _folder(settings: Settings, root: Path, number: int) -> Folder:
+    require_folder(root)
     return Folder(root, settings.originals.max_bytes, number)
 
 

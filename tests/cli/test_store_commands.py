@@ -51,8 +51,16 @@ def test_all_is_well(sharing: Settings, tmp_path: Path, capsys: pytest.CaptureFi
 
     told = capsys.readouterr()
     assert told.err == ""
-    steps = ("put", "get", "conditional puts", "list", "remove", "missing")
-    assert all(f"[store] bucket {sharing.store.bucket}: {step}: " in told.out for step in steps)
+    begin = f"[store] bucket {sharing.store.bucket}: "
+    steps = [line.removeprefix(begin) for line in told.out.splitlines() if line.startswith(begin)]
+    assert [re.sub(r"[0-9.]+ ms", "", step) for step in steps] == [
+        "puts an object: ok, ",
+        "gets it back: ok, ",
+        "puts it on conditions: ok, ",
+        "lists it: ok, ",
+        "removes it: ok, ",
+        "asks for what is not there: ok, ",
+    ]
     assert "[store] memory: all is well" in told.out
     assert "/renditions: 1 entries, " in told.out
 
@@ -70,20 +78,23 @@ def test_the_places_of_uploads_are_tried(
     assert main(["store", "check", "--conf", written(settings, tmp_path)]) == 0
 
     told = capsys.readouterr().out
-    assert f"[uploads] bucket {places[0]}: conditional puts: " in told
-    assert f"[replica] url {places[1]}: conditional puts: " in told
+    assert f"[uploads] bucket {places[0]}: puts it on conditions: ok, " in told
+    assert f"[replica] url {places[1]}: puts it on conditions: ok, " in told
 
 
 def test_what_is_forged_and_what_has_no_name_is_told(
     sharing: Settings, s3_server: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    s3_server.put(f"{tmp_path.name}/renditions/ab/abc", b"forged")
+    for key in ("ab/abc", "ab/abd"):
+        s3_server.put(f"{tmp_path.name}/renditions/{key}", b"forged")
     s3_server.put(f"{tmp_path.name}/renditions/ab/line\nbreak", b"odd")
 
     assert main(["store", "check", "--conf", written(sharing, tmp_path)]) == 1
 
     told = capsys.readouterr()
-    assert "renditions/ab/abc: nobody with the key signed it" in told.err
+    assert told.err.count("nobody with the key signed") == 1
+    wrong = "2 of 2 entries that were looked at nobody with the key signed, such as ab/abc"
+    assert f"/renditions: {wrong}: was the key changed?" in told.err
     assert r"'ab/line\nbreak': left out: no object may be called so" in told.err
 
 
@@ -112,12 +123,12 @@ def other_bytes(there: ScriptedS3, asked: Asked) -> Answer:
 @pytest.mark.parametrize(
     ("behaviour", "ahead_seconds", "wrong"),
     [
-        (no_conditions, 0, "conditional puts: it does not look at conditions"),
-        (no_leave, 0, "put: "),
-        (no_removal, 0, "remove: what was removed is there still"),
-        (other_bytes, 0, "get: other bytes come back"),
-        (as_it_should, 300, "get: this machine's clock is 300 s behind the bucket's"),
-        (as_it_should, -300, "get: this machine's clock is 300 s ahead of the bucket's"),
+        (no_conditions, 0, "puts it on conditions: it does not look at conditions"),
+        (no_leave, 0, "puts an object: "),
+        (no_removal, 0, "removes it: what was removed is there still"),
+        (other_bytes, 0, "gets it back: other bytes come back"),
+        (as_it_should, 300, "gets it back: this machine's clock is 300 s behind the bucket's"),
+        (as_it_should, -300, "gets it back: this machine's clock is 300 s ahead of the bucket's"),
     ],
 )
 def test_what_a_bucket_is_not_good_for_is_told(
@@ -154,23 +165,80 @@ def test_a_bucket_that_is_dead_is_told(
 
     assert main(["store", "check", "--conf", written(sharing, tmp_path)]) == 1
 
-    assert "put: " in (told := capsys.readouterr().out)
+    assert "puts an object: " in (told := capsys.readouterr().out)
     assert "it cannot be connected to" in told
 
 
+def with_root(settings: Settings, root: BucketUrl | Path) -> Settings:
+    originals = replace(settings.originals, roots=(root,))
+    return replace(settings, store=StoreSettings(), originals=originals)
+
+
 def test_originals_are_read_alone(
-    sharing: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sharing: Settings, scripted: ScriptedS3, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = BucketUrl("s3", BUCKET, f"{tmp_path.name}-pictures")
-    settings = replace(
-        sharing,
-        store=StoreSettings(),
-        originals=replace(sharing.originals, roots=(root,)),
+    access_file(tmp_path, scripted.access())
+
+    assert main(["store", "check", "--conf", written(with_root(sharing, root), tmp_path)]) == 0
+
+    told = re.sub(r"[0-9.]+ ms", "", capsys.readouterr().out).splitlines()
+    assert told == [
+        f"[originals] roots {root}: lists: ok, ",
+        f"[originals] roots {root}: asks for what is not there: ok, ",
+    ]
+    assert {asked.method for asked in scripted.asked} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("refuses", "status", "told"),
+    [
+        (lambda _: True, 0, "lists: may not list: /browse/ will not work, "),
+        (lambda _: True, 0, "asks for what is not there: refused, as S3 does to whom may not list"),
+        (lambda asked: not asked.is_listing, 1, "asks for what is not there: s3://"),
+    ],
+)
+def test_who_may_not_list_originals_is_told_what_that_costs(
+    sharing: Settings,
+    scripted: ScriptedS3,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    refuses: Callable[[Asked], bool],
+    status: int,
+    told: str,
+) -> None:
+    access_file(tmp_path, scripted.access())
+    scripted.behaviour = lambda asked: (
+        refusal(403, "AccessDenied") if refuses(asked) else scripted.right(asked)
     )
+    settings = with_root(sharing, BucketUrl("s3", BUCKET, "shop"))
 
-    assert main(["store", "check", "--conf", written(settings, tmp_path)]) == 0
+    assert main(["store", "check", "--conf", written(settings, tmp_path)]) == status
 
-    assert capsys.readouterr().out.startswith(f"[originals] roots {root}: missing: ")
+    assert f"[originals] roots s3://{BUCKET}/shop: {told}" in capsys.readouterr().out
+
+
+def test_keys_that_are_wrong_are_no_matter_of_listing(
+    sharing: Settings, scripted: ScriptedS3, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    access_file(tmp_path, scripted.access())
+    scripted.behaviour = lambda _: refusal(403, "SignatureDoesNotMatch")
+    settings = with_root(sharing, BucketUrl("s3", BUCKET, "shop"))
+
+    assert main(["store", "check", "--conf", written(settings, tmp_path)]) == 1
+
+    assert "the secret key is wrong" in capsys.readouterr().out
+
+
+def test_a_folder_that_looks_like_a_bucket_is_told(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = with_root(settings, tmp_path / "s3:/pictures/shop")
+
+    assert main(["store", "check", "--conf", written(wrong, tmp_path)]) != 0
+
+    assert "a place in a bucket is s3://BUCKET/PREFIX" in capsys.readouterr().err
 
 
 def test_nothing_to_check_is_told(

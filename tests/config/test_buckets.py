@@ -62,6 +62,18 @@ def written(tmp_path: Path, text: str) -> BucketsSettings:
                 secret_access_key="none of yours",  # noqa: S106
             ),
         ),
+        (
+            "[s3://pictures]\nendpoint = https://gateway.example.org/s3\npublic = yes",
+            BucketAccess(endpoint="https://gateway.example.org/s3", is_public=True),
+        ),
+        (
+            "[s3://pictures]\nendpoint = http://pictures\npublic = yes",
+            BucketAccess(endpoint="http://pictures", is_public=True),
+        ),
+        (
+            "[s3://pictures]\nendpoint = http://a/pictures\nvirtual_hosted = yes\npublic = yes",
+            BucketAccess(endpoint="http://a/pictures", virtual_hosted=True, is_public=True),
+        ),
         ("[s3://pictures]\nuse_instance_role = yes", BucketAccess(use_instance_role=True)),
         ("[s3://pictures]\npublic = yes", BucketAccess(is_public=True)),
     ],
@@ -75,15 +87,28 @@ def test_how_a_bucket_is_reached_is_read(
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("", r"has no section \[s3://pictures\]"),
-        ("[s3://other]\npublic = yes", r"has no section \[s3://pictures\]"),
+        ("", r"has no section \[s3://pictures\]; it has none$"),
+        (
+            "[s3://other]\n[s3://pictures/shop]\npublic = yes",
+            r"has no section \[s3://pictures\]; it has \[s3://other\], \[s3://pictures/shop\]$",
+        ),
+        ("".join(f"[{n}]\n" for n in range(6)), r"it has \[0\], .*, \[4\], …$"),
         ("[s3://pictures]", "must have either access_key_id and secret_access_key, or"),
         ("[s3://pictures]\naccess_key_id = me", "must have either access_key_id and"),
         (f"[s3://pictures]\n{KEYS}public = yes", "must have either"),
         ("[s3://pictures]\nuse_instance_role = yes\npublic = yes", "must have either"),
         ("[s3://pictures]\npublic = no", "must have either"),
         (f"[s3://pictures]\n{KEYS}endpoint = 10.0.0.1", "endpoint: must begin with https://"),
-        (f"[s3://pictures]\n{KEYS}account_key = a", "has an option that is not known; there are"),
+        (
+            f"[s3://pictures]\n{KEYS}account_key = a",
+            "an option that is not known: account_key; there are",
+        ),
+        ("[s3://pictures]\nnone of yours = a", "has an option that is not known; there are"),
+        ("[s3://pictures]\nwJa1rXUtnFEMI = a", "has an option that is not known; there are"),
+        (
+            f"[s3://pictures]\n{KEYS}endpoint = https://s3.example.org/pictures/",
+            "endpoint: must end before /pictures: the bucket's name is put behind it",
+        ),
         ("[s3://pictures]\npublic = perhaps", "public: must be yes or no"),
         ("[s3://pictures]\npublic = yes\nca_file = /not/there", "ca_file: must be a file of cert"),
         ("[s3://pictures]\npublic = yes\nca_file = /etc/passwd", "ca_file: must be a file of cert"),
@@ -113,9 +138,13 @@ def test_what_urls_of_a_bucket_begin_with(
     assert BucketAccess(**access).endpoint_of(BucketUrl(scheme, "pictures")) == endpoint
 
 
-def test_the_file_must_be_named_and_closed(tmp_path: Path) -> None:
+def test_the_file_must_be_named_and_there_and_closed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"\[buckets\] file must be set"):
         bucket_access(BucketsSettings(), URL)
+    with pytest.raises(
+        ConfigurationError, match=r"\[buckets\] file: /none: No such.*install -m 600 -o USER"
+    ):
+        bucket_access(BucketsSettings(Path("/none")), URL)
 
     settings = written(tmp_path, f"[s3://pictures]\n{KEYS}")
     assert settings.file is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings, parse_settings
-from imgprocessor.config.store_settings import MemoryUrl
+from imgprocessor.config.store_settings import MemoryUrl, redis_server
 from imgprocessor.errors import ConfigurationError
 
 OTHER_VALUES: dict[type, Any] = {
@@ -155,3 +155,19 @@ def test_no_text_whatever_raises_anything_else(text: str) -> None:
         parse_settings(text, "x.ini")
     except ConfigurationError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("redis://localhost:6379/0", "redis://127.0.0.1/1", True),
+        ("redis://[::1]", "redis://LOCALHOST:6379", True),
+        ("redis://10.0.0.5:6379", "redis://10.0.0.5:6380", False),
+        ("redis://10.0.0.5", "redis://10.0.0.6", False),
+        ("redis://[fe80::6379]:1/2", "redis://[FE80::6379]:1", True),
+        ("unix:///run/redis.sock", "unix:///run/../run/redis.sock?db=1", True),
+        ("unix:///run/redis.sock", "unix:///run/other.sock", False),
+    ],
+)
+def test_a_redis_is_the_same_whatever_the_number(one: str, other: str, *, same: bool) -> None:
+    assert (redis_server(one) == redis_server(other)) == same

@@ -124,5 +124,5 @@ def test_a_file_that_is_open_is_refused(settings: UploadsSettings) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(settings: UploadsSettings) -> None:
-    with pytest.raises(ConfigurationError, match="No such file"):
+    with pytest.raises(ConfigurationError, match=r"tokens_file.*No such file.*uploads token NAME"):
         upload_tokens(settings)

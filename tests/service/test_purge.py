@@ -68,6 +68,13 @@ def with_purge(settings: Settings, **others: Any) -> Settings:
     return replace(settings, purge=replace(settings.purge, **others))
 
 
+def test_nodes_that_are_named_need_a_token(settings: Settings) -> None:
+    named = with_purge(settings, nodes=("10.0.0.2:80",))
+
+    with pytest.raises(ConfigurationError, match=r"\[purge\] token_file must be set where nodes"):
+        make_web(named)
+
+
 def replace_original(originals: Path) -> None:
     images.save(originals / "new", images.four_colours((400, 300)), "JPEG")
     (originals / "new").replace(originals / "nasa.jpeg")

@@ -19,7 +19,7 @@ from imgprocessor.config.store_settings import MemoryUrl
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.bucket_tier import BucketTier
 from imgprocessor.storage.shared.entries import Shared, SharedEntries
-from imgprocessor.storage.shared.memory_tier import MemoryTier
+from imgprocessor.storage.shared.memory_tier import MemoryFailed, MemoryTier
 from imgprocessor.storage.shared.signed import Signer
 from imgprocessor.storage.shared.tier import Guard, Seen, Tier, TierName
 
@@ -481,6 +481,33 @@ def test_a_memory_that_is_dead_or_stands_still_costs_little_time(*, stops: bool)
                 assert there.look("a", "key") == Shared()
         assert counts["memory", "failed"] == 3
         assert counts["memory", "left_out"] == 2
+
+
+def wrong_with(tier: Tier) -> str:
+    with pytest.raises(MemoryFailed) as raised:
+        tier.mark("m", b"word")
+    return str(raised.value)
+
+
+def test_why_a_memory_fails_is_told_in_words() -> None:
+    with listening(redis_of(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        for scheme, kind in (("redis", "Redis"), ("memcached", "memcached")):
+            with in_memory(f"{scheme}://127.0.0.1:{port}") as tier:
+                assert wrong_with(tier) == f"{scheme}://127.0.0.1:{port}: it is no {kind}"
+    with listening(redis_of(b"SERVER_ERROR out of memory\r\n")) as port:
+        with in_memory(f"memcached://127.0.0.1:{port}") as tier:
+            assert wrong_with(tier) == f"memcached://127.0.0.1:{port}: out of memory"
+    with running_memcached() as server:
+        with in_memory(server.url.replace("memcached", "redis")) as tier:
+            assert wrong_with(tier).endswith(": it is no Redis")
+        with in_memory(server.url) as tier:
+            tier.mark("m", b"word")
+            server.end()
+            cut_off = f"{server.url}: the connection ends before its answer does"
+            assert wrong_with(tier) == cut_off
+            assert f"{server.url}: it cannot be connected to" in wrong_with(tier)
+        with in_memory(server.url.replace("memcached", "redis")) as tier:
+            assert ": it cannot be connected to" in wrong_with(tier)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ from imgprocessor.cli.uploads.place import complain_of, tracked
 from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.secrets import store_keys
 from imgprocessor.config.settings import Settings
-from imgprocessor.originals.configured import make_bucket
+from imgprocessor.originals.configured import make_bucket, require_folder
 from imgprocessor.parts import make_shared
 from imgprocessor.program import with_extra
 from imgprocessor.storage.shared.signed import Signer
@@ -40,6 +41,9 @@ class Place:
 def check_store(files: Files) -> int:
     """Try all that the settings name. 1 where something is wrong."""
     settings = files.load()
+    for root in settings.originals.roots:
+        if isinstance(root, Path) and ":" in str(root):  # meant for a place in a bucket, perhaps
+            require_folder(root)
     with with_extra("buckets", "[buckets] file"):
         wrong = [_tried(settings, place) for place in bucket_places(settings)]
     shared = make_shared(settings)
@@ -73,7 +77,7 @@ def _tried(settings: Settings, place: Place) -> bool:
     bucket = make_bucket(settings, place.url, total_seconds=_TOTAL_SECONDS)
     wrong = False
     for step in tried(bucket, writes=place.writes):
-        told = step.wrong or f"{step.seconds * 1000:.1f} ms"
+        told = step.wrong or f"{step.lacking or 'ok'}, {step.seconds * 1000:.1f} ms"
         print(f"{place.setting} {place.url}: {step.what}: {told}")
         wrong = wrong or bool(step.wrong)
     return wrong
@@ -83,7 +87,8 @@ def _looked_through(settings: Settings, url: BucketUrl) -> bool:
     """Tell what entries there are, and whether they are ours."""
     bucket = make_bucket(settings, url.under("renditions"), total_seconds=_TOTAL_SECONDS)
     signer = Signer(store_keys(settings.store))
-    count = size_bytes = strange = 0
+    count = size_bytes = 0
+    strange: list[str] = []
     oldest = newest = 0.0
     left_out: list[str] = []
     try:
@@ -92,13 +97,17 @@ def _looked_through(settings: Settings, url: BucketUrl) -> bool:
             size_bytes += found.version.size_bytes
             modified = found.version.modified_seconds
             oldest, newest = min(oldest or modified, modified), max(newest, modified)
-            if count <= _READ_ENTRIES:
-                strange += _is_strange(bucket, signer, found)
+            if count <= _READ_ENTRIES and _is_strange(bucket, signer, found):
+                strange.append(found.key)
     except OSError as error:
         complain_of(str(bucket.url), error)
         return True
     for key in left_out:
         complain_of(f"{bucket.url}/{key!a}", "left out: no object may be called so")
+    if strange:
+        wrong = f"{len(strange)} of {min(count, _READ_ENTRIES)} entries that were looked at"
+        wrong += f" nobody with the key signed, such as {strange[0]}: was the key changed?"
+        complain_of(str(bucket.url), wrong)
     days = (newest - oldest) / 86_400
     print(f"{bucket.url}: {count} entries, {size_bytes} bytes, written within {days:.1f} days")
     return bool(strange or left_out)
@@ -110,7 +119,4 @@ def _is_strange(bucket: "Bucket", signer: Signer, found: "StoredObject") -> bool
     except FileNotFoundError:  # it has expired meanwhile
         return False
     name = found.key.rpartition("/")[2]
-    if got is None or signer.read(name, got.body) is not None:
-        return False
-    complain_of(f"{bucket.url}/{found.key}", "nobody with the key signed it")
-    return True
+    return got is not None and signer.read(name, got.body) is None

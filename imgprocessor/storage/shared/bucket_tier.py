@@ -1,8 +1,9 @@
 """A bucket as a tier: entries that its lifecycle rules expire, and marks that stay."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
 from functools import partial
@@ -67,19 +68,30 @@ class BucketTier:
 
     def mark(self, mark: str, word: bytes) -> None:
         """Have a mark be another word, as `Tier.mark` says."""
-        self._marking.put(_mark_key(mark), word)
+        with self._named():
+            self._marking.put(_mark_key(mark), word)
 
     def clear(self, group: str) -> None:
         """Remove the entries of a group, as `Tier.clear` says."""
         until = time.monotonic() + _CLEAR_SECONDS
-        for found in list(self._marking.listed(_group_key(group))):
-            if time.monotonic() > until:
-                raise BucketFailed(f"{self._marking.url}: not all could be removed in time")
-            self._marking.remove(found.key)
+        with self._named():
+            for found in list(self._marking.listed(_group_key(group))):
+                if time.monotonic() > until:
+                    raise BucketFailed(f"{self._marking.url}: not all could be removed in time")
+                self._marking.remove(found.key)
 
     def unbounded(self) -> str:
         """Return nothing: its lifecycle rules are not looked at."""
         return ""
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Have failures name the place, which settings name, in place of a key in it."""
+        try:
+            yield
+        except BucketFailed as error:
+            reason = str(error).partition(": ")[2]
+            raise BucketFailed(f"{self._marking.url}: {reason}") from error
 
     def _begun(self, ask: Callable[[], bytes | None]) -> "Future[bytes | None]":
         with self._starting:

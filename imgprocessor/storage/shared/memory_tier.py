@@ -4,6 +4,7 @@ A mark that it has forgotten is made anew, as another word: what was kept before
 """
 
 import contextlib
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,12 @@ from typing import Protocol, TypeVar, cast
 
 import redis
 from pymemcache import PooledClient
+from pymemcache.exceptions import (
+    MemcacheUnexpectedCloseError,
+    MemcacheUnknownCommandError,
+    MemcacheUnknownError,
+)
+from redis.exceptions import InvalidResponse
 
 from imgprocessor.config.store_settings import MemoryUrl
 from imgprocessor.storage.shared.tier import (
@@ -202,4 +209,22 @@ def _told(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # what these raise at odd answers is not told anywhere
-        raise MemoryFailed(f"{where}: {error or type(error).__name__}") from error
+        kind = "memcached" if where.startswith("memcached:") else "Redis"
+        raise MemoryFailed(f"{where}: {_reason(error, kind)}") from error
+
+
+def _reason(error: Exception, kind: str) -> str:
+    """Return in words what a client raised."""
+    text = str(error)
+    if error.args and isinstance(error.args[0], bytes):  # pymemcache has what was answered
+        text = error.args[0].decode("ascii", "replace")
+    if isinstance(error, MemcacheUnexpectedCloseError):
+        return "the connection ends before its answer does"
+    if isinstance(error, (MemcacheUnknownError, MemcacheUnknownCommandError, InvalidResponse)):
+        return f"it is no {kind}"
+    if isinstance(error, (TimeoutError, redis.TimeoutError)):
+        return "it takes too long"
+    is_unreached = isinstance(error, (ConnectionRefusedError, socket.gaierror))
+    if is_unreached or (isinstance(error, redis.ConnectionError) and "connecting to" in text):
+        return f"it cannot be connected to ({text})"
+    return text or type(error).__name__

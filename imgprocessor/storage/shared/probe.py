@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from imgprocessor.storage.shared.bucket import Bucket
-from imgprocessor.storage.shared.failures import Conflict
+from imgprocessor.storage.shared.failures import Conflict, Denied
+
+_ASKS_FOR_NONE = "asks for what is not there"
 
 _TRIED_BYTES = 4096
 _MAX_SKEW_SECONDS = 60.0
@@ -21,6 +23,8 @@ class Tried(NamedTuple):
     seconds: float
     wrong: str = ""
     """Nothing where all is well."""
+    lacking: str = ""
+    """What will not work, and need not."""
 
 
 def tried(bucket: Bucket, *, writes: bool) -> Iterator[Tried]:
@@ -32,16 +36,16 @@ def tried(bucket: Bucket, *, writes: bool) -> Iterator[Tried]:
     """
     key = f"probe/{secrets.token_hex(16)}"
     if not writes:
-        yield _timed("missing", lambda: _missing(bucket, key))
+        yield from _read_alone(bucket, key)
         return
     body = secrets.token_bytes(_TRIED_BYTES)
     steps: list[tuple[str, Callable[[], str]]] = [
-        ("put", lambda: _put(bucket, key, body)),
-        ("get", lambda: _got(bucket, key, body)),
-        ("conditional puts", lambda: _conditional(bucket, key, body)),
-        ("list", lambda: _listed(bucket, key)),
-        ("remove", lambda: _removed(bucket, key)),
-        ("missing", lambda: _missing(bucket, key)),
+        ("puts an object", lambda: _put(bucket, key, body)),
+        ("gets it back", lambda: _got(bucket, key, body)),
+        ("puts it on conditions", lambda: _conditional(bucket, key, body)),
+        ("lists it", lambda: _listed(bucket, key)),
+        ("removes it", lambda: _removed(bucket, key)),
+        (_ASKS_FOR_NONE, lambda: _missing(bucket, key)),
     ]
     try:
         for what, step in steps:
@@ -54,13 +58,30 @@ def tried(bucket: Bucket, *, writes: bool) -> Iterator[Tried]:
             bucket.remove(key)
 
 
-def _timed(what: str, step: Callable[[], str]) -> Tried:
+def _read_alone(bucket: Bucket, key: str) -> Iterator[Tried]:
+    listed = _timed("lists", lambda: _any(bucket), "may not list: /browse/ will not work")
+    yield listed
+    if not listed.wrong:
+        unknown = (
+            "refused, as S3 does to whom may not list: whether originals may be read, they show"
+        )
+        yield _timed(
+            _ASKS_FOR_NONE, lambda: _missing(bucket, key), unknown if listed.lacking else ""
+        )
+
+
+def _timed(what: str, step: Callable[[], str], denied: str = "") -> Tried:
+    """Try something; with `denied` it is not wrong that it may not be done."""
     began = time.perf_counter()
+    wrong = lacking = ""
     try:
         wrong = step()
     except OSError as error:
-        wrong = str(error)
-    return Tried(what, time.perf_counter() - began, wrong)
+        if denied and isinstance(error, Denied):
+            lacking = denied
+        else:
+            wrong = str(error)
+    return Tried(what, time.perf_counter() - began, wrong, lacking)
 
 
 def _put(bucket: Bucket, key: str, body: bytes) -> str:
@@ -89,6 +110,11 @@ def _conditional(bucket: Bucket, key: str, body: bytes) -> str:
     with contextlib.suppress(Conflict):
         bucket.put(key, body, instead_of=etag)
         return wrong
+    return ""
+
+
+def _any(bucket: Bucket) -> str:
+    next(bucket.listed(), None)
     return ""
 
 
