@@ -25,7 +25,7 @@ from imgprocessor.storage.plain_files import PlainFiles
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.failures import BucketFailed, BucketFull, failed
 from imgprocessor.storage.uploads.bucket import FRESH_SECONDS, UploadBucket
-from imgprocessor.storage.uploads.lives import record_key
+from imgprocessor.storage.uploads.lives import Life, record_key
 from imgprocessor.storage.uploads.store import Postponed, UploadStore
 
 pytestmark = needs_weed
@@ -419,3 +419,40 @@ def test_copies_are_used_while_the_server_is_dead_and_not_for_ever(
 
     mortal.start()
     await_true(is_back)
+
+
+def test_an_upload_that_a_sweep_took_for_a_left_one_is_none(
+    nodes: list[UploadBucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told that it is kept; and it can be handed in again."""
+    one, two = nodes
+    recorded = one._recorded  # noqa: SLF001
+
+    def swept_before(life: Life) -> bool:
+        with monkeypatch.context() as much_later:
+            much_later.setattr(two, "_is_orphan", lambda _: True)
+            two.sweep()
+        return recorded(life)
+
+    monkeypatch.setattr(one, "_recorded", swept_before)
+    with pytest.raises(BucketFailed, match="was swept"):
+        add_upload(one)
+    monkeypatch.undo()
+
+    assert one.find(IDENT) is None
+    add_upload(one)
+    assert whole(two) == BODY
+
+
+def test_what_is_no_upload_s_stops_no_sweep(
+    nodes: list[UploadBucket], place: tuple[BucketUrl, BucketsSettings]
+) -> None:
+    one, _ = nodes
+    add_upload(one)
+    for key in ("incoming/x", "incoming/x/y", "removed/x", "removed/x/y"):
+        Bucket(*place).put(key, b"odd")
+
+    one.sweep()
+
+    assert one.taken_out() == []
+    assert whole(one) == BODY

@@ -17,11 +17,9 @@ from imgprocessor.storage.shared.failures import BucketFailed, Conflict
 from imgprocessor.storage.uploads.copies import Copies
 from imgprocessor.storage.uploads.durable import (
     require_free,
-    settle,
     told_of_a_full_disk,
-    write_new,
 )
-from imgprocessor.storage.uploads.incoming import IncomingFiles
+from imgprocessor.storage.uploads.incoming import IncomingFiles, NotedIdents
 from imgprocessor.storage.uploads.lives import (
     MAX_RECORD_BYTES,
     MAX_SIZE_BYTES,
@@ -30,6 +28,7 @@ from imgprocessor.storage.uploads.lives import (
     RecordNow,
     attempts,
     gone,
+    is_begun,
     lives_of_none,
     read_life,
     record_key,
@@ -85,7 +84,7 @@ class UploadBucket:
         self._min_free_bytes = min_free_bytes
         self._max_stale_seconds = max_stale_seconds
         self._folder = folder
-        self._pending = folder / "pending"
+        self._pending = NotedIdents(folder / "pending")
         self._incoming = IncomingFiles(folder)
         self._locks = Locks(folder / "locks")
         self._bucket = Bucket(url, buckets, total_seconds=_SMALL_SECONDS)
@@ -145,6 +144,10 @@ class UploadBucket:
                 is_new = self._recorded(life)
                 if not is_new:
                     self._bucket.remove(life.file_key)
+                elif not is_begun(self._bucket, intent):
+                    # A sweep took it for what was left half done: its file may have gone.
+                    self._taken_out(ident)
+                    raise BucketFailed(f"{self.url}/{intent}: it took an hour, and was swept")
                 self._bucket.remove(intent)
                 return is_new
         finally:
@@ -157,7 +160,7 @@ class UploadBucket:
 
     def now(self, ident: str) -> LifeNow | None:
         """Return an upload as it is, as `UploadStore.now` says."""
-        if not UPLOAD_IDENT.fullmatch(ident) or self._is_pending(ident):
+        if not UPLOAD_IDENT.fullmatch(ident) or self._pending.has(ident):
             return None
         life = self._now(ident).life
         return None if life is None else LifeNow(life, self._bucket, self._large)
@@ -165,7 +168,7 @@ class UploadBucket:
     def was_removed(self, ident: str) -> bool:
         """Return whether there was one, as `UploadStore.was_removed` says."""
         now = self._now(ident)
-        return self._is_pending(ident) or (now.life is None and now.etag is not None)
+        return self._pending.has(ident) or (now.life is None and now.etag is not None)
 
     def open(self, ident: str) -> BinaryIO:
         """Open a local copy of an upload's file, as `UploadStore.open` says."""
@@ -240,9 +243,10 @@ class UploadBucket:
             try:
                 taken = self._taken_out(ident)
             except BucketFailed as error:
-                self._note(ident)
+                self._pending.note(ident)  # from now on nobody finds it on this node
+                self._copies.forget(ident)
                 raise Postponed(str(error)) from error
-            (self._pending / ident).unlink(missing_ok=True)
+            self._pending.forget(ident)
             return taken
 
     def hand_over(self, ident: str, keep: Callable[[], None]) -> None:
@@ -253,7 +257,8 @@ class UploadBucket:
 
     def taken_out(self) -> Sequence[str]:
         """Return which uploads are taken out and not cleared, as `UploadStore.taken_out` says."""
-        return sorted({found.key.split("/")[1] for found in self._bucket.listed("removed")})
+        names = {found.key.split("/")[1] for found in self._bucket.listed("removed")}
+        return sorted(filter(UPLOAD_IDENT.fullmatch, names))
 
     def clear(self, ident: str) -> None:
         """Remove the files of what was taken out, as `UploadStore.clear` says."""
@@ -297,13 +302,12 @@ class UploadBucket:
     def sweep(self) -> None:
         """Go on with removals that the bucket was not told of; remove what was left half done."""
         self._incoming.sweep()
-        with contextlib.suppress(FileNotFoundError):
-            for path in sorted(self._pending.iterdir()):
-                with self._alone(path.name):
-                    self._take_out_pending(path.name)
+        for ident in self._pending:
+            with self._alone(ident):
+                self._take_out_pending(ident)
         for found in list(self._bucket.listed("incoming")):
-            if self._is_orphan(found):
-                ident, word = found.key.split("/")[1:3]
+            ident, _, word = found.key.removeprefix("incoming/").partition("/")
+            if UPLOAD_IDENT.fullmatch(ident) and self._is_orphan(found):
                 now = self._now(ident).life
                 if now is None or now.word != word:
                     self._remove_files(ident, word)
@@ -315,7 +319,7 @@ class UploadBucket:
 
     def _known(self, ident: str) -> Life | None:
         """Return an upload as it was a moment ago at most; None where there is none."""
-        if not UPLOAD_IDENT.fullmatch(ident) or self._is_pending(ident):
+        if not UPLOAD_IDENT.fullmatch(ident) or self._pending.has(ident):
             return None
         try:
             content = self._copies.read(
@@ -376,22 +380,11 @@ class UploadBucket:
         self._copies.forget(ident)
         return True
 
-    def _note(self, ident: str) -> None:
-        """Write down that an upload is to be removed: from now on nobody finds it on this node."""
-        self._pending.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            write_new(self._pending / ident, b"")
-        settle(self._pending)
-        self._copies.forget(ident)
-
     def _take_out_pending(self, ident: str) -> None:
         """Remove what the bucket was not told of, if there is such a thing."""
-        if self._is_pending(ident):
+        if self._pending.has(ident):
             self._taken_out(ident)
-            (self._pending / ident).unlink(missing_ok=True)
-
-    def _is_pending(self, ident: str) -> bool:
-        return UPLOAD_IDENT.fullmatch(ident) is not None and (self._pending / ident).exists()
+            self._pending.forget(ident)
 
     def _is_orphan(self, found: StoredObject) -> bool:
         return self._clock() - found.version.modified_seconds > _ORPHAN_SECONDS

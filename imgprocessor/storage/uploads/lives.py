@@ -25,6 +25,8 @@ from imgprocessor.storage.uploads.store import UPLOAD_IDENT, Damaged, Record
 MAX_RECORD_BYTES = 1_000_000
 MAX_SIZE_BYTES = 100_000_000
 
+_MAX_INTENT_BYTES = 100
+
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.02
 
@@ -157,6 +159,19 @@ def lives_of_none(bucket: Bucket) -> Iterator[str]:
         ways = (bucket.listed(f"{way}/{ident}") for way in ("incoming", "removed"))
         if (now is None or now.word != word) and all(next(way, None) is None for way in ways):
             yield f"files/{ident}/{word}"
+
+
+def is_begun(bucket: Bucket, intent: str) -> bool:
+    """Whether the intent of an upload is there still.
+
+    Raises:
+        OSError: nobody knows.
+    """
+    try:
+        bucket.get(intent, max_bytes=_MAX_INTENT_BYTES)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def tombstone() -> bytes:
