@@ -181,7 +181,12 @@ def test_what_failed_is_no_more_than_a_look(there: ReplicatedPlace) -> None:
     node = there.node()
     with pytest.raises(FileNotFoundError):
         node.keep(IDENT, NAME, b"of nothing")
-    assert [note.is_done for note in there.outbox().of(IDENT)] == [False]
+    file = node.new_file()
+    file.write_bytes(BODY)
+    with pytest.raises(TypeError):  # who is killed in the middle leaves no more
+        node.add(IDENT, file, {"no record": object()})
+    notes = there.outbox().of(IDENT)
+    assert len({note.word for note in notes} - {note.word for note in notes if note.is_done}) == 1
 
     late = there.replication(clock=later)
     assert late.copy(IDENT)

@@ -115,7 +115,11 @@ class Replication:
             OSError: there is no note.
         """
         word = self.leave(ident)
-        yield
+        try:
+            yield
+        except FileNotFoundError:  # there was nothing to change
+            self.done(ident, word)
+            raise
         self.done(ident, word)
 
     def leave(self, ident: str, *, is_removal: bool = False) -> str:
