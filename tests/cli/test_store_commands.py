@@ -68,7 +68,7 @@ def test_all_is_well(sharing: Settings, tmp_path: Path, capsys: pytest.CaptureFi
 def test_the_places_of_uploads_are_tried(
     sharing: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = [BucketUrl("s3", BUCKET, f"{tmp_path.name}/{name}") for name in ("first", "copy")]
+    places = [BucketUrl("s3", BUCKET, f"{tmp_path.name}-{name}") for name in ("first", "copy")]
     settings = replace(
         sharing,
         uploads=UploadsSettings(enabled=True, folder=tmp_path / "uploads", bucket=places[0]),
