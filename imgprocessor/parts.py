@@ -174,8 +174,8 @@ def make_shared(
         jobs = settings.jobs.redis
         if jobs and store.shared.is_redis and redis_server(str(store.shared)) == redis_server(jobs):
             raise ConfigurationError(
-                "[store] shared must not be the Redis of [jobs], nor another number of it: what it"
-                " forgets would be jobs"
+                "[store] shared must not be the Redis server of [jobs], whatever the number:"
+                " what it forgets would be jobs"
             )
         with with_extra("memory", "[store] shared"):
             from imgprocessor.storage.shared.memory_tier import MemoryTier  # noqa: PLC0415

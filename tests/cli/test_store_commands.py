@@ -194,7 +194,11 @@ def test_originals_are_read_alone(
     ("refuses", "status", "told"),
     [
         (lambda _: True, 0, "lists: may not list: /browse/ will not work, "),
-        (lambda _: True, 0, "asks for what is not there: refused, as S3 does to whom may not list"),
+        (
+            lambda _: True,
+            0,
+            "asks for what is not there: refused, which is usual without leave to list",
+        ),
         (lambda asked: not asked.is_listing, 1, "asks for what is not there: s3://"),
     ],
 )

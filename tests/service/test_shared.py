@@ -318,8 +318,8 @@ def test_a_purge_goes_on_here_where_the_bucket_is_dead(shared: _Place, tmp_path:
     ("store", "wrong"),
     [
         ({"key_file": None}, "key_file must be set"),
-        ({"shared": MemoryUrl("redis://127.0.0.1:6379/0")}, "must not be the Redis of"),
-        ({"shared": MemoryUrl("redis://localhost/1")}, "must not be the Redis of"),
+        ({"shared": MemoryUrl("redis://127.0.0.1:6379/0")}, "must not be the Redis server of"),
+        ({"shared": MemoryUrl("redis://localhost/1")}, "must not be the Redis server of"),
         ({"bucket": BucketUrl("s3", "unknown")}, r"has no section \[s3://unknown\]"),
     ],
 )

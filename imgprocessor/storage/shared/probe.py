@@ -63,7 +63,7 @@ def _read_alone(bucket: Bucket, key: str) -> Iterator[Tried]:
     yield listed
     if not listed.wrong:
         unknown = (
-            "refused, as S3 does to whom may not list: whether originals may be read, they show"
+            "refused, which is usual without leave to list; ask for a picture to see all is well"
         )
         yield _timed(
             _ASKS_FOR_NONE, lambda: _missing(bucket, key), unknown if listed.lacking else ""
