@@ -179,7 +179,7 @@ def make_shared(
             )
         with with_extra("memory", "[store] shared"):
             from imgprocessor.storage.shared.memory_tier import MemoryTier  # noqa: PLC0415
-        tiers.append(MemoryTier(store.shared, signer.name, store.shared_seconds))
+        tiers.append(MemoryTier(store.shared, settings.jobs.instance, store.shared_seconds))
     if store.bucket is not None:
         with with_extra("buckets", "[store] bucket"):
             from imgprocessor.storage.shared.bucket_tier import BucketTier  # noqa: PLC0415

@@ -33,7 +33,8 @@ class JobsSettings:
     instance: str = setting(
         "imgprocessor",
         instance_name,
-        "What all keys and queues begin with: another word for each installation on one Redis.",
+        "What all keys and queues begin with, those of [store] shared as well: another word for"
+        " each installation on one Redis.",
     )
     max_pending: int = setting(
         1000, positive, "So many jobs wait, of each queue; one more is a 503."

@@ -21,11 +21,6 @@ class Signer:
         """Use keys, at least one."""
         self._keys = [key.encode() for key in keys]
 
-    @property
-    def name(self) -> str:
-        """What tells installations apart that share a memory, and says nothing of the key."""
-        return hmac.digest(self._keys[0], b"name", "sha256").hex()[:12]
-
     def written(self, name: str, mark: str, body: bytes) -> bytes:
         """Return an entry."""
         signed = len(mark.encode()).to_bytes(_LENGTH_BYTES, "big") + mark.encode() + body

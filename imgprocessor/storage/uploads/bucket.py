@@ -306,7 +306,7 @@ class UploadBucket:
             with self._alone(ident):
                 self._take_out_pending(ident)
         for found in list(self._bucket.listed("incoming")):
-            ident, _, word = found.key.removeprefix("incoming/").partition("/")
+            _, ident, word, *_ = (*found.key.split("/"), "", "")
             if UPLOAD_IDENT.fullmatch(ident) and self._is_orphan(found):
                 now = self._now(ident).life
                 if now is None or now.word != word:
