@@ -16,7 +16,7 @@ import click
 
 from imgprocessor.cli.options import FILE, Files, with_files
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.parts import make_delivery, make_purger, make_signing
+from imgprocessor.parts import make_delivery, make_purger, make_shared, make_signing
 from imgprocessor.rendering.process import run_folder
 
 DAEMON = "(wsgi:img"
@@ -40,6 +40,7 @@ def reload(files: Files, pid_file: Path, wait: float) -> None:
     def check() -> None:
         settings = files.load()
         make_purger(settings, make_delivery(settings))
+        make_shared(settings)
         make_signing(settings)
         run_folder(settings)
 

@@ -49,9 +49,8 @@ def owed(answer: Answer) -> Owed:
 
 BestOutcome = Literal["made", "known", "shared", "put_off", "dropped"]
 """What came of a best: `known` where it, or nothing any more, was there already; `shared` where
-another node had made it; `put_off` where
-its original has gone, there is too much to do, or no room to keep it: who asks again in a minute is
-owed it again; `dropped` where too many wait.
+another node had made it; `put_off` where its original has gone, there is too much to do, or no room
+to keep it: who asks again in a minute is owed it again; `dropped` where too many wait.
 """
 
 

@@ -1,11 +1,11 @@
 """Purging everywhere: this node, the other nodes, the caches in front.
 
 From behind to front, because a cache that forgets a picture may ask for it again at once, and must
-not get the old one from behind: first what all nodes share is outdated; then a new generation
-begins and the disk caches are emptied, so that nothing is sent or kept of what was begun before;
-then the caches on this node's disk, which ask the application; then the other nodes, each of which
-does the same; last the caches in front, which ask all nodes. One failure stops no other step, and
-is told.
+not get the old one from behind: first what all nodes share is closed, so that none learns it from
+another; then a new generation begins and the disk caches are emptied, so that nothing is sent or
+kept of what was begun before; then the caches on this node's disk, which ask the application; then
+the other nodes, each of which does the same; then what nodes share is opened, without what was
+there; last the caches in front, which ask all nodes. One failure stops no other step, and is told.
 """
 
 import contextlib

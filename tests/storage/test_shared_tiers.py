@@ -3,6 +3,8 @@
 import contextlib
 import socket
 import socketserver
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from conftest import ROOT
 from memcacheds import running_memcached
 from redises import RedisServer, running_redis
 from weeds import S3Server, needs_weed, place_in
@@ -19,6 +22,7 @@ from imgprocessor.config.store_settings import MemoryUrl
 from imgprocessor.storage.shared.bucket import Bucket
 from imgprocessor.storage.shared.bucket_tier import BucketTier
 from imgprocessor.storage.shared.entries import Shared, SharedEntries
+from imgprocessor.storage.shared.failures import BucketFailed
 from imgprocessor.storage.shared.memory_tier import MemoryFailed, MemoryTier
 from imgprocessor.storage.shared.signed import Signer
 from imgprocessor.storage.shared.tier import Guard, Seen, Tier, TierName
@@ -216,7 +220,7 @@ class Between:
     def __init__(self, tier: Tier, happens: Callable[[], object]) -> None:
         self.name, self.max_bytes = tier.name, tier.max_bytes
         self.look, self.mark, self.unbounded = tier.look, tier.mark, tier.unbounded
-        self.clear = tier.clear
+        self.clear, self.marks = tier.clear, tier.marks
         self._tier = tier
         self._happens = happens
 
@@ -301,6 +305,11 @@ class Scripted:
     def clear(self, group: str) -> None:
         """Never asked for."""
         raise NotImplementedError
+
+    def marks(self, marks: object) -> list[bytes]:
+        """Return one, whatever is asked for."""
+        del marks
+        return [b"mark"]
 
     def put(self, group: str, key: str, entry: bytes) -> None:
         """Never asked for."""
@@ -522,8 +531,9 @@ def ended(server: RedisServer) -> Iterator[None]:
 @needs_weed
 def test_purges_race_with_writers_on_two_nodes(s3_server: S3Server, tmp_path: Path) -> None:
     """Whatever the order: once a purge has returned, nobody finds what was begun before it."""
+    counts = Counts()
     place = place_in(s3_server, tmp_path, tmp_path.name)
-    writer, purger = (entries(BucketTier(*place), counts=Counts()) for _ in range(2))
+    writer, purger = (entries(BucketTier(*place), counts=counts) for _ in range(2))
     version, ended = [0], threading.Event()
 
     def write() -> None:
@@ -535,11 +545,69 @@ def test_purges_race_with_writers_on_two_nodes(s3_server: S3Server, tmp_path: Pa
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        for number in range(1, 60):
+        for number in range(1, 40):
             version[0] = number  # the original is another one now
             purge(purger, ["a"])
-            found = purger.look("a", "key").body
-            assert found is None or int(found) >= number
+            deadline = time.monotonic() + 10
+            while (found := purger.look("a", "key").body) is None:
+                assert time.monotonic() < deadline, "nothing is kept any more"
+            assert int(found) >= number
     finally:
         ended.set()
         thread.join()
+    assert counts["bucket", "kept"] >= 39
+
+
+@needs_weed
+def test_what_cannot_be_removed_leaves_nothing_closed(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = Counts()
+    tier = BucketTier(*place_in(s3_server, tmp_path, tmp_path.name))
+    there = entries(tier, counts=counts)
+    put(there, "a", "key", b"body")
+
+    def fail(group: str) -> None:
+        raise BucketFailed(group)
+
+    monkeypatch.setattr(tier, "clear", fail)
+    purge(there, ["x", "a", "y"])
+
+    assert there.look("a", "key").body is None
+    assert counts["bucket", "failed"] == 3
+    for group in ("x", "a", "y"):
+        put(entries(tier, counts=counts), group, "key", b"new")
+        assert entries(tier, counts=counts).look(group, "key").body == b"new"
+
+
+AT_THE_END = """
+import sys
+from pathlib import Path
+from imgprocessor.config.buckets import BucketsSettings, BucketUrl
+from imgprocessor.storage.shared.bucket_tier import BucketTier
+from imgprocessor.storage.shared.entries import SharedEntries
+from imgprocessor.storage.shared.signed import Signer
+from imgprocessor.storage.shared.tier import Guard
+
+file, prefix, key = sys.argv[1:]
+tier = BucketTier(BucketUrl("s3", "pictures", prefix), BucketsSettings(Path(file)))
+there = SharedEntries([Guard(tier, lambda *_: None, print)], Signer([key]))
+for number in range(20):
+    there.keep("a", str(number), bytes(100_000), there.look("a", str(number)).marks)
+"""
+
+
+@needs_weed
+def test_a_program_that_ends_keeps_what_waits(s3_server: S3Server, tmp_path: Path) -> None:
+    url, buckets = place_in(s3_server, tmp_path, tmp_path.name)
+
+    ran = subprocess.run(
+        [sys.executable, "-c", AT_THE_END, str(buckets.file), url.prefix, KEY],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+
+    assert (ran.stdout, ran.stderr) == ("", "")
+    assert len(list(Bucket(url, buckets).listed("renditions"))) == 20

@@ -187,3 +187,18 @@ def test_what_another_node_is_removing_is_not_taken_for_whole(
     with pytest.raises(WrongOffset):
         one.finish(upload, new_file, lambda _, sha256: {"sha256": sha256})
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[" * 100_000, b'{"odd": 1}'])
+def test_what_is_damaged_is_told_and_stops_no_sweep(
+    nodes: list[UnfinishedInBucket], bucket: Bucket, tmp_path: Path, damage: bytes
+) -> None:
+    one, _ = nodes
+    upload = one.begin(6, "", "tom")
+    bucket.put(f"unfinished/{upload}/info.6", damage)
+
+    with pytest.raises(OSError, match="is damaged"):
+        one.find(upload)
+    UnfinishedInBucket(
+        bucket, bucket, tmp_path / "one", SETTINGS, clock=lambda: time.time() + 102
+    ).sweep()

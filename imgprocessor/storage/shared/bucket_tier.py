@@ -22,7 +22,7 @@ _PUT_SECONDS = 5.0
 """Nobody waits for that."""
 
 _MARK_SECONDS = 2.0
-"""A purge waits for two of these, and for all nodes between them."""
+"""A purge waits for two of these for each original, and for all nodes between them."""
 
 _NO_MARK = b"-"
 """Nothing was purged yet. What a bucket once had it has still."""
@@ -50,17 +50,26 @@ class BucketTier:
 
     def look(self, group: str, key: str | None, marks: Sequence[str]) -> Seen:
         """Return an entry and marks, as `Tier.look` says: all at once, in the time of one."""
-        asked = [self._begun(partial(self._mark, mark)) for mark in marks]
-        entry = None if key is None else self._begun(partial(self._entry, group, key))
+        asks = [partial(self._mark, mark) for mark in marks]
+        if key is not None:
+            asks.append(partial(self._entry, group, key))
+        asked, until = [*map(self._begun, asks)], time.monotonic() + TOTAL_SECONDS
         try:
-            found = None if entry is None else entry.result(TOTAL_SECONDS)
-            words = [one.result(TOTAL_SECONDS) for one in asked]
+            came = [one.result(max(0.0, until - time.monotonic())) for one in asked]
         except TookTooLong as error:
             raise BucketFailed(f"{self._reading.url}: it takes too long") from error
+        finally:
+            for one in asked:
+                one.cancel()  # nobody waits for it
+        words, found = came[: len(marks)], None if key is None else came[-1]
         if found is not None and None in words:
             wrong = "marks of purges may not be read, and entries may: give leave for both"
             raise BucketFailed(f"{self._reading.url}: {wrong}")
         return Seen(found, [_NO_MARK if word is None else word for word in words])
+
+    def marks(self, marks: Sequence[str]) -> Sequence[bytes]:
+        """Return marks, as `Tier.marks` says."""
+        return [self._mark(mark) or _NO_MARK for mark in marks]
 
     def put(self, group: str, key: str, entry: bytes) -> None:
         """Keep an entry, as `Tier.put` says."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from imgprocessor.reporting import report_unexpected
 from imgprocessor.storage.shared.signed import Signer
@@ -29,6 +30,12 @@ _EVERYTHING = "everything"
 
 _MAX_WAITING = 200
 _MAX_WAITING_BYTES = 64_000_000
+
+_MAX_FAILURES = 3
+"""Marks that cannot be written are told; after so many a tier is left as it is."""
+
+_CLEAR_SECONDS = 5.0
+"""To remove what was made of all that is purged."""
 
 _END_SECONDS = 5.0
 """A process that ends waits so long for what waits to be kept."""
@@ -107,13 +114,22 @@ class SharedEntries:
         marks = [_EVERYTHING] if groups is None else [*map(_short, groups)]
         failed: dict[str, str] = {}
         for guard in self._tiers:
-            try:
-                for mark in marks:
+            wrong = []
+            for mark in marks:
+                try:
                     guard.tier.mark(mark, word())
-                    if clears:
-                        guard.tier.clear(mark)
-            except OSError as error:
-                failed[guard.tier.name] = str(error)
+                except OSError as error:
+                    wrong.append(str(error))
+                    if len(wrong) == _MAX_FAILURES:  # it would not be otherwise with the rest
+                        break
+            if wrong:
+                failed[guard.tier.name] = wrong[0]
+            elif clears:
+                # What stays is found by nobody, and expires.
+                until = time.monotonic() + _CLEAR_SECONDS
+                for mark in marks:
+                    if time.monotonic() < until:
+                        guard.asked(partial(_cleared, mark))
         return failed
 
     def probe(self) -> dict[str, str]:
@@ -199,12 +215,17 @@ def _kept(group: str, name: str, marks: str, entry: bytes) -> Callable[[Tier], b
     """Return what keeps an entry, unless there was a purge: there is no use in it then."""
 
     def keep(tier: Tier) -> bool:
-        is_current = _as_one(tier.look(group, None, [_EVERYTHING, group]).marks) == marks
+        is_current = _as_one(tier.marks([_EVERYTHING, group])) == marks
         if is_current:
             tier.put(group, name, entry)
         return is_current
 
     return keep
+
+
+def _cleared(group: str, tier: Tier) -> bool:
+    tier.clear(group)
+    return True
 
 
 def _as_one(marks: Sequence[bytes]) -> str:

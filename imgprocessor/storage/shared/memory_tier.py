@@ -75,6 +75,10 @@ class MemoryTier:
         """Return an entry and marks, as `Tier.look` says."""
         return self._in_time(partial(self._looked, key, marks))
 
+    def marks(self, marks: Sequence[str]) -> Sequence[bytes]:
+        """Return marks, as `Tier.marks` says."""
+        return self._looked(None, marks).marks
+
     def put(self, group: str, key: str, entry: bytes) -> None:  # noqa: ARG002 - the protocol's
         """Keep an entry, as `Tier.put` says."""
         self._client.put(self._entry_key(key), entry, self._seconds)
@@ -119,9 +123,11 @@ class MemoryTier:
         with self._starting:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="memory")
+        asked = self._threads.submit(ask)
         try:
-            return self._threads.submit(ask).result(TOTAL_SECONDS)
+            return asked.result(TOTAL_SECONDS)
         except TookTooLong as error:
+            asked.cancel()
             raise MemoryFailed("the memory that nodes share takes too long") from error
 
     def _entry_key(self, key: str) -> str:

@@ -1,7 +1,7 @@
 """A tier: a place that all nodes share, where entries are found by key; and how it is asked.
 
-A mark says when something was purged last: it is another word after each purge. Some sixteen bytes
-long, and whoever may write there may write anything.
+A mark says that something was purged: it is another word after each purge, and during one it says
+that nothing is to be found. Whoever may write there may write anything.
 """
 
 import threading
@@ -70,6 +70,9 @@ class Tier(Protocol):
 
     def look(self, group: str, key: str | None, marks: Sequence[str]) -> Seen:
         """Return an entry of a group, if it is wanted, and marks."""
+
+    def marks(self, marks: Sequence[str]) -> Sequence[bytes]:
+        """Return marks, for whoever can wait: it is asked in the thread of the caller."""
 
     def put(self, group: str, key: str, entry: bytes) -> None:
         """Keep an entry, instead of what has the key."""

@@ -30,7 +30,7 @@ _MAX_ASKING = 16
 _TURN_SECONDS = 1.0
 """For one of these to be done, which takes milliseconds where all is well."""
 
-_FETCH_SECONDS = 30.0
+_FETCH_SECONDS = 10.0
 """For another request that fetches the same file."""
 
 

@@ -6,6 +6,7 @@ bytes of two requests never mix. `over/ID` has what became of it.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import re
@@ -50,6 +51,10 @@ _WAIT_SECONDS = 10.0
 """For the lock of whoever begins an upload."""
 _FINISH_SECONDS = 60.0
 """For another request of this node that has the same upload checked."""
+
+
+class _Damaged(OSError):
+    """What is known of an upload cannot be read."""
 
 
 class _Arrived(NamedTuple):
@@ -110,7 +115,7 @@ class UnfinishedInBucket:
             arrived = _arrived(self._listed(upload))
             if arrived.info is not None:
                 with contextlib.suppress(FileNotFoundError):
-                    info = UnfinishedInfo(**_json(self._got(arrived.info.key)))
+                    info = _info(_json(self._got(arrived.info.key)))
                     return self._standing(
                         info, arrived.offset_bytes, arrived.modified_seconds, None
                     )
@@ -120,7 +125,7 @@ class UnfinishedInBucket:
         over = _json(known)
         if over["outcome"] is None:
             raise UploadOver
-        info = UnfinishedInfo(**over["info"])
+        info = _info(over["info"])
         when = known.version.modified_seconds
         return self._standing(info, info.length_bytes, when, over["outcome"])
 
@@ -194,7 +199,7 @@ class UnfinishedInBucket:
             if upload in over:
                 self._remove(upload)
             elif self._is_expired(arrived.modified_seconds):
-                with contextlib.suppress(NoSuchUpload, UploadOver, Busy):
+                with contextlib.suppress(NoSuchUpload, UploadOver, Busy, _Damaged):
                     self._sweep_one(upload)
 
     def _sweep_one(self, upload: str) -> None:
@@ -342,5 +347,15 @@ def _claim_key(upload: str) -> str:
 
 
 def _json(content: Content | None) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(b"{}" if content is None else content.body)
+    try:
+        read: dict[str, Any] = json.loads(b"{}" if content is None else content.body)
+    except (ValueError, RecursionError) as error:
+        raise _Damaged(errno.EIO, f"is damaged: {error}", "unfinished upload") from error
     return read
+
+
+def _info(read: dict[str, Any]) -> UnfinishedInfo:
+    try:
+        return UnfinishedInfo(**read)
+    except TypeError as error:
+        raise _Damaged(errno.EIO, f"is damaged: {error}", "unfinished upload") from error
