@@ -168,7 +168,7 @@ def make_web(
         log,
         metrics=metrics,
         signing=make_signing(settings),
-        originals=make_full(settings, roots),
+        originals=make_full(settings, roots, replication),
         allow_origin=settings.http.allow_origin,
     )
     if settings.browse.enabled:

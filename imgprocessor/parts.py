@@ -88,12 +88,14 @@ def make_signing(settings: Settings) -> Signing | None:
     return Signing(keys) if keys else None
 
 
-def make_full(settings: Settings, roots: Sequence[Root]) -> FullOriginals | None:
+def make_full(
+    settings: Settings, roots: Sequence[Root], replication: Replication | None = None
+) -> FullOriginals | None:
     """Make the part that knows which originals may be sent as they are; None where none may."""
     wanted = settings.originals.full
     if wanted == "no" or (wanted == "auto" and settings.signing.keys_file is not None):
         return None
-    store = upload_store(settings)
+    store = upload_store(settings, replication)
     folder = next((root for root in roots if isinstance(root, Folder)), None)
     return FullOriginals(
         Sources({"": _files(roots, store)}), settings.originals, folder=folder, uploads=store

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote
 from xml.sax.saxutils import escape
 
 import pytest
-from weeds import BUCKET, KEY, KEY_ID
+from weeds import BUCKET, access_section
 
 _MODIFIED = "2026-11-01T12:00:00.000Z"
 _LAST_MODIFIED = "Sun, 01 Nov 2026 12:00:00 GMT"
@@ -121,14 +121,7 @@ class ScriptedS3:
 
     def access(self, **instead: str) -> str:
         """Return the section that a file of buckets has of it."""
-        lines = {
-            "endpoint": self.endpoint,
-            "region": "us-east-1",
-            "access_key_id": KEY_ID,
-            "secret_access_key": KEY,
-            **instead,
-        }
-        return f"[s3://{BUCKET}]\n" + "".join(f"{name} = {it}\n" for name, it in lines.items())
+        return access_section(BUCKET, **{"endpoint": self.endpoint, **instead})
 
     def right(self, asked: Asked) -> Answer:
         """Do what is asked, and return the right answer, from which a test may make a worse one."""

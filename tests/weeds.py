@@ -84,14 +84,7 @@ class S3Server:
 
     def access(self, **instead: str) -> str:
         """Return the section that a file of buckets has of it."""
-        lines = {
-            "endpoint": self.endpoint,
-            "region": "us-east-1",
-            "access_key_id": KEY_ID,
-            "secret_access_key": KEY,
-            **instead,
-        }
-        return f"[s3://{self.bucket}]\n" + "".join(f"{name} = {it}\n" for name, it in lines.items())
+        return access_section(self.bucket, **{"endpoint": self.endpoint, **instead})
 
     def put(self, key: str, body: bytes) -> None:
         """Put an object of any name, also of one that obstore knows none by."""
@@ -129,6 +122,17 @@ def running_s3(folder: Path, bucket: str = BUCKET) -> Iterator[S3Server]:
 def place_in(server: S3Server, folder: Path, prefix: str) -> tuple[BucketUrl, BucketsSettings]:
     """Return a place of its own in a server's bucket, and what says how that is reached."""
     return BucketUrl("s3", server.bucket, prefix), access_file(folder, server.access())
+
+
+def access_section(bucket: str, **options: str) -> str:
+    """Return the section that a file of buckets has of a bucket that these keys are for."""
+    lines = {
+        "region": "us-east-1",
+        "access_key_id": KEY_ID,
+        "secret_access_key": KEY,
+        **options,
+    }
+    return f"[s3://{bucket}]\n" + "".join(f"{name} = {it}\n" for name, it in lines.items())
 
 
 def access_file(folder: Path, text: str) -> BucketsSettings:

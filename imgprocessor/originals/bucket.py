@@ -15,6 +15,7 @@ from imgprocessor.errors import (
 )
 from imgprocessor.originals.remote import QUICK_SECONDS, Remote
 from imgprocessor.originals.source import (
+    NOT_SHOWN,
     Address,
     CopyRecord,
     FetchedCopy,
@@ -50,8 +51,6 @@ _LOOKED_SECONDS = 5
 
 _MAX_REMEMBERED = 4096
 """Folders of which it is known whether they are closed."""
-
-_NOT_SHOWN = ".nomedia"
 
 
 class BucketFetcher:
@@ -199,7 +198,7 @@ class BucketOriginals:
             due, is_closed = self._closed.get(name, (0.0, False))
         if now >= due:
             with self._copies.asking():
-                is_closed = self._is_there(_in(name, _NOT_SHOWN))
+                is_closed = self._is_there(_in(name, NOT_SHOWN))
             due = now + _LISTED_SECONDS
             with self._changing:
                 self._closed[name] = due, is_closed
@@ -243,7 +242,7 @@ class BucketOriginals:
         until, wrong = self._looked
         if time.monotonic() >= until:
             with suppress(OriginalsUnavailable):
-                self._is_there(_NOT_SHOWN)
+                self._is_there(NOT_SHOWN)
             _, wrong = self._looked
         if wrong:
             self._complain(wrong)

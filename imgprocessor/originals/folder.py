@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgprocessor.errors import NotFound, OriginalsUnavailable, OversizedOriginal
-from imgprocessor.originals.source import FolderState, Listed, NodeVersion, Original
+from imgprocessor.originals.source import NOT_SHOWN, FolderState, Listed, NodeVersion, Original
 from imgprocessor.request.names import forms
 
 # What means "no such picture" to a visitor. The detail, for the log, says which it was.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EINVAL)
-
-_NOT_SHOWN = ".nomedia"
-"""A file with this name asks that nothing in its folder be shown (as on Android)."""
 
 _MAX_PLACES = 8
 """So many names of the same letters are followed from folder to folder."""
@@ -129,7 +126,7 @@ class Folder:
         if not stat.S_ISDIR(status.st_mode):
             raise NotFound(f"{path} is no folder")
         times = (status.st_mtime_ns, status.st_ctime_ns)
-        is_closed = _is_there(f"{path}/{_NOT_SHOWN}")
+        is_closed = _is_there(f"{path}/{NOT_SHOWN}")
         return FolderState(path, (status.st_ino, *times), max(times), is_closed)
 
     def listed(self, name: str) -> Listed:

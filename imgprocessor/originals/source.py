@@ -76,6 +76,10 @@ def group_of(original_id: str) -> str:
     return unicodedata.normalize("NFC", original_id)
 
 
+NOT_SHOWN = ".nomedia"
+"""A file with this name asks that nothing in its folder be shown (as on Android)."""
+
+
 class FolderState(NamedTuple):
     """A folder of originals, looked at and not listed."""
 
@@ -88,7 +92,7 @@ class FolderState(NamedTuple):
     changed_ns: int
     """When that was last, since 1970; nobody can set it back. 0 where `changed` tells all."""
     is_closed: bool
-    """Whether a file `.nomedia` in it asks that nothing in it be shown."""
+    """Whether a file `NOT_SHOWN` is in it."""
 
 
 class Listed(NamedTuple):

@@ -43,8 +43,8 @@ FRESH_SECONDS = 5.0
 _SIZES_FRESH_SECONDS = 60.0
 """As long for a kept size, which another node may have made anew."""
 
-_SMALL_SECONDS = 3.0
-_LARGE_SECONDS = 30.0
+SMALL_SECONDS = 3.0
+LARGE_SECONDS = 30.0
 """For a request about something small, and for a file."""
 
 _WAIT_SECONDS = 40.0
@@ -87,8 +87,8 @@ class UploadBucket:
         self._pending = NotedIdents(folder / "pending")
         self._incoming = IncomingFiles(folder)
         self._locks = Locks(folder / "locks")
-        self._bucket = Bucket(url, buckets, total_seconds=_SMALL_SECONDS)
-        self._large = Bucket(url, buckets, total_seconds=_LARGE_SECONDS)
+        self._bucket = Bucket(url, buckets, total_seconds=SMALL_SECONDS)
+        self._large = Bucket(url, buckets, total_seconds=LARGE_SECONDS)
         self._clock = clock
         self._copies = Copies(
             folder / "copies",

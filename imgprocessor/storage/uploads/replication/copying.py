@@ -18,7 +18,7 @@ from imgprocessor.config.buckets import BucketsSettings
 from imgprocessor.storage.entry_format import checksum_of
 from imgprocessor.storage.shared.bucket import Bucket, ObjectVersion
 from imgprocessor.storage.shared.failures import Conflict
-from imgprocessor.storage.uploads.bucket import UploadBucket
+from imgprocessor.storage.uploads.bucket import LARGE_SECONDS, SMALL_SECONDS, UploadBucket
 from imgprocessor.storage.uploads.lives import (
     MAX_RECORD_BYTES,
     MAX_SIZE_BYTES,
@@ -34,12 +34,8 @@ from imgprocessor.storage.uploads.store import Damaged, UploadNow, UploadStore
 CopyOutcome = Literal["copied", "same", "removed"]
 """What came of a copy; `same`, where there was nothing to do."""
 
-_SMALL_SECONDS = 3.0
-_LARGE_SECONDS = 30.0
-"""For a request about something small, and for a file."""
-
 _QUICK_SECONDS = 1.0
-"""For one that a client waits for."""
+"""For a request that a client waits for."""
 
 _Result = TypeVar("_Result")
 
@@ -52,8 +48,8 @@ class Copier:
         self._first = first
         self._replica = replica
         self._buckets = buckets
-        self._small = Bucket(replica.url, buckets, total_seconds=_SMALL_SECONDS)
-        self._large = Bucket(replica.url, buckets, total_seconds=_LARGE_SECONDS)
+        self._small = Bucket(replica.url, buckets, total_seconds=SMALL_SECONDS)
+        self._large = Bucket(replica.url, buckets, total_seconds=LARGE_SECONDS)
         self._quick = Bucket(replica.url, buckets, total_seconds=_QUICK_SECONDS)
 
     def __reduce__(self) -> tuple[type[Self], tuple[UploadStore, UploadBucket, BucketsSettings]]:

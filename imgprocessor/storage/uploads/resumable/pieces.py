@@ -14,6 +14,18 @@ Outcome = dict[str, Any]
 """What became of an upload, as JSON has it. This floor reads nothing in it."""
 
 
+def filled(new_file: Callable[[], Path], fill: Callable[[Path], str]) -> tuple[Path, str]:
+    """Have a new file filled; return it and what `fill` says of it. Nothing is left of one that
+    cannot be filled.
+    """
+    file = new_file()
+    try:
+        return file, fill(file)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+
+
 @dataclass(frozen=True)
 class PieceByPiece:
     """An upload that arrives in pieces."""

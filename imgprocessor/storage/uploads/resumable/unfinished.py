@@ -14,6 +14,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from imgprocessor.storage.uploads.resumable.pieces import (
     Outcome,
     PieceByPiece,
     UnfinishedInfo,
+    filled,
     require_piece,
 )
 
@@ -132,12 +134,8 @@ class Unfinished:
             self._require_free(found.length_bytes)
             with told_of_a_full_disk():
                 # A copy, no link: whoever takes a file may write to it.
-                copy = new_file()
-                try:
-                    sha256 = self._copied(self._folder / upload / _DATA, copy)
-                except BaseException:
-                    copy.unlink(missing_ok=True)
-                    raise
+                data = self._folder / upload / _DATA
+                copy, sha256 = filled(new_file, partial(self._copied, data))
             outcome = accept(copy, sha256)
             self._close(upload, outcome)
             return outcome

@@ -28,6 +28,7 @@ from imgprocessor.storage.uploads.resumable.pieces import (
     Outcome,
     PieceByPiece,
     UnfinishedInfo,
+    filled,
     require_piece,
 )
 
@@ -166,12 +167,9 @@ class UnfinishedInBucket:
             _require_offset(found.offset_bytes, found.length_bytes)
             require_free(self._made(), found.length_bytes, self._settings.min_free_bytes)
             with told_of_a_full_disk():
-                copy = new_file()
-                try:
-                    sha256 = self._joined(upload, copy, found.length_bytes)
-                except BaseException:
-                    copy.unlink(missing_ok=True)
-                    raise
+                copy, sha256 = filled(
+                    new_file, lambda file: self._joined(upload, file, found.length_bytes)
+                )
             outcome = accept(copy, sha256)
             return self._closed(upload, found, outcome)
 
