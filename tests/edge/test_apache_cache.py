@@ -15,7 +15,10 @@ from typing import Any
 import images
 import pytest
 import servers
+from prometheus_samples import parsed, total
 from servers import Answer, Server, serving
+
+from imgprocessor.web.metrics import METRICS_PATH
 
 pytestmark = pytest.mark.apache
 
@@ -226,22 +229,25 @@ def test_of_a_herd_one_renders(apache: Server, *, past_apaches_cache: bool) -> N
     assert len([source for source in sources if source != "store"]) == 1
 
 
+def _places_taken(server: Server) -> float:
+    samples = parsed(server.ask(METRICS_PATH).body.decode())
+    return total(samples, "imgprocessor_places", state="taken")
+
+
 def test_a_killed_daemons_place_is_taken(apache: Server) -> None:
     """Two ask two daemons for one picture that takes seconds; the one that has it made is killed,
     and the other has it made, without waiting longer than for that.
     """
     path = "/images/?name=noise.png&width=2400&max_bytes=1000&bandwidth=4g&dpr=1"
-    noise = apache.originals / "noise.png"
     answers: list[Answer] = []
     clients = [
         threading.Thread(target=lambda x=x: answers.append(apache.ask(f"{path}&x={x}")))
         for x in range(12)
     ]
-    # Before: looking for them takes as long as the file is open.
-    daemons, workers = apache.daemons(), apache.workers()
+    daemons = apache.daemons()
     for client in clients:
         client.start()
-    servers.await_true(lambda: any(servers.has_open(pid, noise) for pid in workers))
+    servers.await_true(lambda: _places_taken(apache))
     os.kill(daemons[0], signal.SIGKILL)
     for client in clients:
         client.join()

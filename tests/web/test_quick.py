@@ -125,7 +125,8 @@ def test_what_came_of_the_best_is_counted(
     for width in (301, 302, 303):  # one is waited with, another waits
         site.client.get(URL.replace("300", str(width)), headers=AVIF)
     dropped = counted(site.client, "dropped")
-    site.work()
+    for gate in gates:  # not `work`: whoever asks meanwhile has more made
+        gate.append(True)
 
     assert 1 <= dropped <= 2
     await_true(lambda: counted(site.client, "made") == 4 - dropped)
