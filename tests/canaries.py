@@ -16,8 +16,8 @@ from pathlib import Path
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import LogSettings, Settings
 from imgprocessor.load import DEFAULT_CONF, Overrides, load_settings
-from imgprocessor.originals.fetch import Fetcher
-from imgprocessor.originals.transport import resolve
+from imgprocessor.originals.http.fetch import Fetcher
+from imgprocessor.originals.http.transport import resolve
 
 ADDRESSES = (
     *("10.1.2.3", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.1.1", "192.0.2.1"),

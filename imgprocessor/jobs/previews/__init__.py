@@ -1,0 +1,1 @@
+"""Pages of documents drawn for jobs: in a sandbox, or not at all."""
