@@ -77,6 +77,14 @@ setup(
         "buckets": ["obstore>=0.12.1,<0.13"],
         # Renditions in the memory of a Redis or a memcached that sites have already.
         "memory": ["redis>=8.1,<9", "pymemcache>=4.0,<5"],
+        # Pages of documents, each drawn in a sandbox: PDF by the library that Chromium has, SVG
+        # by resvg, which runs no scripts and knows no network. Fonts are read, and given other
+        # names, by fontTools.
+        "previews": ["pypdfium2>=5.15,<6", "resvg-py>=0.5,<0.6", "fonttools>=4.61,<5"],
+        # HEIF as phones take it. It asks for pillow: not for beside Pillow-SIMD.
+        "heif": ["pi-heif>=1.4,<2"],
+        # Raw photographs: LibRaw.
+        "raw": ["rawpy>=0.28,<0.29"],
         # With ssimulacra2, which ./run installs without the pillow that it asks for.
         "report": ["numpy==2.4.6", "scipy==1.17.1"],
         "test": [
