@@ -23,7 +23,13 @@ RUN --mount=type=secret,id=certificates \
     && python3 -m venv .venv \
     && pip="env CC=\"$CC\" .venv/bin/pip --quiet --disable-pip-version-check --no-cache-dir install" \
     && eval "$pip --require-hashes --no-deps -r requirements-build.lock" \
-    && eval "$pip --require-hashes --no-deps --no-build-isolation --use-pep517 -r requirements.lock"
+    && pip="$pip --require-hashes --no-deps --no-build-isolation --use-pep517" \
+    # What draws documents goes into a folder of its own: of the images, the worker's alone has it.
+    && drawing='/^(fonttools|pi-heif|pypdfium2|resvg-py)==/,/[^\\]$/' \
+    && sed -E "$drawing d" requirements.lock >others.lock \
+    && sed -En "$drawing p" requirements.lock >drawing.lock \
+    && eval "$pip -r others.lock" \
+    && eval "$pip -r drawing.lock --target /drawing"
 COPY setup.py pyproject.toml imgprocessor.wsgi ./
 COPY apache apache
 COPY conf conf
@@ -45,7 +51,7 @@ RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 # For any user; a new volume has the rights of what it is laid over.
 RUN install -d -m 755 /etc/imgprocessor /originals /srv/imgprocessor /secrets \
-    && install -d -m 1777 /cache /edge /node /uploads
+    && install -d -m 1777 /cache /copies /edge /node /uploads
 ENV PATH=/srv/imgprocessor/.venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     IMGPROCESSOR_CONF=/etc/imgprocessor/imgprocessor.ini \
     LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -57,6 +63,17 @@ USER 10001:10001
 # --- a worker: needs settings with [jobs] redis -----------------------------------------------------
 
 FROM program AS worker
+USER root
+COPY --from=build /drawing /srv/imgprocessor/.venv/lib/python3.11/site-packages
+# What keeps documents from all else while they are drawn, and fonts: docs/previews.md. More kinds of
+# documents take more: `--build-arg PREVIEWS=ffmpegthumbnailer`, or LibreOffice's packages.
+ARG PREVIEWS=""
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends \
+        bubblewrap fonts-droid-fallback fonts-liberation2 $PREVIEWS \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf /var/log/*
+# Docker has no other folder for it where the root is read-only.
+ENV TMPDIR=/dev/shm
+USER 10001:10001
 # Each of the three queues says every two seconds that it still takes jobs, and no longer once it does not.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
     CMD ["/bin/sh", "-c", "[ $(find /dev/shm/heartbeat -type f -newermt '30 seconds ago' | wc -l) = 3 ]"]

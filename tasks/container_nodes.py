@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from container_documents import DocumentsTrial
 from container_env import Told
 from container_parts import Parts, is_healthy, run, started
 from container_sites import Site, await_so, form, front, is_image, is_so_soon, noise, see
@@ -81,6 +82,7 @@ class NodesTrial:
         self._see_purge()
         self._see_original()
         self._see_upload()
+        self._see_document()
         self._kill_node()
         self._stop_tiers()
         self._lose_node()
@@ -154,6 +156,13 @@ class NodesTrial:
             status == http.HTTPStatus.NO_CONTENT and set(gone) == {http.HTTPStatus.NOT_FOUND},
         )
         see(f"... and the bucket has {self._uploads(ident)}", not self._uploads(ident))
+
+    def _see_document(self) -> None:
+        """See that all show a document whose page a worker has drawn."""
+        DocumentsTrial(self._parts, self._front).see_page()
+        path = "/images/?name=paper.pdf&page=2&width=400"
+        sites = [*self._nodes().values(), self._front]
+        see("... which all nodes show", all(site.is_picture(path) for site in sites))
 
     def _kill_node(self) -> None:
         """See that visitors do not notice, and that it comes back, with nothing in its cache."""

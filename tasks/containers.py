@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from container_documents import DocumentsTrial, write_documents
 from container_env import ROOT, Told, Wrong, write_environment
 from container_nodes import try_nodes
 from container_parts import (
@@ -27,12 +28,12 @@ from container_parts import (
     run,
     started,
 )
+from container_profiles import as_docker, without_bubblewrap
 from container_sites import Site, await_so, form, front, is_image, is_so_soon, noise, see
 from PIL import Image
 from processes import free_port
 
-MAX_IMAGE_BYTES = 250_000_000
-"""Of the server's and the worker's."""
+MAX_IMAGE_BYTES = {"server": 250_000_000, "worker": 290_000_000}
 
 JOB_SECONDS = 180
 AWAY_SECONDS = 5
@@ -73,6 +74,7 @@ def _try(*, several: bool) -> None:
         originals = folder / "originals"
         originals.mkdir()
         run(sys.executable, ROOT / "tasks" / "samples.py", originals)
+        write_documents(originals)
         if not several:
             _try_alone(originals)
         names = ("TLS_PORT", "FLOWER_PORT", "OBJECTS_PORT" if several else "API_PORT")
@@ -81,16 +83,34 @@ def _try(*, several: bool) -> None:
         if several:
             try_nodes(told, originals, ports["TLS_PORT"], ports["OBJECTS_PORT"])
             return
+        docker = as_docker(folder)
+        known = {name.lower(): port for name, port in ports.items()}
+        if docker is None:
+            print("as Docker has it, nothing was tried: there is no Go to fetch its profile with")
+        else:
+            print("all parts, under Docker's profile for system calls:", flush=True)
+            with started(told, str(docker)) as parts:
+                Trial(parts, told, **known).all("landlock")
+        print("documents, under Podman's own profile:", flush=True)
         with started(told) as parts:
-            Trial(parts, told, **{name.lower(): port for name, port in ports.items()}).all()
+            trial = Trial(parts, told, **known)
+            if docker is None:
+                trial.all("bubblewrap")
+            else:
+                trial.documents.all("bubblewrap")
+        print("documents, without bubblewrap:", flush=True)
+        with started(told, str(without_bubblewrap(folder))) as parts:
+            documents = Trial(parts, told, **known).documents
+            documents.see_sandbox("landlock")
+            documents.see_page()
 
 
 def _look_at_images() -> None:
     for target in TARGETS:
         size = int(run("podman", "image", "inspect", "--format", "{{.Size}}", image(target)))
         see(f"the image {target} has {size / 1e6:.0f} MB", size > 0)
-        if target in {"server", "worker"}:
-            see(f"... which is under {MAX_IMAGE_BYTES / 1e6:.0f}", size < MAX_IMAGE_BYTES)
+        if most := MAX_IMAGE_BYTES.get(target):
+            see(f"... which is under {most / 1e6:.0f}", size < most)
             look = "for name in gcc cc c++ cpp ld as make pip; do command -v $name; done; true"
             found = run("podman", "run", "--rm", image(target), "sh", "-c", look)
             see(f"... and {found.split() or 'no compiler'}", not found.split())
@@ -140,6 +160,7 @@ class Trial:
         self._ports = {tls_port, api_port, flower_port}
         self._tls_port = tls_port
         self._front = front(told, tls_port)
+        self.documents = DocumentsTrial(parts, self._front)
         authorization = f"Bearer {told.token}"
         self._open = Site(f"http://localhost:{api_port}")
         self._api = Site(self._open.base, headers={"Authorization": authorization})
@@ -148,13 +169,14 @@ class Trial:
         self._flower_password = f"Basic {password}"
         self._made = 0
 
-    def all(self) -> None:
-        """Try all."""
+    def all(self, sandbox: str) -> None:
+        """Try all, where workers must find this sandbox for documents."""
         begun = time.monotonic()
         await_so("all parts have started", lambda: self._front.is_picture(PICTURE))
         print(f"    after {time.monotonic() - begun:.1f} s")
         self._see_ports()
         self._see_front()
+        self.documents.all(sandbox)
         self._see_conversion()
         self._see_removal()
         self._see_flower()

@@ -20,6 +20,37 @@ from PIL import Image
 from processes import DAEMON_USER, HTTPD, free_port, httpd_conf, running
 from serve import HTTPD_MODULES, ROOT
 
+DRAWS = ("fonttools", "resvg-py")
+DRAW = """\
+import sys, tempfile
+from pathlib import Path
+
+import imgprocessor
+from PIL import Image
+from imgprocessor.geometry import FIRST_PAGE
+from imgprocessor.images.previews.kind import Ends, SandboxStep
+from imgprocessor.images.previews.registry import document_kind
+from imgprocessor.job_parts import make_abilities
+from imgprocessor.load import load_settings
+
+conf = Path(sys.argv[1])
+sandbox = make_abilities(load_settings(conf)).sandbox
+with tempfile.TemporaryDirectory() as name:
+    document, made = Path(name) / "a.svg", Path(name) / "made"
+    made.mkdir()
+    document.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"/>')
+    run = sandbox.running(document, made, 20)
+    with document.open("rb") as file:
+        kind = document_kind(Ends.of(file))
+    page = Image.open(kind.draw(run, FIRST_PAGE, 100).file)
+    look = [sys.executable, "-I", "-S", "-c", "import sys; open(sys.argv[1])"]
+    seen = [run(SandboxStep([*look, str(path)])).status for path in (imgprocessor.__file__, conf)]
+    print(sandbox.way.name, page.size, seen)
+"""
+"""Run in the new environment: a drawing is drawn, and a program in the sandbox sees this package,
+and no settings.
+"""
+
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 # Loaded by each Python of the new environment, those in Apache's daemons included.
@@ -57,8 +88,11 @@ def main() -> int:
         _run([*pip, str(wheel)], cwd=folder)
         _expect_one_sentence(python, folder)
         _run([*pip, f"{wheel}[{options.extra}]"], cwd=folder)
+        # Not the extra: it has what asks for pillow, which would lie over Pillow-SIMD.
+        _run([*pip, "--no-deps", *DRAWS], cwd=folder)
         opened = _watch_the_checkout(python, folder)
         site = _make_site(python, folder)
+        _draw(python, folder, site)
         _serve_by_waitress(python, folder, site)
         if options.extra == "server":
             _serve_by_apache(folder, site)
@@ -106,10 +140,21 @@ def _watch_the_checkout(python: Path, folder: Path) -> Path:
 def _make_site(python: Path, folder: Path) -> Path:
     site, program = folder / "site", python.parent / "imgprocessor"
     _run([str(program), "init", str(site)], cwd=folder)
-    Image.linear_gradient("L").resize((800, 600)).convert("RGB").save(site / "originals/a.jpg")
+    Image.effect_noise((800, 600), 80).convert("RGB").save(site / "originals/a.jpg")
     conf = str(site / "conf" / "imgprocessor.ini")
     _run([str(program), "policy", "check", "--conf", conf], cwd=folder)
     return site
+
+
+def _draw(python: Path, folder: Path, site: Path) -> None:
+    """See that a document is drawn in the sandbox, where Linux has one."""
+    command = [str(python), "-c", DRAW, str(site / "conf" / "imgprocessor.ini")]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=folder, env=ENVIRONMENT
+    )
+    print(f"a drawing: {done.stdout.strip()}")
+    if not done.stdout.endswith("(100, 50) [0, 1]\n"):
+        raise SystemExit(f"that is not what was asked for\n{done.stderr}")
 
 
 def _serve_by_waitress(python: Path, folder: Path, site: Path) -> None:

@@ -203,6 +203,45 @@ def test_the_bucket_is_what_the_lock_file_names_and_opens_one_port() -> None:
     assert settings.uploads.bucket.prefix != settings.store.bucket.prefix
 
 
+def test_servers_find_the_pages_of_documents_that_workers_draw() -> None:
+    for name in ("compose.ini", "nodes.ini"):
+        settings = settings_of(name)
+        assert settings.previews.enabled
+        # What is in the image without any build argument.
+        assert settings.previews.kinds == ("pdf", "svg", "heif")
+        folder = str(settings.remote.folder)
+        assert f" {folder} " in STAGES["program"]
+        volumes = {
+            volume
+            for service in ("server", "worker")
+            for volume in SERVICES[service]["volumes"]
+            if volume.endswith(f":{folder}")
+        }
+        assert volumes == {f"copies:{folder}"}
+        assert {folder} <= mounted(SERVICES["server"]) & mounted(SERVICES["worker"])
+    assert SERVICES["worker"]["build"]["args"]["PREVIEWS"] == "${PREVIEWS:-}"
+    assert 'ARG PREVIEWS=""\n' in STAGES["worker"]
+
+
+def test_the_worker_alone_has_what_draws_documents() -> None:
+    (names,) = re.findall(r"drawing='/\^\((.+)\)==", STAGES["build"])
+    wanted = (ROOT / "setup.py").read_text().partition('"previews": [')[2].partition('"raw"')[0]
+    words = f"/^({names})==/,/[^\\\\]$/"
+    sed = ["sed", "-E", "-n", f"{words} p", str(ROOT / "requirements.lock")]
+    drawing = subprocess.run(sed, check=True, capture_output=True, text=True).stdout
+    sed = ["sed", "-E", f"{words} d", str(ROOT / "requirements.lock")]
+    others = subprocess.run(sed, check=True, capture_output=True, text=True).stdout
+    packages = re.findall(r"^PREVIEW_PACKAGES=\((.+)\)", (ROOT / "run").read_text(), re.MULTILINE)
+
+    assert f"{words[:-1]}/'" in STAGES["build"]
+    assert names.split("|") == sorted(re.findall(r'"([\w-]+)>=', wanted))
+    assert re.findall(r"^([\w-]+)==", drawing, re.MULTILINE) == names.split("|")
+    assert len(drawing) + len(others) == (ROOT / "requirements.lock").stat().st_size
+    assert "pillow" in others
+    assert [name for name in STAGES if "--from=build /drawing " in STAGES[name]] == ["worker"]
+    assert set(packages[0].split()) <= set(STAGES["worker"].split())
+
+
 def test_redis_keeps_what_it_says_that_it_wrote() -> None:
     words = " ".join(re.findall(r'"([^"]*)"', STAGES["redis"].partition("ENTRYPOINT")[2]))
 
