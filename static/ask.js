@@ -83,3 +83,23 @@ export async function lull(seconds, problem, signal, onTrouble) {
   });
   signal.throwIfAborted();
 }
+
+/** A page of a document that is being made is asked for so long, and ever more seldom. */
+const [MOST_MAKING_SECONDS, MORE_SELDOM] = [60, 1.5];
+
+/** Wait until there is a picture at an address; throw a problem where there is none. */
+export async function pictured(url) {
+  for (let waited = 0, pause = 1; ; pause *= MORE_SELDOM) {
+    const answer = await fetch(url, { method: "HEAD" }).catch(() => null);
+    if (answer?.ok) return;
+    const isMaking = answer?.headers.get("image-error") === "page-being-made";
+    if (!isMaking && answer && !PASSING.includes(answer.status)) {
+      const sentence = answer.headers.get("image-error-detail") || `The server answered ${answer.status}.`;
+      throw new Problem(sentence, answer.status);
+    }
+    if (waited > MOST_MAKING_SECONDS) throw new Problem("It is still being made.", answer?.status || 0);
+    const seconds = (Number(answer?.headers.get("Retry-After")) || 1) * pause;
+    waited += seconds;
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  }
+}

@@ -10,12 +10,17 @@ const AHEAD = "50%";
 const PASSING = [429, 502, 503, 504];
 /** The server asks for one to three seconds between trials; after some of them it is left in peace. */
 const [MOST_TRIALS, LONG_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS] = [20, 10, 60];
+/** A page of a document that is being made is waited for so long, and asked for ever more seldom. */
+const [MOST_MAKING_SECONDS, MORE_SELDOM] = [60, 1.5];
+const CANNOT = "Cannot be shown";
 /** Of thumbnails: more is not seen in what is so small, and weighs twice as much. */
 const MOST_DENSITY = 2;
 /** Across the longer side: more than a policy sends to a screen. */
 const MOST_PIXELS = 2048;
 
 const tiles = new Map();
+/** Of documents that were opened, the page that is shown. */
+const sheets = new Map();
 const formats = shownFormats();
 const turns = { free: AT_ONCE, waiting: [] };
 
@@ -34,7 +39,9 @@ for (const link of document.querySelectorAll(".pictures a")) {
   // The page has them for browsers without scripts: there, it is the browser that loads them.
   const markup = link.querySelector("noscript").textContent;
   const written = new DOMParser().parseFromString(markup, "text/html").querySelector("img");
-  tiles.set(link, { written, caption: link.querySelector(".caption").textContent, img: null });
+  const caption = link.querySelector(".caption").textContent;
+  const isDocument = link.classList.contains("document");
+  tiles.set(link, { written, caption, isDocument, img: null });
   watch.observe(link);
 }
 
@@ -46,16 +53,16 @@ async function fill(link) {
   const frame = link.querySelector(".frame");
   const url = await extended(candidate(tile.written, frame.clientWidth));
   const img = Object.assign(document.createElement("img"), { alt: "" });
-  const shown = (await loaded(url, { inTurn: turns })) && (await decoded(img, url));
+  const wrong = (await problem(url, { inTurn: turns })) || (await undecodable(img, url));
   frame.querySelector(".tiny")?.remove();
-  if (shown) {
+  if (wrong) {
+    const words = document.createElement("span");
+    words.className = "wrong";
+    words.textContent = tile.isDocument ? wrong : CANNOT;
+    frame.append(words);
+  } else {
     tile.img = img;
     frame.append(img);
-  } else {
-    const wrong = document.createElement("span");
-    wrong.className = "wrong";
-    wrong.textContent = "Cannot be shown";
-    frame.append(wrong);
   }
 }
 
@@ -70,35 +77,45 @@ function candidate(written, side) {
 }
 
 /**
- * Ask until the picture came, or never will, or nobody wants it any more; return whether it came.
- * From then on the browser has it.
+ * Ask until the picture came, or never will, or nobody wants it any more; return what is wrong, or
+ * nothing. Where nothing is, the browser has it.
  */
-async function loaded(url, { inTurn, isWanted = () => true } = {}) {
+async function problem(url, { inTurn, method = "GET", isWanted = () => true } = {}) {
+  let [makingSeconds, seldom] = [0, 1];
   for (let trial = 1; isWanted(); trial++) {
     if (inTurn) await turn(inTurn);
     let answer;
     try {
-      answer = await fetch(url);
+      answer = await fetch(url, { method });
       await answer.blob();
     } catch {
       answer = null; // no network
     } finally {
       if (inTurn) next(inTurn);
     }
-    if (answer && !PASSING.includes(answer.status)) return answer.ok;
-    const seconds = Number(answer?.headers.get("Retry-After")) || Math.min(trial, LONG_PAUSE_SECONDS);
+    const told = (name) => answer?.headers.get(name);
+    const isMaking = told("image-error") === "page-being-made";
+    if (answer?.ok) return "";
+    if (answer && !isMaking && !PASSING.includes(answer.status)) return told("image-error-detail") || CANNOT;
+    let seconds = Number(told("Retry-After")) || Math.min(trial, LONG_PAUSE_SECONDS);
+    if (isMaking) {
+      if (makingSeconds > MOST_MAKING_SECONDS) return "It is still being made.";
+      makingSeconds += seconds *= seldom;
+      seldom *= MORE_SELDOM;
+    }
     await pause(trial < MOST_TRIALS ? seconds : Math.max(seconds, LONG_PAUSE_SECONDS));
   }
-  return false;
+  return CANNOT;
 }
 
-async function decoded(img, url) {
+/** Decode what came; return what is wrong, or nothing. */
+async function undecodable(img, url) {
   img.src = url;
   try {
     await img.decode();
-    return true;
+    return "";
   } catch {
-    return false;
+    return CANNOT;
   }
 }
 
@@ -147,11 +164,29 @@ async function isShown(format) {
   return img.currentSrc && format;
 }
 
-/** Return the address of a picture in full. Where the browser sends no hints, it says the screen. */
-async function full(link) {
+/** Return an address of a picture in full. Where the browser sends no hints, it says the screen. */
+async function full(address) {
   const across = Math.min(document.documentElement.clientWidth, window.screen.width);
-  const url = navigator.userAgentData ? link.href : `${link.href}&screen=${across}`;
-  return extended(url);
+  return extended(navigator.userAgentData ? address : `${address}&screen=${across}`);
+}
+
+/** Return what a document's page has to say: which it is, its picture, how to turn, what is wrong. */
+async function sheetAt(url) {
+  const answer = await fetch(url, { headers: { Accept: "text/html" } }).catch(() => null);
+  const written = new DOMParser().parseFromString((await answer?.text()) || "", "text/html");
+  const found = (selector) => written.querySelector(selector);
+  const turn = (rel) => {
+    const link = found(`main [rel=${rel}]`);
+    return link && { url: link.getAttribute("href"), words: link.textContent };
+  };
+  return {
+    url,
+    src: found("img.sheet")?.getAttribute("src"),
+    wrong: found(".problem")?.textContent || (answer?.ok ? "" : CANNOT),
+    count: found(".count")?.textContent || "",
+    turns: { prev: turn("prev"), next: turn("next") },
+    isMaking: Boolean(found(".making")),
+  };
 }
 
 // --- In full -------------------------------------------------------------------------------------
@@ -162,14 +197,22 @@ const lightbox = new PhotoSwipeLightbox({
   children: "a",
   pswpModule: () => import("/photoswipe.esm.min.js"),
   showHideAnimationType: still ? "none" : "zoom",
-  padding: { top: 48, bottom: 56, left: 0, right: 0 },
+  paddingFn: (_size, { link }) => ({
+    top: 48,
+    bottom: tiles.get(link).isDocument ? 104 : 56,
+    left: 0,
+    right: 0,
+  }),
   bgOpacity: 1,
 });
 
 lightbox.addFilter("domItemData", (item, _element, link) => {
   const { img, caption } = tiles.get(link);
-  const [w, h] = pixels(tiles.get(link));
-  return { ...item, w, h, alt: caption, msrc: img?.src, thumbCropped: true, link };
+  const sheet = sheets.get(link);
+  const [w, h] = pixels(sheet?.img ? { written: {}, img: sheet.img } : tiles.get(link));
+  // A page that was turned to is there already; what is not there yet would be shown as broken.
+  const msrc = sheet?.img?.src || (img?.naturalWidth ? img.src : "");
+  return { ...item, w, h, alt: caption, msrc, thumbCropped: !sheet?.img, link };
 });
 
 /** Return a picture's pixels as far as they are known: at least its shape. */
@@ -191,13 +234,114 @@ lightbox.on("contentLoadImage", (event) => {
 
 async function show(content) {
   content.state = "loading";
+  const { alt, link } = content.data;
   const img = content.element;
-  img.alt = content.data.alt;
-  const url = await full(content.data.link);
+  img.alt = alt;
   const isWanted = () => Boolean(lightbox.pswp);
-  if ((await loaded(url, { isWanted })) && (await decoded(img, url))) content.onLoaded();
-  else content.onError();
+  let address = link.href;
+  if (tiles.get(link).isDocument) {
+    if (!sheets.has(link)) sheets.set(link, await sheetAt(link.href));
+    const sheet = sheets.get(link);
+    content.wrong = sheet.wrong;
+    address = sheet.src;
+    if (address) img.alt = `${alt} ${sheet.count}`;
+  }
+  const url = address && (await full(address));
+  content.wrong ||= (await problem(url, { isWanted })) || (await undecodable(img, url));
+  if (content.wrong) content.onError();
+  else content.onLoaded();
+  if (tiles.get(link).isDocument) await learn(link);
 }
+
+// Until it is laid out anew, the page that was turned to is shown as it came.
+lightbox.addFilter("placeholderSrc", (src, { data }) => sheets.get(data.link)?.img?.src || src);
+
+lightbox.addFilter("contentErrorElement", (element, { wrong }) => {
+  element.textContent = wrong || CANNOT;
+  return element;
+});
+
+// --- Pages of documents --------------------------------------------------------------------------
+
+/** How many pages a document has is known once one was drawn: ask until it is. */
+async function learn(link) {
+  for (let seconds = 1; seconds < MOST_MAKING_SECONDS / 2; seconds *= 2) {
+    const { url, isMaking, wrong, img } = sheets.get(link);
+    turner.show(link);
+    if (!isMaking || wrong) return;
+    await pause(seconds);
+    if (!lightbox.pswp || sheets.get(link)?.url !== url) return;
+    const told = await sheetAt(url);
+    if (sheets.get(link)?.url === url) sheets.set(link, { ...told, img });
+  }
+}
+
+/** Turns pages of the document that is shown; where it is none, there is nothing to be seen of it. */
+const turner = {
+  isBusy: false,
+
+  make(element) {
+    this.element = element;
+    const button = (rel, key) => {
+      const made = Object.assign(document.createElement("button"), { type: "button" });
+      made.setAttribute("aria-keyshortcuts", key);
+      made.addEventListener("click", () => this.turn(rel));
+      return made;
+    };
+    this.buttons = { prev: button("prev", "PageUp"), next: button("next", "PageDown") };
+    this.count = Object.assign(document.createElement("span"), { className: "count" });
+    this.count.setAttribute("role", "status");
+    element.append(this.buttons.prev, this.count, this.buttons.next);
+  },
+
+  show(link, words = "") {
+    if (link !== lightbox.pswp?.currSlide?.data.link) return;
+    const sheet = sheets.get(link);
+    this.element.hidden = !sheet || !(sheet.turns.prev || sheet.turns.next);
+    if (this.element.hidden) return;
+    this.count.textContent = words || sheet.count;
+    this.element.classList.toggle("busy", this.isBusy);
+    for (const [rel, made] of Object.entries(this.buttons)) {
+      const to = sheet.turns[rel];
+      if (to) made.textContent = to.words;
+      // Not `disabled`: what has the focus keeps it.
+      made.setAttribute("aria-disabled", String(!to || this.isBusy));
+      made.hidden = !made.textContent;
+    }
+  },
+
+  async turn(rel) {
+    const { pswp } = lightbox;
+    const { link } = pswp.currSlide.data;
+    const to = sheets.get(link)?.turns[rel];
+    if (!to || this.isBusy) return;
+    const isWanted = () => lightbox.pswp === pswp && pswp.currSlide.data.link === link;
+    this.isBusy = true;
+    this.show(link, "Loading");
+    let wrong = "";
+    try {
+      const sheet = await sheetAt(to.url);
+      const img = new Image();
+      const url = sheet.src && (await full(sheet.src));
+      wrong = sheet.wrong || (await problem(url, { isWanted })) || (await undecodable(img, url));
+      if (!wrong) sheets.set(link, { ...sheet, img });
+    } finally {
+      this.isBusy = false;
+    }
+    if (!isWanted()) return;
+    if (!wrong) pswp.refreshSlideContent(pswp.currIndex);
+    this.show(link, wrong);
+  },
+};
+
+lightbox.on("keydown", ({ originalEvent }) => {
+  const rel = { PageUp: "prev", PageDown: "next" }[originalEvent.key];
+  if (!rel || turner.element.hidden) return;
+  originalEvent.preventDefault();
+  turner.turn(rel);
+});
+
+lightbox.on("destroy", () => sheets.clear());
 
 lightbox.on("uiRegister", () => {
   lightbox.pswp.ui.registerElement({
@@ -211,6 +355,27 @@ lightbox.on("uiRegister", () => {
       });
     },
   });
+  lightbox.pswp.ui.registerElement({
+    name: "turner",
+    className: "turner",
+    appendTo: "root",
+    onInit: (element, pswp) => {
+      turner.make(element);
+      pswp.on("change", () => {
+        turner.element.hidden = true;
+        turner.show(pswp.currSlide.data.link);
+      });
+    },
+  });
 });
 
-lightbox.init();
+if (document.querySelector(".pictures")) lightbox.init();
+
+// A document's page of its own, which is there soon: then it says more.
+const making = document.querySelector(".making");
+if (making) {
+  // What is made for a script's request may be another picture than for the page's.
+  problem(document.querySelector("img.sheet").src, { method: "HEAD" }).then((wrong) => {
+    if (!wrong) location.reload();
+  });
+}

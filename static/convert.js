@@ -6,7 +6,7 @@ import {
 } from "/form.js";
 
 const ENDPOINT = "/convert";
-const WORDS = ["width", "height", "fit", "format"];
+const WORDS = ["width", "height", "fit", "format", "page"];
 /** Answers that the same file will get again. */
 const FINAL = [400, 410, 413, 415, 422];
 const OVER = ["SUCCESS", "FAILURE"];
@@ -33,7 +33,7 @@ window.addEventListener("beforeunload", (event) => {
 
 /** Return what is asked of a picture at this moment. */
 function words() {
-  return WORDS.map((name) => [name, document.getElementById(name).value.trim()]);
+  return WORDS.map((name) => [name, document.getElementById(name)?.value.trim()]);
 }
 
 // --- In turn -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import {
   attempt, bearer, focusFiles, focusToken, made, requireFit, say, showShare, takeFiles, takeToken,
 } from "/form.js";
+import { pictured } from "/ask.js";
 import { checked, discard, send } from "/tus.js";
 
 const AT_ONCE = 2;
@@ -11,7 +12,11 @@ const FINAL = [413, 415, 422];
 /** What stands before what was chosen, in the key of an upload that is not finished. */
 const KEY_START = "upload:";
 
+/** Of a video, in place of pages. */
+const MOMENTS = ["", "25%25", "50%25", "75%25"];
+
 const sizes = document.getElementById("sizes");
+const documents = document.getElementById("uploads").dataset;
 const list = document.querySelector("#uploads ul");
 
 const uploads = new Set();
@@ -214,11 +219,11 @@ function showSent(upload, sentBytes) {
 }
 
 /** Show a picture that was taken at its sizes, with all there is to copy. */
-function showPicture(upload, { ident, sizes: pairs }) {
+function showPicture(upload, { ident, sizes: pairs, format }) {
   const { row } = upload;
   const kept = pairs.map((pair) => pair.join("x"));
   const hadFocus = row.contains(document.activeElement);
-  show(upload, "done", "Uploaded");
+  show(upload, "done", format ? `${uploaded(format)} Its first page is being made.` : "Uploaded");
   row.querySelector("progress").remove();
   row.querySelector(".buttons").remove();
   if (hadFocus) row.querySelector("h3").focus();
@@ -226,8 +231,12 @@ function showPicture(upload, { ident, sizes: pairs }) {
   const picture = new URL(`/image/${encodeURIComponent(ident)}.jpg`, location).href;
   const address = (size) => `${picture}?size=${encodeURIComponent(size)}`;
   const whole = sized("", picture);
-  if (kept.length) whole.querySelector("img").remove(); // in full it is heavy
-  row.querySelector(".sizes").append(...kept.map((size) => sized(size, address(size))), whole);
+  const turns = format && "turns" in documents;
+  if (kept.length && !turns) whole.querySelector("img").remove(); // in full it is heavy
+  const tiles = [...kept.map((size) => sized(size, address(size))), whole];
+  row.querySelector(".sizes").append(...tiles);
+  if (format) showDocument(upload, tiles.filter((tile) => tile.querySelector("img")), format);
+  for (const img of format ? [] : row.querySelectorAll(".sizes img")) img.src = img.closest("a").href;
   row.querySelector(".sizes").hidden = false;
   // One for each shape: a browser may take any of a srcset's pictures.
   const shapes = new Map();
@@ -253,9 +262,75 @@ function shape(size) {
 function sized(size, url) {
   const tile = made("sized");
   tile.querySelector("a").href = url;
-  tile.querySelector("img").src = url;
   if (size) tile.querySelector("a span").textContent = size;
   return tile;
+}
+
+function uploaded(format) {
+  return `Uploaded: ${documents[format] || format}.`;
+}
+
+/** Show a document's first page at its sizes once it is there, and have its pages turned; or say why not. */
+async function showDocument(upload, tiles, format) {
+  const problems = await Promise.all(tiles.map((tile) => showPage(tile, tile.querySelector("a").href)));
+  const [problem] = problems.filter(Boolean);
+  const { row, file } = upload;
+  row.querySelector(".state").textContent = `${uploaded(format)} ${problem?.message || ""}`;
+  say(`${file.name}: ${problem?.message || "The first page is shown"}`);
+  for (const [at, tile] of tiles.entries()) if (problems[at]) tile.querySelector("img").remove();
+  if (!problem && "turns" in documents) haveTurned(tiles.at(-1), format, file.name);
+}
+
+/** Show a document's page once it is there; return what is wrong, or nothing. */
+async function showPage(tile, url) {
+  try {
+    await pictured(url);
+    tile.querySelector("img").src = url;
+    return null;
+  } catch (problem) {
+    return problem;
+  }
+}
+
+/** Have buttons turn a document's pages. How many it has is known once there is no other. */
+function haveTurned(tile, format, name) {
+  const picture = tile.querySelector("a").href;
+  const turner = made("turner");
+  const count = turner.querySelector(".count");
+  const buttons = [...turner.querySelectorAll("button")];
+  const isVideo = format === "video";
+  const label = (page) => (isVideo ? MOMENTS[page - 1].replace("%25", " %") : `Page ${page}`);
+  let [page, last, isBusy] = [1, isVideo ? MOMENTS.length : Infinity, false];
+  const update = (words) => {
+    count.textContent = words;
+    // Not `disabled`: what has the focus keeps it.
+    buttons[0].setAttribute("aria-disabled", String(isBusy || page === 1));
+    buttons[1].setAttribute("aria-disabled", String(isBusy || page >= last));
+  };
+  for (const button of buttons) {
+    if (isVideo) button.textContent = button.dataset.way === "1" ? "Later" : "Earlier";
+    button.addEventListener("click", async () => {
+      const to = page + Number(button.dataset.way);
+      if (button.getAttribute("aria-disabled") === "true") return;
+      const spelled = isVideo ? MOMENTS[to - 1] : to > 1 && to;
+      const url = spelled ? `${picture}?page=${spelled}` : picture;
+      isBusy = true;
+      update("Loading");
+      const problem = await showPage(tile, url);
+      isBusy = false;
+      if (problem?.status === 404 && to > page) last = page;
+      if (problem) {
+        update(problem.message);
+        say(`${name}: ${problem.message}`);
+        return;
+      }
+      page = to;
+      tile.querySelector("a").href = url;
+      update(label(page));
+    });
+  }
+  update(label(page));
+  tile.append(turner);
 }
 
 /** Have the buttons of a result copy addresses and srcsets. */

@@ -17,6 +17,7 @@ class Elements(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, dict[str, str]]] = []
         self.texts: list[tuple[str, str]] = []
+        self._of: list[tuple[int, str]] = []
         self._is_inert = False
         self.feed(text)
 
@@ -34,6 +35,7 @@ class Elements(HTMLParser):
         """Note a text."""
         if not self._is_inert and data.strip():
             self.texts.append((self.found[-1][0] if self.found else "", data.strip()))
+            self._of.append((len(self.found) - 1, data.strip()))
 
     def all(self, tag: str, name: str) -> list[str]:
         """Return an attribute of all elements of a kind that have it."""
@@ -45,3 +47,7 @@ class Elements(HTMLParser):
     def text(self, tag: str) -> list[str]:
         """Return the texts in elements of a kind."""
         return [text for known, text in self.texts if known == tag]
+
+    def text_of(self, index: int) -> list[str]:
+        """Return the texts in one of `found`, up to the next of them."""
+        return [text for at, text in self._of if at == index]

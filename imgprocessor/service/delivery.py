@@ -16,16 +16,19 @@ from imgprocessor.errors import (
     NotFound,
     OriginalsUnavailable,
     OriginBusy,
+    UnsupportedOriginal,
 )
 from imgprocessor.images.pipeline import Rendition
+from imgprocessor.originals.pages import Previews
 from imgprocessor.originals.source import Original
 from imgprocessor.policy.imagekey import etag, name_in
 from imgprocessor.policy.plan import Plan
 from imgprocessor.policy.table import Policy
-from imgprocessor.rendering.job import Job, Renderer
+from imgprocessor.rendering.job import Job, Rendered, Renderer
 from imgprocessor.rendering.masters import Masters
 from imgprocessor.rendering.renditions import Renditions
 from imgprocessor.request.hints import Hints
+from imgprocessor.request.parameters import ImageQuery
 from imgprocessor.service.kept_sizes import KeptRendition, KeptSizes
 from imgprocessor.service.sources import Sources
 from imgprocessor.service.understanding import Planned, Reading, Understanding, Understood
@@ -100,6 +103,7 @@ class Delivery:
         locks: Locks,
         cheaper_when_overloaded: bool,
         single_flight_seconds: float,
+        previews: Previews,
     ) -> None:
         self._policy = policy
         self._sources = sources
@@ -110,6 +114,7 @@ class Delivery:
         self._locks = locks
         self._cheaper_when_overloaded = cheaper_when_overloaded
         self._single_flight_seconds = single_flight_seconds
+        self.previews = previews
         self._kept_sizes = kept_sizes
         self._owe: Callable[[Answer], object] | None = None
         self.understand, self.plan = understanding.understand, understanding.plan
@@ -150,9 +155,7 @@ class Delivery:
         return replace(found, kept_name=name, for_good=for_good)
 
     def as_kept_size(self, request: Understood) -> Understood | None:
-        """Return a request that asks for a kept size of an upload as nothing else; None where it
-        does not, or that is not known at this moment.
-        """
+        """Return a request that asks for a kept size of an upload as nothing else, or None."""
         for reading in request.readings:
             with contextlib.suppress(ImageError):
                 if self._asks_for_kept_size(reading) is not None:
@@ -241,8 +244,8 @@ class Delivery:
         return None if answer is not None and answer.is_quick and not may_be_quick else answer
 
     def looked_for_elsewhere(self, found: Found) -> tuple[Found, Answer | None]:
-        """Return the answer that another node made, which is kept here then; or None, and what was
-        found with all that is needed to share what will be made.
+        """Return what another node made, which is kept here then; or None, and `found` with what
+        is needed to share what will be made.
         """
         if not self._renditions.are_shared:
             return found, None
@@ -308,13 +311,21 @@ class Delivery:
             takes_place=takes_place and not is_behind,  # nobody is refused for its sake
             is_behind=is_behind,
         )
-        made = self._renderer.render(job)
+        made = self._rendered(job, found.planned.query)
         return Answer(replace(found, original=made.original), made.rendition, made.source)
 
+    def _rendered(self, job: Job, query: ImageQuery) -> Rendered:
+        """Have a picture made; of a document, a page."""
+        with contextlib.suppress(UnsupportedOriginal):
+            if query.page is None:
+                return self._renderer.render(job)
+        page = self.previews.require(job.original, query, job.generation)
+        made = self._renderer.render(replace(job, original=page))
+        return replace(made, original=job.original)
+
     def cheaper(self, hints: Hints, found: Found) -> Answer | None:
-        """Return what is kept for a worse bandwidth, the best there is: for a client who would get
-        nothing, because there is too much to do. None where there is none, or the operator wants
-        no such thing.
+        """Return the best that is kept for a worse bandwidth: for a client who would get nothing.
+        None where there is none, or the operator wants no such thing.
         """
         if not self._cheaper_when_overloaded:
             return None
@@ -356,8 +367,7 @@ class Delivery:
             failed |= self._renditions.end_purge(groups)
 
     def purge_imagekey(self, key: str) -> int:
-        """Forget one rendition; return how many files that were: one for each version of its
-        original.
+        """Forget one rendition, of all versions of its original; return how many files that were.
 
         Raises:
             BadQuery: no imagekey is like that.

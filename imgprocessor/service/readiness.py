@@ -12,7 +12,9 @@ from imgprocessor.rendering.pool import WorkerPool
 
 OK = "ok"
 
-_BUCKETS = "buckets"
+_BUCKETS, _PREVIEWS = "buckets", "previews"
+_OF_ALL_NODES = {_BUCKETS, _PREVIEWS}
+"""What fails for all nodes at once: none would be left to send what they keep."""
 
 _TRIED_BYTES = 4096
 
@@ -29,6 +31,8 @@ class Readiness:
     """The folder of local copies; None where nothing is copied from elsewhere."""
     pool: WorkerPool | None
     """None where renditions are made in this process."""
+    previews: Callable[[], str] | None = None
+    """Says which documents workers do not draw, and why; None where none are shown."""
 
     def checks(self) -> dict[str, str]:
         """Return what was looked at, and `ok` or what is wrong, in words for strangers."""
@@ -47,14 +51,14 @@ class Readiness:
             checks["renderers"] = OK if there else "there is none"
             free = self.pool.free_places()
             checks["places"] = OK if free else "all are taken"
+        if self.previews is not None:
+            checks[_PREVIEWS] = self.previews()
         return checks
 
 
 def are_enough(checks: Mapping[str, str]) -> bool:
-    """Whether a node with these checks should be sent visitors. A bucket that fails does so for
-    all nodes at once: none would be left to send what they keep.
-    """
-    return all(found == OK for name, found in checks.items() if name != _BUCKETS)
+    """Whether a node with these checks should be sent visitors."""
+    return all(found == OK for name, found in checks.items() if name not in _OF_ALL_NODES)
 
 
 def _write(folder: Path) -> None:

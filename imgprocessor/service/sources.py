@@ -5,15 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from imgprocessor.errors import NoSuchUpload, NotFound
+from imgprocessor.originals.pages import Pages
 from imgprocessor.originals.source import Original, Source, group_of
 
 
 class Sources:
     """Sources in order: of several, the first counts that has an original."""
 
-    def __init__(self, sources: Mapping[str, Sequence[Source]]) -> None:
-        """Use sources by the schemes of the names that they know, "" for names without."""
+    def __init__(self, sources: Mapping[str, Sequence[Source]], pages: Pages | None = None) -> None:
+        """Use sources by the schemes of the names that they know, "" for names without; `pages` has
+        what was drawn of their documents.
+        """
         self._sources = sources
+        self._pages = pages
 
     def find(self, name: str) -> Original:
         """Size up an original. Raises as `Source.find` does."""
@@ -48,13 +52,19 @@ class Sources:
     def forgetting(self, name: str) -> Sequence[Callable[[], int]]:
         """Return what forgets an original that is here only because it was asked for, source by
         source; each returns how many files, or raises as `Source.forget` does.
+
+        Raises:
+            NotFound: no original may be called so.
         """
-        return [partial(_forgotten, source, name) for source in self._of(name)]
+        pages = self._pages
+        drawn = [] if pages is None else [partial(pages.purge, one) for one in self.groups_of(name)]
+        return [*(partial(_forgotten, source, name) for source in self._of(name)), *drawn]
 
     def forgetting_all(self) -> Sequence[Callable[[], int]]:
         """Return what forgets all of these."""
         sources = {source for some in self._sources.values() for source in some}
-        return [source.forget_all for source in sources]
+        drawn = [] if self._pages is None else [self._pages.forget_all]
+        return [*(source.forget_all for source in sources), *drawn]
 
     def _of(self, name: str) -> Sequence[Source]:
         """Return where an original may come from: no file's name has a scheme, nor any `//`."""

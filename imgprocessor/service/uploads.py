@@ -2,10 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from imgprocessor.config.jobs_settings import DOCUMENT_KINDS
 from imgprocessor.config.upload_settings import KeptMetadata, UploadsSettings
 from imgprocessor.errors import (
     BadQuery,
@@ -18,6 +19,7 @@ from imgprocessor.errors import (
     UnsupportedOriginal,
     UnsupportedUpload,
 )
+from imgprocessor.images.previews.registry import CheckedDocument, document_in, taken_in_words
 from imgprocessor.originals.source import Original
 from imgprocessor.originals.uploads import UploadedOriginals, upload_name
 from imgprocessor.rendering.check import Check, Checked
@@ -35,8 +37,6 @@ from imgprocessor.storage.uploads.store import KeptUpload, Postponed, Record, Up
 _IDENT_DIGITS = 32
 _ANY_SIDE = 10**9
 
-_NO_PICTURE = "The file must be a JPEG, PNG, WebP or GIF picture, whatever its name says."
-
 _ALONE_SECONDS = 60.0
 """Equal uploads wait so long for the one of them that is checked."""
 
@@ -49,6 +49,8 @@ class Accepted:
     sizes: tuple[KeptSize, ...]
     """All that are kept of it, in the order in which they were asked for."""
     is_new: bool
+    document: str | None = None
+    """Which kind of document it is; None of pictures."""
 
 
 class Uploads:
@@ -65,8 +67,12 @@ class Uploads:
         purger: Purger,
         locks: Locks,
         turns: Turns,
+        documents: Collection[str] = (),
     ) -> None:
-        """Have workers busy by `turns` alone: the others are for visitors."""
+        """Have workers busy by `turns` alone: the others are for visitors. Beside pictures,
+        documents of these kinds are taken.
+        """
+        self._documents = documents
         self._turns = turns
         self._store = store
         self._settings = settings
@@ -115,7 +121,7 @@ class Uploads:
             by: who sent it, for the record.
 
         Raises:
-            UnsupportedUpload: it is no picture.
+            UnsupportedUpload: it is no picture, nor a document of a kind that is taken.
             ImageError: as `Renderer.check`, `require_room` and `add_sizes` do.
         """
         ident = sha256[:_IDENT_DIGITS]
@@ -124,7 +130,7 @@ class Uploads:
                 accepted = self._taken(ident, file, sha256, sizes, by)
         finally:
             file.unlink(missing_ok=True)
-        self._make(ident, sizes)
+        self._make(accepted, sizes)
         return accepted
 
     def add_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> Accepted:
@@ -136,7 +142,7 @@ class Uploads:
             NoRoom, UploadsUnavailable: they cannot be kept.
         """
         accepted = self._with_sizes(ident, sizes)
-        self._make(ident, sizes)
+        self._make(accepted, sizes)
         return accepted
 
     def found(self, ident: str) -> Accepted:
@@ -240,8 +246,8 @@ class Uploads:
             with self._alone(ident), told_in_words():
                 if self._store.find(ident) is not None:
                     return False
-                checked = self._checked(ident, file, record["metadata"])
-                return self._store.add(ident, file, {**record, **_found_in(checked)})
+                found = self._checked(ident, file, record["metadata"])
+                return self._store.add(ident, file, {**record, **found})
         finally:
             file.unlink(missing_ok=True)
 
@@ -251,34 +257,38 @@ class Uploads:
         """Add sizes to what is there; or keep the file, also where that is removed meanwhile."""
         with contextlib.suppress(NoSuchUpload):
             return self._with_sizes(ident, sizes)
-        if self._added(ident, file, sha256, sizes, by):
-            return Accepted(ident, tuple(sizes), is_new=True)
+        record = self._checked_record(ident, file, sha256, sizes, by)
+        if self._store.add(ident, file, record):
+            return replace(_accepted(ident, record), is_new=True)
         return self._with_sizes(ident, sizes)
 
-    def _added(
+    def _checked_record(
         self, ident: str, file: Path, sha256: str, sizes: Sequence[KeptSize], by: str
-    ) -> bool:
+    ) -> Record:
         sent_bytes = file.stat().st_size
-        checked = self._checked(ident, file, self._settings.metadata)
-        record: Record = {
+        return {
             "ident": ident,
-            **_found_in(checked),
+            "metadata": self._settings.metadata,
+            **self._checked(ident, file, self._settings.metadata),
             "sent_bytes": sent_bytes,
             "sent_sha256": sha256,
-            "metadata": self._settings.metadata,
             "uploaded_ns": time.time_ns(),
             "by": by,
             "sizes": [str(size) for size in sizes],
         }
-        return self._store.add(ident, file, record)
 
-    def _checked(self, ident: str, file: Path, metadata: KeptMetadata) -> Checked:
+    def _checked(self, ident: str, file: Path, metadata: KeptMetadata) -> Record:
+        """Return what was found in a file: a picture, which is written anew, or a document."""
         original = Original(self._source, f"incoming:{ident}", ident, file.stat().st_size, 0)
         try:
             with self._turns.taken():
-                return self._renderer.check(Check(original, file, metadata))
+                return _found_in(self._renderer.check(Check(original, file, metadata)))
         except UnsupportedOriginal as error:
-            raise UnsupportedUpload(_NO_PICTURE, str(error)) from error
+            with told_in_words():
+                document = document_in(file, self._documents)
+            if document is None:
+                raise UnsupportedUpload(taken_in_words(self._documents), str(error)) from error
+            return _found_in_document(document)
 
     def _with_sizes(self, ident: str, sizes: Sequence[KeptSize]) -> Accepted:
         most = self._settings.max_sizes
@@ -296,7 +306,12 @@ class Uploads:
             except FileNotFoundError as error:
                 raise NoSuchUpload(f"no upload {ident}") from error
 
-    def _make(self, ident: str, sizes: Sequence[KeptSize]) -> None:
+    def _make(self, accepted: Accepted, sizes: Sequence[KeptSize]) -> None:
+        ident = accepted.ident
+        if accepted.document is not None:  # a worker draws it first
+            if self._later is not None and (sizes or accepted.is_new):
+                self._later.submit(ident)
+            return
         at_once = self._settings.sizes_at_once
         try:
             if sizes[:at_once]:
@@ -361,6 +376,19 @@ def _found_in(checked: Checked) -> Record:
     }
 
 
+def _found_in_document(document: CheckedDocument) -> Record:
+    return {
+        "format": document.kind,
+        "width": None,
+        "height": None,
+        "is_animated": False,
+        "bytes": document.size_bytes,
+        "sha256": document.sha256,
+        "metadata": "all",  # it is kept as it was sent
+    }
+
+
 def _accepted(ident: str, record: Record) -> Accepted:
     sizes = tuple(read_size(text, _ANY_SIDE) for text in record["sizes"])
-    return Accepted(ident, sizes, is_new=False)
+    document = record["format"] if record["format"] in DOCUMENT_KINDS else None
+    return Accepted(ident, sizes, is_new=False, document=document)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from imgprocessor.errors import FolderNotFound, OriginalsUnavailable
 from imgprocessor.originals.folder import Folder
 from imgprocessor.originals.source import FolderState, Listed
-from imgprocessor.service import library as module
 from imgprocessor.service.delivery import Delivery
-from imgprocessor.service.library import PAGE_NAMES, Library, TinyPictures, natural_order
+from imgprocessor.service.gallery import library as module
+from imgprocessor.service.gallery.library import PAGE_NAMES, Library, TinyPictures, natural_order
 
 MAX_BYTES = 10**8
 

@@ -21,10 +21,16 @@ from servers import await_true
 
 from imgprocessor import app
 from imgprocessor.app import make_web
+from imgprocessor.config.jobs_settings import PreviewsSettings
 from imgprocessor.config.settings import BrowseSettings, Settings, SigningSettings
+from imgprocessor.geometry import Page
 from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.pages import KnownPage
+from imgprocessor.parts import make_delivery
 from imgprocessor.policy.parse import parse_policy
-from imgprocessor.service import library
+from imgprocessor.request.hints import Hints
+from imgprocessor.request.parameters import ImageQuery
+from imgprocessor.service.gallery import library
 from imgprocessor.web.browse import thumbnail_widths
 
 HTML = {"Accept": "text/html,application/xhtml+xml,image/avif,*/*;q=0.8"}
@@ -219,6 +225,72 @@ def test_links_are_signed_where_they_must_be(browsing: Settings, tmp_path: Path)
         # The script adds what browsers show.
         assert gallery.get(f"{url}&formats=webp+gif&screen=412").status_code == 200
         assert gallery.get(re.sub("&signature=[^&]*", "", url)).status_code == 403
+
+
+@pytest.fixture
+def with_documents(browsing: Settings, originals: Path) -> Settings:
+    """A gallery with a document of three pages, of which the first is drawn."""
+    (originals / "a b.pdf").write_bytes(b"%PDF-1.7")
+    settings = replace(
+        browsing,
+        uploads=replace(browsing.uploads, enabled=True),
+        jobs=replace(browsing.jobs, enabled=True, redis="unix:///nowhere.sock"),
+        previews=PreviewsSettings(enabled=True),
+    )
+    delivery = make_delivery(settings, keeps=True)
+    query = ImageQuery(name="a b.pdf")
+    document = delivery.found(delivery.plan(query, Hints())).original
+    body = images.encoded(images.texture((20, 30)), "PNG")
+    assert delivery.previews.pages is not None
+    for page in (None, Page(2)):
+        delivery.previews.pages.keep(document, page, body, KnownPage(len(body), "pdf", 3))
+    return settings
+
+
+def test_documents_are_as_if_they_were_not_there_unless_they_are_shown(
+    gallery: FlaskClient, with_documents: Settings
+) -> None:
+    assert _page(gallery).texts == ["Pictures", "nasa"]
+    assert gallery.get("/browse/a%20b.pdf", headers=HTML).status_code == 404
+    assert "a b.pdf" in _page(make_web(with_documents).test_client()).texts
+
+
+def test_pages_links_are_signed_where_they_must_be(
+    with_documents: Settings, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"{'k' * 43}\n")
+    keys.chmod(0o600)
+    gallery = make_web(replace(with_documents, signing=SigningSettings(keys))).test_client()
+    page = _page(gallery, "/browse/a%20b.pdf?page=2")
+    (url,) = page.all("img", "src")
+
+    assert [at["href"] for _, at in page.elements if "rel" in at and "page=" in at["href"]] == [
+        "/browse/a%20b.pdf?page=1", "/browse/a%20b.pdf?page=3",
+    ]  # fmt: skip
+    assert "&page=2&signature=" in url
+    assert gallery.get(url).status_code == 200
+    assert gallery.get(f"{url}&formats=webp+gif&screen=412").status_code == 200
+    assert gallery.get(url.replace("page=2", "page=1")).status_code == 403
+
+
+def test_where_nobody_draws_a_page_says_so(with_documents: Settings) -> None:
+    gallery = make_web(with_documents).test_client()
+    answer = gallery.get("/browse/a%20b.pdf?page=3", headers=HTML)
+
+    assert answer.status_code == 200
+    assert '<p class="problem">No job can be taken at the moment.' in answer.text
+
+
+def test_no_page_is_turned_to_that_the_policy_does_not_allow(
+    with_documents: Settings, tmp_path: Path
+) -> None:
+    policy = tmp_path / "allowing.ini"
+    policy.write_text((ROOT / "conf/policy.ini").read_text() + "[allowed]\nqualities = 50\n")
+    settings = replace(with_documents, policy=replace(with_documents.policy, file=policy))
+    page = _page(make_web(settings).test_client(), "/browse/a%20b.pdf")
+
+    assert not [at for _, at in page.elements if at.get("rel") in {"prev", "next"}]
 
 
 @pytest.mark.parametrize(

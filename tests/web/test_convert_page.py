@@ -15,6 +15,7 @@ from servers import Server, await_true, open_up, serving
 
 from imgprocessor.jobs.records import Failure, JobRecord, State, Wanted
 from imgprocessor.web.jobs.pages import ConvertPages
+from imgprocessor.web.uploads.pages import TakenDocuments
 
 JOB = "AGsL4X-XbW-c1nRWLW6Gr3EzZ3FObkMm"
 
@@ -32,6 +33,9 @@ PAGES = ConvertPages(1_500_000, 4096, needs_token=False)
 TEXTS = {
     "empty": PAGES.page(),
     "token": ConvertPages(1_500_000, 4096, needs_token=True).page(),
+    "documents": ConvertPages(
+        1_500_000, 4096, needs_token=False, documents=TakenDocuments(["pdf"], has_pages=True)
+    ).page(),
     "waits": PAGES.of_job(_record("PENDING"), 202),
     "done": PAGES.of_job(_record("SUCCESS"), 200),
     "failed": PAGES.of_job(_record("FAILURE", HOSTILE), 200),
@@ -63,6 +67,18 @@ def test_a_form_without_scripts_sends_one_file_and_what_is_asked_of_it() -> None
     )  # fmt: skip
     named = [*page.all("input", "name"), *page.all("select", "name")]
     assert sorted(named) == ["file", "fit", "format", "height", "width"]
+
+
+def test_documents_are_taken_where_they_are_shown() -> None:
+    with_documents, without = (
+        TEXTS[state].get_data(as_text=True) for state in ("documents", "empty")
+    )
+
+    assert 'image/gif,.pdf" aria' in with_documents
+    assert "JPEG, PNG, WebP, GIF or PDF, up to" in with_documents
+    assert Elements(with_documents).all("input", "name").count("page") == 1
+    assert 'image/gif" aria' in without
+    assert "JPEG, PNG, WebP or GIF, up to" in without
 
 
 def test_it_looks_again_without_scripts_until_it_is_over() -> None:

@@ -30,6 +30,7 @@ class Accepted:
 
     sizes: list[str] = field(default_factory=list)
     ident: str = IDENT
+    document: str | None = None
 
 
 def _text(
@@ -38,6 +39,7 @@ def _text(
     accepted: Accepted | None = None,
     problem: str | None = None,
     status: str = "OK",
+    documents: dict[str, str] | None = None,
 ) -> str:
     templates = Environment(
         loader=PackageLoader("imgprocessor.web"),
@@ -48,7 +50,8 @@ def _text(
     )
     return templates.get_template("upload.html").render(
         needs_token=needs_token, max_bytes=1_500_000, accepted=accepted, problem=problem,
-        status=status,
+        status=status, documents=documents or {}, turns=bool(documents),
+        suffixes=[".pdf"] if documents else [],
     )  # fmt: skip
 
 
@@ -57,6 +60,7 @@ PAGES = {
     "token": _text(needs_token=True),
     "accepted": _text(accepted=Accepted()),
     "sizes": _text(accepted=Accepted(["100x50", "200x100", "120x<60", "80x0"])),
+    "document": _text(accepted=Accepted(document="pdf"), documents={"pdf": "PDF"}),
     "problem": _text(problem=HOSTILE, status="Bad Request"),
 }
 

@@ -115,6 +115,18 @@ def test_sizes_are_added(taking: FlaskClient, photograph: bytes) -> None:
     }
 
 
+@pytest.mark.parametrize("body", [b"%PDF-1.7\n", b'<svg xmlns="http://www.w3.org/2000/svg"/>'])
+def test_documents_are_refused_where_none_are_shown(taking: FlaskClient, body: bytes) -> None:
+    answer = taking.post("/upload", **form(body))
+
+    assert (answer.status_code, answer.headers["image-error"]) == (415, "unsupported-upload")
+    told = "The file must be a JPEG, PNG, WebP or GIF picture, whatever its name says."
+    assert answer.headers["image-error-detail"] == told
+    page = taking.get("/upload", headers={"Accept": "text/html"}).text
+    assert 'accept="image/jpeg,image/png,image/webp,image/gif" aria' in page
+    assert "JPEG, PNG, WebP or GIF, up to" in page
+
+
 def test_what_is_deleted_is_gone_and_may_come_again(taking: FlaskClient, photograph: bytes) -> None:
     ident = taking.post("/upload", **form(photograph)).json["content"]["ident"]  # type: ignore[index]
 

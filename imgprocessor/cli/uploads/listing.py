@@ -73,7 +73,7 @@ def show_upload(files: Files, *, ident: str, in_json: bool) -> None:
 
 
 def _line(record: Record) -> str:
-    size = f"{record['width']}x{record['height']}"
+    size = f"{record['width']}x{record['height']}" if record["width"] is not None else "-"
     sizes = f"{len(record['sizes'])} sizes"
     words = (record["ident"], _uploaded(record["uploaded_ns"]), f"{record['format']:<4}")
     return "  ".join(

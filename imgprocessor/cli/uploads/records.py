@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from imgprocessor.config.jobs_settings import DOCUMENT_KINDS
 from imgprocessor.config.upload_settings import KeptMetadata
 from imgprocessor.errors import BadQuery
 from imgprocessor.images.inspection import ORIGINAL_FORMATS
 from imgprocessor.request.sizes import read_size
 from imgprocessor.storage.uploads.store import Record, UploadStore
 
-_FORMATS = {known.format for known in ORIGINAL_FORMATS.values()}
+_PICTURES = {known.format for known in ORIGINAL_FORMATS.values()}
 
 
 def read_record(record: Any, ident: str) -> Record:
@@ -28,6 +29,9 @@ def read_record(record: Any, ident: str) -> Record:
     for name, is_right in _FIELDS.items():
         if not is_right(record[name]):
             raise ValueError(f"its record says {name} {ascii(record[name])[:60]}")
+    sides = [record[name] is not None for name in ("width", "height")]
+    if sides != [record["format"] in _PICTURES] * 2:
+        raise ValueError(f"its record says {record['format']}, and width and height of another")
     if record["ident"] != ident or not record["sent_sha256"].startswith(ident):
         raise ValueError("its record is another upload's")
     known: Record = record
@@ -69,6 +73,11 @@ def _text(pattern: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
+def _side(value: Any) -> bool:
+    """Whether it is so many pixels; documents have none."""
+    return value is None or _whole(1)(value)
+
+
 def _is_sizes(value: Any) -> bool:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         return False
@@ -80,9 +89,9 @@ def _is_sizes(value: Any) -> bool:
 
 _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "ident": _text("[0-9a-f]{32}"),
-    "format": lambda value: isinstance(value, str) and value in _FORMATS,
-    "width": _whole(1),
-    "height": _whole(1),
+    "format": lambda value: isinstance(value, str) and value in {*_PICTURES, *DOCUMENT_KINDS},
+    "width": _side,
+    "height": _side,
     "is_animated": lambda value: isinstance(value, bool),
     "bytes": _whole(1),
     "sha256": _text("[0-9a-f]{64}"),

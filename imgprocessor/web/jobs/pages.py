@@ -5,16 +5,24 @@ from werkzeug.wrappers import Response
 from imgprocessor.jobs.records import JobRecord
 from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.request.values import Word
-from imgprocessor.web.uploads.pages import FormPages
+from imgprocessor.web.uploads.pages import FormPages, TakenDocuments
 
 
 class ConvertPages(FormPages):
     """Answers of jobs, for browsers."""
 
-    def __init__(self, max_bytes: int, max_side_pixels: int, *, needs_token: bool) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        max_side_pixels: int,
+        *,
+        needs_token: bool,
+        documents: TakenDocuments = TakenDocuments(),
+    ) -> None:
         """Have forms name these bounds, and ask for a token where one is needed."""
         super().__init__(
             "convert.html",
+            documents,
             max_bytes=max_bytes,
             max_side_pixels=max_side_pixels,
             needs_token=needs_token,

@@ -17,7 +17,7 @@ from imgprocessor.service.uploads import Accepted, Uploads
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.web.problems import METHODS, prefers_html
 from imgprocessor.web.uploads.form import body_length, read_form
-from imgprocessor.web.uploads.pages import FormPages
+from imgprocessor.web.uploads.pages import FormPages, TakenDocuments
 from imgprocessor.web.uploads.permission import Permission
 
 UPLOAD_PATH = "/upload"
@@ -42,14 +42,30 @@ class UploadBounds:
 class UploadPages(FormPages):
     """Answers of uploads: as JSON, or as the page where a browser asks for it."""
 
-    def __init__(self, max_bytes: int, *, needs_token: bool) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        *,
+        needs_token: bool,
+        documents: TakenDocuments = TakenDocuments(),
+    ) -> None:
         """Have forms name this bound, and ask for a token where one is needed."""
-        super().__init__("upload.html", max_bytes=max_bytes, needs_token=needs_token, accepted=None)
+        super().__init__(
+            "upload.html",
+            documents,
+            max_bytes=max_bytes,
+            needs_token=needs_token,
+            accepted=None,
+        )
 
     def accepted(self, accepted: Accepted, status: int) -> Response:
         """Answer with what is kept."""
         if prefers_html():
-            shown = {"ident": accepted.ident, "sizes": [str(size) for size in accepted.sizes]}
+            shown = {
+                "ident": accepted.ident,
+                "sizes": [str(size) for size in accepted.sizes],
+                "document": accepted.document,
+            }
             answer = self.page(status, accepted=shown)
         else:
             answer = as_json(accepted, status)
@@ -65,7 +81,10 @@ class UploadPages(FormPages):
 def as_json(accepted: Accepted, status: int) -> Response:
     """Answer with what is kept, as services of old did."""
     sizes = [[size.width, size.height] for size in accepted.sizes]
-    told = {"status": "ok", "content": {"ident": accepted.ident, "sizes": sizes}}
+    content = {"ident": accepted.ident, "sizes": sizes}
+    if accepted.document is not None:
+        content["format"] = accepted.document
+    told = {"status": "ok", "content": content}
     headers = {"Cache-Control": "no-store"}
     return Response(json.dumps(told) + "\n", status, headers, mimetype="application/json")
 

@@ -9,12 +9,13 @@ import threading
 import unicodedata
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import time_ns
 
 from imgprocessor.errors import FolderNotFound, ImageError, NotFound
+from imgprocessor.geometry import FIRST_PAGE, Page
 from imgprocessor.images.inspection import SUFFIXES
 from imgprocessor.images.pipeline import Rendition
 from imgprocessor.originals.source import FolderSource, FolderState, Listed, Original
@@ -22,6 +23,7 @@ from imgprocessor.request.hints import Hints
 from imgprocessor.request.names import is_name
 from imgprocessor.request.parameters import ImageQuery
 from imgprocessor.service.delivery import Delivery, Found
+from imgprocessor.service.gallery.documents import Documents, ShownDocument, ShownPage, suffix_of
 from imgprocessor.service.later import Later
 from imgprocessor.storage.generation import Generation
 from imgprocessor.timing import Timings
@@ -48,12 +50,14 @@ _MAX_KEPT_NAMES = 250_000
 
 @dataclass(frozen=True)
 class ShownPicture:
-    """A picture on a page."""
+    """A picture, or a document, on a page."""
 
     name: str
     """With its folders."""
     known: Rendition | None
     """It at 16 pixels, which tells the original's size; None as long as that was not made."""
+    document: ShownDocument | None = None
+    """None for pictures."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,10 @@ class TinyPictures:
             began = self._delivery.generation()
             self._delivery.answer(self._found(name, self._source.find(name), began))
 
+    def generation(self) -> Generation:
+        """Return this moment, as `Delivery.generation` does."""
+        return self._delivery.generation()
+
     def _found(self, name: str, original: Original, began: Generation | None = None) -> Found:
         # Whatever the policy allows pages to ask for.
         planned = self._delivery.plan(ImageQuery(name=name, lqip=True), Hints())
@@ -103,11 +111,21 @@ class TinyPictures:
 class Library:
     """Folders of originals, to be looked at."""
 
-    def __init__(self, source: FolderSource, tiny: TinyPictures, later: Later[str] | None) -> None:
-        """Use a source; what is not known of pictures is made by `later`, if at all."""
+    def __init__(
+        self,
+        source: FolderSource,
+        tiny: TinyPictures,
+        later: Later[str] | None,
+        documents: Documents | None = None,
+    ) -> None:
+        """Use a source; what is not known of pictures is made by `later`, if at all. Documents are
+        shown, too, where there is what knows of them.
+        """
         self._source = source
         self._tiny = tiny
         self._later = later
+        self._documents = documents
+        self._suffixes = {*SUFFIXES, *(() if documents is None else documents.suffixes)}
         self._kept: OrderedDict[str, tuple[FolderState, Sequence[str]]] = OrderedDict()
         self._changing = threading.Lock()
         self._listing = [threading.Lock() for _ in range(_LISTS_AT_ONCE)]
@@ -139,6 +157,22 @@ class Library:
             None if not first else names[first - PAGE_NAMES - 1] if first > PAGE_NAMES else "",
             names[first + PAGE_NAMES - 1] if len(names) > first + PAGE_NAMES else None,
         )
+
+    def document(self, name: str, page: Page = FIRST_PAGE) -> ShownPage | None:
+        """Return a page of a document; None where there is none that may be shown.
+
+        Raises:
+            OriginalsUnavailable: it cannot be read at this moment.
+        """
+        kind = None if self._documents is None else self._documents.kind(name)
+        folder, _, file = name.rpartition("/")
+        if self._documents is None or kind is None or not is_name(name) or _is_hidden(file):
+            return None
+        try:
+            self._way_to(folder)
+            return self._documents.page(kind, name, page, self._tiny.generation())
+        except NotFound:
+            return None
 
     def _way_to(self, folder: str) -> list[FolderState]:
         """Return all folders from the outermost to this one.
@@ -172,15 +206,17 @@ class Library:
         if not is_name(name):
             return None
         known: Rendition | None = None
+        document: ShownDocument | None = None
         try:
             known = self._tiny.kept(name)
+            document = None if self._documents is None else self._documents.told(name)
         except NotFound:
             return None
         except ImageError:  # it costs its own place alone
             return ShownPicture(name, None)
         if known is None and self._later is not None:
             self._later.submit(name)
-        return ShownPicture(name, known)
+        return ShownPicture(name, known, document)
 
     def _names(self, folder: str, state: FolderState) -> Sequence[str]:
         """Return what may be shown of a folder in its order: folders, with a slash, and files."""
@@ -199,7 +235,8 @@ class Library:
 
     def _listed_anew(self, folder: str, state: FolderState) -> Sequence[str]:
         is_settled = time_ns() - state.changed_ns > _SETTLED_NS
-        names = sorted(_candidates(self._source.listed(folder)), key=natural_order)
+        names = _candidates(self._source.listed(folder), self._suffixes)
+        names.sort(key=natural_order)
         with self._changing:
             self._kept.pop(state.id, None)
             if is_settled:
@@ -209,22 +246,18 @@ class Library:
         return names
 
 
-def _candidates(listed: Listed) -> list[str]:
+def _candidates(listed: Listed, suffixes: Collection[str]) -> list[str]:
     """Return the names that may be shown. What a link leads to, its name says until it is shown."""
-    folders = [*listed.folders, *(name for name in listed.links if not _is_picture(name))]
+    folders = [*listed.folders, *(name for name in listed.links if suffix_of(name) not in suffixes)]
     files = [*listed.files, *listed.links]
     return [
         *(f"{name}/" for name in folders if not _is_hidden(name)),
-        *(name for name in files if _is_picture(name) and not _is_hidden(name)),
+        *(name for name in files if suffix_of(name) in suffixes and not _is_hidden(name)),
     ]
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _HIDDEN
-
-
-def _is_picture(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in SUFFIXES
 
 
 def natural_order(name: str) -> tuple[bool, str, str]:
