@@ -11,18 +11,22 @@ from typing import TypeVar
 from flask import Flask, send_from_directory
 from werkzeug.wrappers import Response
 
-from imgprocessor.config.secrets import signing_keys
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_tokens import upload_tokens
 from imgprocessor.daemons import daemons, threads_here, too_few
 from imgprocessor.edge.writers import Cache, Site, configuration
 from imgprocessor.images.formats.encoders import PILLOW, VERSIONS
-from imgprocessor.job_parts import make_conversions, make_dispatch, make_records
-from imgprocessor.jobs.conversions import STRAYS_SECONDS, Conversions, LaterByJobs
+from imgprocessor.job_parts import (
+    drawn_by_workers,
+    make_conversions,
+    make_dispatch,
+    make_records,
+)
+from imgprocessor.jobs.conversions import STRAYS_SECONDS, Conversions, LaterByJobs, PagesByJobs
 from imgprocessor.jobs.in_process import InProcessJobs
 from imgprocessor.load import Overrides, answers_digest, default_conf, load_policy, load_settings
 from imgprocessor.originals.configured import keeps_copies, make_plain_files, make_roots
-from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.http.fetch import Fetcher
 from imgprocessor.originals.roots import as_one
 from imgprocessor.originals.source import Root
 from imgprocessor.parts import (
@@ -51,7 +55,10 @@ from imgprocessor.rendering.process import (
 from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.request.hints import ACCEPT_CH
+from imgprocessor.request.parameters import PARAMETERS
 from imgprocessor.service.delivery import Answer, Delivery
+from imgprocessor.service.gallery.documents import Documents
+from imgprocessor.service.gallery.library import Library, TinyPictures
 from imgprocessor.service.later import (
     BestOutcome,
     Gathered,
@@ -62,7 +69,6 @@ from imgprocessor.service.later import (
     owed,
     regularly,
 )
-from imgprocessor.service.library import Library, TinyPictures
 from imgprocessor.service.placeholder import Placeholder
 from imgprocessor.service.readiness import Readiness
 from imgprocessor.service.uploads import Uploads
@@ -71,7 +77,7 @@ from imgprocessor.storage.uploads.allowance import Allowance
 from imgprocessor.storage.uploads.durable import told_in_words
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.replication.replication import Replication
-from imgprocessor.web.browse import Links, add_browse, thumbnail_widths
+from imgprocessor.web.browse import add_browse, make_links
 from imgprocessor.web.jobs.convert import add_convert
 from imgprocessor.web.jobs.pages import ConvertPages
 from imgprocessor.web.log import RequestLog, job_entry, utc_now
@@ -87,6 +93,7 @@ from imgprocessor.web.metrics import (
 from imgprocessor.web.operator import add_health, add_metrics, add_purge
 from imgprocessor.web.pictures.routes import create_web
 from imgprocessor.web.responses import PAGE_SECURITY
+from imgprocessor.web.uploads.pages import taken_documents
 from imgprocessor.web.uploads.permission import Permission
 from imgprocessor.web.uploads.resumable import add_resumable
 from imgprocessor.web.uploads.routes import UploadBounds, UploadPages, add_uploads
@@ -126,9 +133,7 @@ def add_page(web: Flask, folder: Path) -> None:
 
 
 def make_web(
-    settings: Settings,
-    pool: WorkerPool | None = None,
-    fetcher: Fetcher | None = None,
+    settings: Settings, pool: WorkerPool | None = None, fetcher: Fetcher | None = None
 ) -> Flask:
     """Make the WSGI application from settings whose paths are absolute; without a pool,
     renditions are made in this process. Tests have a fetcher of their own.
@@ -172,19 +177,28 @@ def make_web(
         allow_origin=settings.http.allow_origin,
     )
     if settings.browse.enabled:
-        add_browse(web, _library(settings, roots, delivery, pool), _links(settings, policy))
+        library = _library(settings, policy, roots, delivery, pool)
+        add_browse(web, library, make_links(settings, policy))
     renderer = pool or direct_renderer(settings)
     uploads = make_uploads(settings, delivery, renderer, policy, replication)
     if uploads is not None:
-        _add_uploads(web, settings, uploads, delivery, pool, log=log, replication=replication)
-    copies = settings.remote.folder if keeps_copies(settings) else None
-    ready = Readiness(roots, settings.disk_cache.folder, copies, pool)
-    add_health(web, ready, answers_digest(settings, policy))
+        _add_uploads(
+            web, settings, uploads, delivery, pool, policy=policy, log=log, replication=replication
+        )
+    add_health(web, _readiness(settings, roots, pool), answers_digest(settings, policy))
     if metrics is not None:
         add_metrics(web, metrics)
     if (purger := make_purger(settings, delivery)).by_http:
         add_purge(web, purger)
     return web
+
+
+def _readiness(settings: Settings, roots: Sequence[Root], pool: WorkerPool | None) -> Readiness:
+    copies = settings.remote.folder if keeps_copies(settings) else None
+    previews = None
+    if settings.previews.enabled:
+        previews = partial(drawn_by_workers, settings, make_records(settings.jobs))
+    return Readiness(roots, settings.disk_cache.folder, copies, pool, previews)
 
 
 def _add_uploads(
@@ -194,6 +208,7 @@ def _add_uploads(
     delivery: Delivery,
     pool: WorkerPool | None,
     *,
+    policy: Policy,
     log: RequestLog,
     replication: Replication | None,
 ) -> None:
@@ -201,7 +216,8 @@ def _add_uploads(
     locks = make_locks(settings.disk_cache)
     permission = Permission(tokens, Allowance(settings.uploads.folder / "allowances", locks))
     bounds = UploadBounds(settings.uploads, settings.pixels.max_output_side_pixels)
-    pages = UploadPages(settings.uploads.max_bytes, needs_token=bool(tokens))
+    taken = taken_documents(settings, policy)
+    pages = UploadPages(settings.uploads.max_bytes, needs_token=bool(tokens), documents=taken)
     add_uploads(web, uploads, permission, bounds, pages)
     unfinished = make_unfinished(settings)
     add_resumable(web, uploads, unfinished, permission=permission, bounds=bounds, pages=pages)
@@ -211,6 +227,7 @@ def _add_uploads(
         renderer = pool or direct_renderer(settings)
         conversions = _conversions(settings, delivery, renderer, uploads, log)
         if settings.jobs.redis is not None:
+            delivery.previews.ask = PagesByJobs(conversions).ask
             later = LaterByJobs(conversions, "sizes")
             copies = LaterByJobs(conversions, "copy")
         add_convert(
@@ -219,7 +236,10 @@ def _add_uploads(
             uploads,
             permission,
             ConvertPages(
-                settings.uploads.max_bytes, bounds.max_side_pixels, needs_token=bool(tokens)
+                settings.uploads.max_bytes,
+                bounds.max_side_pixels,
+                needs_token=bool(tokens),
+                documents=taken,
             ),
             max_bytes=settings.uploads.max_bytes,
             freshness=settings.freshness,
@@ -320,13 +340,19 @@ def edge_configuration(cache: Cache, settings: Settings, site: Site) -> str:
 
 
 def _library(
-    settings: Settings, roots: Sequence[Root], delivery: Delivery, pool: WorkerPool | None
+    settings: Settings,
+    policy: Policy,
+    roots: Sequence[Root],
+    delivery: Delivery,
+    pool: WorkerPool | None,
 ) -> Library:
     source = as_one(roots)
-    tiny = TinyPictures(source, delivery)
-    if not settings.disk_cache.max_renditions_bytes:
-        return Library(source, tiny, None)  # nothing made behind a page would be there for another
-    return Library(source, tiny, _later(settings, pool, tiny.make))
+    tiny, allowed = TinyPictures(source, delivery), policy.allowed.of(PARAMETERS["page"])
+    documents = Documents(source, delivery.previews, settings.previews.kinds, allowed)
+    # Otherwise nothing made behind a page would be there for another.
+    keeps = settings.disk_cache.max_renditions_bytes > 0
+    later = _later(settings, pool, tiny.make) if keeps else None
+    return Library(source, tiny, later, documents)
 
 
 def _later(
@@ -362,12 +388,6 @@ def _best_behind(
             count("dropped")
 
     return owe
-
-
-def _links(settings: Settings, policy: Policy) -> Links:
-    keys = signing_keys(settings.signing)
-    widths = thumbnail_widths(policy, settings.pixels.max_output_side_pixels)
-    return Links(widths, keys[0] if keys else None)
 
 
 def _warn_of_too_few_threads(settings: Settings) -> None:

@@ -28,6 +28,14 @@ class ImageError(Exception):
         super().__init__(detail or self.public)
 
 
+class _InOwnWords(ImageError):
+    """An error whose public sentence is another one each time."""
+
+    def __init__(self, public: str, detail: str = "") -> None:
+        self.public = public
+        super().__init__(detail)
+
+
 class BadQuery(ImageError):
     """The page's author asked for something that makes no sense."""
 
@@ -80,6 +88,38 @@ class MethodNotAllowed(ImageError):
         self.allowed = ", ".join(allowed)
         self.public = f"The method must be {' or '.join(allowed)}."
         super().__init__(detail)
+
+
+class NoSuchPage(_InOwnWords, NotFound):
+    """A document, or a picture, has no page of this number, or knows no such moment."""
+
+    code = "no-such-page"
+
+
+class PageBeingMade(ImageError):
+    """A page of a document that is drawn by a worker, and will be there in some seconds. It is a
+    404 because caches keep that for as short as they are told to, and nobody takes the server for
+    down.
+    """
+
+    code = "page-being-made"
+    status = 404
+    public = "The page is being made. Try again in a moment."
+    retry_seconds = 2
+
+
+class NoPreview(_InOwnWords):
+    """No worker can draw such a document at the moment."""
+
+    code = "no-preview"
+    status = 422
+
+
+class UndrawableDocument(_InOwnWords):
+    """A document that cannot be drawn; some sentences are in `images.previews.kind`."""
+
+    code = "undrawable-document"
+    status = 422
 
 
 class CropOutside(ImageError):
@@ -197,15 +237,11 @@ class NotAuthorized(ImageError):
     public = "The header must be Authorization: Bearer TOKEN, with a token of this server's."
 
 
-class Forbidden(ImageError):
+class Forbidden(_InOwnWords):
     """The client may not do that, whatever it sends."""
 
     code = "forbidden"
     status = 403
-
-    def __init__(self, public: str, detail: str = "") -> None:
-        self.public = public
-        super().__init__(detail)
 
 
 class NoSuchUpload(NotFound):
@@ -258,15 +294,11 @@ class TooLarge(ImageError):
         super().__init__()
 
 
-class UnsupportedUpload(ImageError):
+class UnsupportedUpload(_InOwnWords):
     """What was handed in is no picture, or comes in no form that is read here."""
 
     code = "unsupported-upload"
     status = 415
-
-    def __init__(self, public: str, detail: str = "") -> None:
-        self.public = public
-        super().__init__(detail)
 
 
 class TooManyRequests(ImageError):

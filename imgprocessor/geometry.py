@@ -50,6 +50,21 @@ COMPASS: dict[str, Gravity] = {
 
 
 @dataclass(frozen=True)
+class Page:
+    """A page of a document, from 1; of a video a moment, in percent of its time or in seconds."""
+
+    number: int
+    unit: Literal["", "%", "s"] = ""
+
+    def __str__(self) -> str:
+        return f"{self.number}{self.unit}"
+
+
+FIRST_PAGE = Page(1)
+"""The one that is shown where none is named; of a video a moment that shows what is in it."""
+
+
+@dataclass(frozen=True)
 class Size:
     """Width and height of a picture, in pixels, each at least 1."""
 

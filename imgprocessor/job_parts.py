@@ -1,14 +1,20 @@
 """Where the parts of jobs are made, without the web: for it, for workers and the command line."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
-from imgprocessor.errors import ConfigurationError, NoSuchUpload
+from imgprocessor.errors import ConfigurationError, JobsUnavailable, NoSuchUpload
 from imgprocessor.jobs.conversions import Conversions, Dispatch, LaterByJobs
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
+from imgprocessor.jobs.previews.ability import Abilities, readiness_of
+from imgprocessor.jobs.previews.making import PageMaker
+from imgprocessor.jobs.previews.sandbox import Sandbox, find_sandbox
 from imgprocessor.jobs.records import Records
 from imgprocessor.jobs.work import JobWork
 from imgprocessor.load import load_policy
@@ -23,7 +29,7 @@ from imgprocessor.parts import (
 from imgprocessor.program import with_extra
 from imgprocessor.rendering.job import Renderer
 from imgprocessor.rendering.pool import WorkerPool
-from imgprocessor.rendering.process import run_folder
+from imgprocessor.rendering.process import make_locks, make_masters, run_folder
 from imgprocessor.rendering.supervisor import Supervisor
 from imgprocessor.reporting import complain
 from imgprocessor.service.delivery import Delivery
@@ -39,19 +45,33 @@ def make_conversions(
     *,
     copy: Callable[[str], object] = lambda _: None,
     log: Callable[[dict[str, Any]], None] = lambda _: None,
+    abilities: Abilities | None = None,
 ) -> Conversions:
-    """Make the part that takes jobs and does them; `log` takes a line for each that was done."""
+    """Make the part that takes jobs and does them.
+
+    Args:
+        settings: with absolute paths.
+        delivery: what answers requests.
+        renderer: what renders.
+        dispatch: has jobs done.
+        make_sizes: makes the sizes of an upload.
+        copy: copies an upload to the replica.
+        log: takes a line for each job that was done.
+        abilities: what documents can be drawn; None where none is.
+    """
     jobs = settings.jobs
     while_wanted = renderer.while_wanted if isinstance(renderer, WorkerPool) else None
     work = JobWork(
-        files=JobFiles(settings.uploads.folder / "jobs"),
+        files=JobFiles(_job_folder(settings)),
         delivery=delivery,
         renderer=while_wanted or (lambda _: renderer),
         make_sizes=make_sizes,
         copy=copy,
+        drop_masters=make_masters(settings, keeps=True).purge,
         turns=make_turns(settings, renderer),
         metadata=settings.uploads.metadata,
         max_side_pixels=settings.pixels.max_output_side_pixels,
+        pages=_page_maker(settings, delivery, abilities),
     )
     return Conversions(make_records(jobs), work, dispatch, jobs, log=log)
 
@@ -61,6 +81,7 @@ def make_conversions_on_node(
     dispatch: Dispatch,
     *,
     starts_workers: bool = False,
+    abilities: Abilities | None = None,
     log: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Conversions:
     """Make the same by the workers of this node; with `starts_workers` they are started, where no
@@ -81,12 +102,77 @@ def make_conversions_on_node(
         Supervisor(folder, processes(settings), settings, complain).start()
     make_sizes = uploads.make_sizes if uploads is not None else _no_sizes
     if replication is None:
-        return make_conversions(settings, delivery, pool, dispatch, make_sizes, log=log)
+        return make_conversions(
+            settings, delivery, pool, dispatch, make_sizes, log=log, abilities=abilities
+        )
     conversions = make_conversions(
-        settings, delivery, pool, dispatch, make_sizes, copy=replication.copy, log=log
+        settings,
+        delivery,
+        pool,
+        dispatch,
+        make_sizes,
+        copy=replication.copy,
+        log=log,
+        abilities=abilities,
     )
     replication.submit = Gathered(LaterByJobs(conversions, "copy")).submit
     return conversions
+
+
+def make_abilities(settings: Settings, folder: Path | None = None) -> Abilities:
+    """Look what can be drawn on this machine; by default in the folder of jobs."""
+    kept = [*_kept_paths(settings)]
+
+    def find() -> Sandbox:
+        place = folder or _job_folder(settings)
+        with contextlib.suppress(OSError):  # what cannot be made cannot be written
+            place.mkdir(parents=True, exist_ok=True)
+        return find_sandbox(kept, place)
+
+    return Abilities(settings.previews.kinds, find)
+
+
+def _kept_paths(settings: Settings) -> Iterator[Path]:
+    """Yield all files and folders that the settings name, but for those that are everybody's."""
+    for section in fields(settings):
+        part = getattr(settings, section.name)
+        if section.name not in {"policy", "placeholder"}:
+            for option in fields(part):
+                value = getattr(part, option.name)
+                several = value if isinstance(value, tuple) else (value,)
+                yield from (one for one in several if isinstance(one, Path))
+
+
+def _page_maker(
+    settings: Settings, delivery: Delivery, abilities: Abilities | None
+) -> PageMaker | None:
+    pages = delivery.previews.pages
+    if pages is None or abilities is None:
+        return None
+    return PageMaker(
+        pages,
+        abilities,
+        side_pixels=settings.previews.side_pixels,
+        document_seconds=settings.previews.document_seconds,
+        max_document_bytes=settings.originals.max_bytes,
+        again_seconds=settings.rendering.quarantine_seconds,
+        locks=make_locks(settings.disk_cache),
+        at_once=max(1, processes(settings) // 2),
+    )
+
+
+def _job_folder(settings: Settings) -> Path:
+    return settings.uploads.folder / "jobs"
+
+
+def drawn_by_workers(settings: Settings, records: Records) -> str:
+    """Return `OK` where workers draw all documents that are shown; otherwise what they do not draw,
+    and why.
+    """
+    try:
+        return readiness_of(records.announced(), settings.previews.kinds)
+    except JobsUnavailable:
+        return "nobody knows: where jobs are kept cannot be reached"
 
 
 def _no_sizes(ident: str) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgprocessor.config.buckets import BucketUrl
-from imgprocessor.config.secrets import purge_token, signing_keys, store_keys
+from imgprocessor.config.secrets import purge_token, signing_keys
 from imgprocessor.config.settings import Settings
-from imgprocessor.config.store_settings import redis_server
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import ConfigurationError
 from imgprocessor.load import load_policy
-from imgprocessor.originals.configured import make_remote, make_roots
-from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.configured import make_plain_files, make_remote, make_roots
 from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.http.fetch import Fetcher
+from imgprocessor.originals.pages import Pages, Previews
 from imgprocessor.originals.remote import Remote
 from imgprocessor.originals.source import Root, Source
 from imgprocessor.originals.uploads import UploadedOriginals
@@ -45,9 +45,9 @@ from imgprocessor.service.uploads import Uploads
 from imgprocessor.storage.generation import Generations
 from imgprocessor.storage.locks import Locks
 from imgprocessor.storage.plain_files import PlainFiles
+from imgprocessor.storage.shared.configured import make_shared
 from imgprocessor.storage.shared.entries import SharedEntries
-from imgprocessor.storage.shared.signed import Signer
-from imgprocessor.storage.shared.tier import Count, Guard, Tier
+from imgprocessor.storage.shared.tier import Count
 from imgprocessor.storage.uploads.folder import UploadFolder
 from imgprocessor.storage.uploads.moving import TwoPlaces
 from imgprocessor.storage.uploads.replication.outbox import OutboxInBucket, OutboxInFolder
@@ -138,57 +138,56 @@ def make_delivery(
     renditions = make_disk_cache(
         disk_cache, "renditions", disk_cache.max_renditions_bytes if keeps else 0
     )
-    generations = Generations(disk_cache.folder)
+    shared = make_shared(settings, count_shared) if keeps else None
+    previews = Previews(_pages(settings, shared, keeps=keeps))
     return Delivery(
         policy=policy,
-        sources=Sources(_sources(roots, store, make_remote(settings, fetcher, keeps=keeps))),
+        sources=Sources(
+            _sources(roots, store, make_remote(settings, fetcher, keeps=keeps)), previews.pages
+        ),
         understanding=understanding,
         kept_sizes=None if store is None else KeptSizes(store, understanding.plan, policy),
         masters=masters,
         renderer=renderer or DirectRenderer(masters),
-        renditions=Renditions(renditions, make_shared(settings, count_shared) if keeps else None),
-        generations=generations,
+        renditions=Renditions(renditions, shared),
+        generations=Generations(disk_cache.folder),
         locks=make_locks(disk_cache, keeps=keeps),
         cheaper_when_overloaded=settings.rendering.cheaper_when_overloaded,
         single_flight_seconds=settings.rendering.single_flight_seconds,
+        previews=previews,
     )
 
 
-def make_shared(
-    settings: Settings, count: Count = lambda _tier, _outcome: None
-) -> SharedEntries | None:
-    """Make what nodes share; None where they share nothing.
+def _pages(settings: Settings, shared: SharedEntries | None, *, keeps: bool) -> Pages | None:
+    """Make what has pages of documents; None where none are shown.
 
     Raises:
-        ConfigurationError: it cannot be reached as the settings say, or has no key.
+        ConfigurationError: there are no workers to draw them.
     """
-    store = settings.store
-    if store.bucket is None and store.shared is None:
+    if not settings.previews.enabled:
         return None
-    keys = store_keys(store)
-    if not keys:
-        raise ConfigurationError(
-            "[store] key_file must be set where nodes share renditions: a key signs them"
-        )
-    signer = Signer(keys)
-    tiers: list[Tier] = []
-    if store.shared is not None:
-        jobs = settings.jobs.redis
-        if jobs and store.shared.is_redis and redis_server(str(store.shared)) == redis_server(jobs):
-            raise ConfigurationError(
-                "[store] shared must not be the Redis server of [jobs], whatever the number:"
-                " what it forgets would be jobs"
-            )
-        with with_extra("memory", "[store] shared"):
-            from imgprocessor.storage.shared.memory_tier import MemoryTier  # noqa: PLC0415
-        tiers.append(MemoryTier(store.shared, settings.jobs.instance, store.shared_seconds))
-    if store.bucket is not None:
-        with with_extra("buckets", "[store] bucket"):
-            from imgprocessor.storage.shared.bucket_tier import BucketTier  # noqa: PLC0415
-        bucket = BucketTier(store.bucket, settings.buckets)
-        bucket.check()
-        tiers.append(bucket)
-    return SharedEntries([Guard(tier, count, complain) for tier in tiers], signer)
+    require_workers_for_documents(settings)
+    files = make_plain_files(settings, keeps=keeps)
+    # Where pages are: workers with disk caches of their own may share them, and each is drawn once.
+    folder = settings.remote.folder
+    locks = Locks(folder / "locks" if keeps else Path(os.devnull))
+    kinds, side_pixels = settings.previews.kinds, settings.previews.side_pixels
+    return Pages(files, locks, kinds, Generations(folder), shared, side_pixels=side_pixels)
+
+
+def require_workers_for_documents(settings: Settings) -> None:
+    """Require that there are workers to draw documents, and time for one.
+
+    Raises:
+        ConfigurationError: there are none by these settings.
+    """
+    jobs, seconds = settings.jobs, settings.previews.document_seconds
+    if not (jobs.enabled and jobs.redis and settings.uploads.enabled):
+        wrong = "[uploads] and [jobs] enabled must be yes, and [jobs] redis be set"
+        raise ConfigurationError(f"[previews] enabled: {wrong}: workers draw documents")
+    if seconds >= jobs.job_seconds:
+        wrong = f"must be less than [jobs] job_seconds, {jobs.job_seconds}"
+        raise ConfigurationError(f"[previews] document_seconds = {seconds}: {wrong}")
 
 
 def _sources(
@@ -342,6 +341,7 @@ def make_uploads(
         purger=make_purger(settings, delivery),
         locks=make_locks(settings.disk_cache),
         turns=make_turns(settings, renderer),
+        documents=settings.previews.kinds if settings.previews.enabled else (),
     )
 
 

@@ -74,8 +74,9 @@ def main() -> int:
         make_purger(settings, make_delivery(settings))
         port = free_port(options.port)
         logs = _prepare_log(settings.log.file)
-        _prepare_folders(settings)
-        _check_readable(settings)
+        written = _with_previews(settings) if options.jobs else settings
+        _prepare_folders(written)
+        _check_readable(written)
         return _serve(port, settings, logs, options)
     except (CannotServe, ConfigurationError) as error:
         print(f"./run serve: {error}", file=sys.stderr)
@@ -91,7 +92,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         action="store_true",
-        help="jobs in a Redis of its own, done by a worker of its own, and shown by Flower",
+        help="jobs in a Redis of its own, done by a worker of its own, which draws documents, and"
+        " shown by Flower",
     )
     parser.add_argument(
         "--spelling", action="store_true", help="Apache's cache keeps pictures by the one spelling"
@@ -278,7 +280,9 @@ def _serve(port: int, settings: Settings, logs: Path, options: argparse.Namespac
 
 
 def _with_jobs(settings: Settings, state: Path) -> Settings:
-    """Return settings with a Redis of this server's own, and with a fresh password for Flower."""
+    """Return settings with a Redis of this server's own, a fresh password for Flower, and workers
+    that draw documents.
+    """
     (state / "redis").mkdir(mode=0o750)
     _give(state / "redis")
     file = state / "flower-password"
@@ -287,7 +291,11 @@ def _with_jobs(settings: Settings, state: Path) -> Settings:
     _give(file)
     redis = f"unix://{state}/redis/redis.sock"
     jobs = replace(settings.jobs, redis=redis, flower_password_file=file)
-    return replace(settings, jobs=jobs)
+    return _with_previews(replace(settings, jobs=jobs))
+
+
+def _with_previews(settings: Settings) -> Settings:
+    return replace(settings, previews=replace(settings.previews, enabled=True))
 
 
 @contextlib.contextmanager

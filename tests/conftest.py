@@ -78,6 +78,7 @@ def settings(originals: Path, tmp_path: Path) -> Settings:
         delivered,
         log=LogSettings(tmp_path / "requests.log"),
         disk_cache=replace(delivered.disk_cache, folder=tmp_path / "cache", min_free_percent=0),
+        remote=replace(delivered.remote, folder=tmp_path / "remote"),
     )
 
 

@@ -6,7 +6,7 @@ from imgprocessor.errors import ImageError
 EVERY_ERROR: list[type[ImageError]] = [
     value
     for value in vars(errors).values()
-    if isinstance(value, type) and issubclass(value, ImageError) and value is not ImageError
+    if isinstance(value, type) and issubclass(value, ImageError) and hasattr(value, "code")
 ]
 
 _OF_CHANGES_ALONE = {
@@ -26,9 +26,16 @@ _OF_CHANGES_ALONE = {
     errors.NoSuchJob,
     errors.JobOver,
     errors.JobFailed,
-    errors.JobsUnavailable,
 }
 """What only a request can meet that changes uploads, or is about jobs."""
+
+_IN_OWN_WORDS = {
+    errors.Forbidden,
+    errors.NoPreview,
+    errors.NoSuchPage,
+    errors.UndrawableDocument,
+    errors.UnsupportedUpload,
+}
 
 OF_PICTURES = [error for error in EVERY_ERROR if error not in _OF_CHANGES_ALONE]
 
@@ -43,6 +50,6 @@ def an_error(kind: type[ImageError]) -> ImageError:
         return errors.TooManyRequests(70, "secret")
     if kind is errors.JobFailed:
         return errors.JobFailed("It failed.")
-    if kind is errors.Forbidden or kind is errors.UnsupportedUpload:
+    if kind in _IN_OWN_WORDS:
         return kind("You may not.", "secret")
     return kind("secret")

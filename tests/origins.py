@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imgprocessor.config.settings import RemoteSettings
-from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.http.fetch import Fetcher
 from imgprocessor.originals.local_copies import LocalCopies
 from imgprocessor.originals.remote import Remote
 from imgprocessor.originals.source import url_address

@@ -54,6 +54,12 @@ THIRD_PARTY = {
     "rich": {"cli"},
     "jinja2": {"edge", "web.responses", "cli"},
     "ssimulacra2": {"images.comparison"},
+    # Inside of the sandbox alone.
+    "pypdfium2": {"images.previews.pdf"},
+    "resvg_py": {"images.previews.svg"},
+    "pi_heif": {"images.previews.heif"},
+    "rawpy": {"images.previews.raw"},
+    "fontTools": {"images.previews.fonts"},
 }
 """Who may import it: packages, or modules."""
 

@@ -7,6 +7,7 @@ from imgprocessor.cli.init import init
 from imgprocessor.cli.policy.group import policy
 from imgprocessor.cli.reload import reload
 from imgprocessor.cli.render import render_file
+from imgprocessor.cli.serving.previews import previews
 from imgprocessor.cli.serving.serve import flower, serve, worker
 from imgprocessor.cli.serving.warm import warm
 from imgprocessor.cli.settings import settings
@@ -32,6 +33,7 @@ COMMANDS = click.Group(
         store,
         replicate,
         worker,
+        previews,
         warm,
         flower,
     ],

@@ -16,8 +16,9 @@ import click
 
 from imgprocessor.cli.options import FILE, Files, with_files
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.parts import make_delivery, make_purger, make_shared, make_signing
+from imgprocessor.parts import make_delivery, make_purger, make_signing
 from imgprocessor.rendering.process import run_folder
+from imgprocessor.storage.shared.configured import make_shared
 
 DAEMON = "(wsgi:img"
 """How `display-name` in the virtual host has daemons called; there may be no room for all of it."""

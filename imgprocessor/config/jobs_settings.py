@@ -1,16 +1,21 @@
-"""What an operator may decide about jobs: where they are kept, how many, and for how long."""
+"""What an operator may decide about jobs, and about the pages of documents that jobs draw."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from imgprocessor.config.types import (
     instance_name,
+    output_side,
     path_or_none,
     positive,
     redis_url_or_none,
     setting,
+    several,
     switch,
 )
+
+DOCUMENT_KINDS = ("pdf", "svg", "heif", "office", "video", "raw")
+"""The kinds of documents that are known."""
 
 
 @dataclass(frozen=True)
@@ -63,4 +68,30 @@ class JobsSettings:
         path_or_none,
         "A file with the password of Flower's pages, which `imgprocessor flower` shows. Without it"
         " there are none.",
+    )
+
+
+@dataclass(frozen=True)
+class PreviewsSettings:
+    """Pages of documents, which are shown like pictures."""
+
+    enabled: bool = setting(
+        False,
+        switch,
+        "Show documents, page by page; needs [jobs] redis, and `imgprocessor worker`, which draws"
+        " them in a sandbox. `imgprocessor previews` says which it can draw.",
+    )
+    kinds: tuple[str, ...] = setting(
+        DOCUMENT_KINDS,
+        several(DOCUMENT_KINDS),
+        f"Which, with blanks between: {' '.join(DOCUMENT_KINDS)}. One is drawn where its parts are"
+        " installed.",
+    )
+    side_pixels: int = setting(
+        2400,
+        output_side,
+        "The longer side of a page as it is drawn; all sizes are made from that.",
+    )
+    document_seconds: int = setting(
+        30, positive, "A page is given up that takes longer; it is tried again after minutes."
     )

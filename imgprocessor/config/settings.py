@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgprocessor.config.buckets import BucketsSettings, BucketUrl, places
-from imgprocessor.config.jobs_settings import JobsSettings
+from imgprocessor.config.jobs_settings import JobsSettings, PreviewsSettings
 from imgprocessor.config.rendering_settings import RenderingSettings
 from imgprocessor.config.store_settings import StoreSettings
 from imgprocessor.config.types import (
@@ -392,5 +392,6 @@ class Settings:
     uploads: UploadsSettings = UploadsSettings()
     replica: ReplicaSettings = ReplicaSettings()
     jobs: JobsSettings = JobsSettings()
+    previews: PreviewsSettings = PreviewsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

@@ -97,6 +97,18 @@ def choice(words: Any) -> Callable[[str], str]:
     return read
 
 
+def several(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """Return the reader of some of several words, at least one."""
+
+    def read(value: str) -> tuple[str, ...]:
+        found = tuple(words(value))
+        if not found or not set(found) <= set(known):
+            raise ValueError(f"must be some of {', '.join(known)}, with blanks between")
+        return tuple(word for word in known if word in found)
+
+    return read
+
+
 def colour(value: str) -> str:
     """Read a colour such as #ffffff."""
     if not re.fullmatch(r"#[0-9a-f]{6}", value):

@@ -11,6 +11,7 @@ from imgprocessor.formats import Format
 from imgprocessor.geometry import Layout, Size
 from imgprocessor.images.compression.calibration import CALIBRATION
 from imgprocessor.images.compression.compress import compress
+from imgprocessor.images.compression.unchanged import OriginalFile, Unchanged, is_untouched
 from imgprocessor.images.decode import DECODED_BY, Picture
 from imgprocessor.images.formats.exif import write_exif
 from imgprocessor.images.operations.colour import is_converted, to_srgb
@@ -19,7 +20,6 @@ from imgprocessor.images.operations.flip import flip
 from imgprocessor.images.operations.orient import orient
 from imgprocessor.images.operations.resize import resize
 from imgprocessor.images.operations.work import Work
-from imgprocessor.images.unchanged import OriginalFile, Unchanged, is_untouched
 from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 

@@ -85,8 +85,8 @@ class CeleryJobs:
         self._send(queue, job, _FIRST if first else _USUAL)
 
     def retry(self, queue: Queue, job: str) -> None:
-        """Have a job done in a moment, for which there was no worker."""
-        self._send(queue, job, _USUAL, countdown=_PAUSE_SECONDS)
+        """Have a job done in a moment, for which there was no worker: it has waited already."""
+        self._send(queue, job, _FIRST, countdown=_PAUSE_SECONDS)
 
     def is_empty(self, queue: Queue) -> bool:
         """Whether no message waits; not, where nobody knows."""

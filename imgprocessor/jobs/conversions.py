@@ -36,6 +36,7 @@ from imgprocessor.jobs.work import JobWork
 from imgprocessor.originals.uploads import upload_name
 from imgprocessor.rendering.renditions import rendition_from_bytes, rendition_to_bytes
 from imgprocessor.reporting import complain, report_unexpected, trace_id, traced
+from imgprocessor.request.parameters import NAMES, PARAMETERS, ImageQuery
 
 
 class Dispatch(Protocol):
@@ -82,8 +83,9 @@ class Conversions:
         self._known_ids: JobIds | None = None
         self._first: dict[Queue, str | None] = {}
 
-    def begin(self, wanted: Wanted, file: Path | None) -> JobRecord:
-        """Take a job; it is kept by the time this returns. The file is gone afterwards.
+    def begin(self, wanted: Wanted, file: Path | None, *, first: bool = False) -> JobRecord:
+        """Take a job; it is kept by the time this returns. The file is gone afterwards. With
+        `first` it comes before all that waits.
 
         Raises:
             BadQuery: what is asked of the picture makes no sense.
@@ -99,12 +101,12 @@ class Conversions:
                 self._records.create(job, wanted)
                 record = self.find(job)  # before a worker knows: it may be forgotten soon after
             except BaseException:
-                self._files.remove(job)
+                self._work.remove(job)
                 raise
         finally:
             if file is not None:
                 file.unlink(missing_ok=True)
-        self._dispatch(wanted.queue, job)
+        self._dispatch(wanted.queue, job, first=first)
         return record
 
     def find(self, job: str) -> JobRecord:
@@ -132,7 +134,7 @@ class Conversions:
         self.find(job)
         if not self._records.cancel(job):
             raise JobOver(f"{job} is over")
-        self._files.remove(job)
+        self._work.remove(job)
 
     def thumbnail(self, record: JobRecord) -> Rendition:
         """Return what was made.
@@ -190,7 +192,7 @@ class Conversions:
         failed: OSError | None = None
         for job in self._records.expired():
             try:
-                self._files.remove(job)
+                self._work.remove(job)
                 self._records.forget(job)
             except OSError as error:  # others' can be removed all the same
                 failed = failed or error
@@ -206,7 +208,7 @@ class Conversions:
         """
         for job in self._files.unknown():
             if self._records.find(job) is None:
-                self._files.remove(job)
+                self._work.remove(job)
 
     def send_again(self, queue: Queue, *, are_lost: bool) -> None:
         """Send messages again for jobs that wait, the longest known: where all messages of a queue
@@ -242,17 +244,25 @@ class Conversions:
             record = self._records.find(job)
             failure = None if record is None else record.failure
             if record is None or (failure is not None and failure.code == CANCELLED):
-                self._files.remove(job)
+                self._work.remove(job)
 
     def _end(self, job: str, holder: str) -> None:
         """Forget a job that leaves nothing to fetch."""
         if self._records.succeed(job, holder, {}):
+            self._work.remove(job)  # what a worker has left there that was killed
             self._records.forget(job)
 
     def _fail(self, job: str, holder: str, error: ImageError) -> None:
         """Say why a job cannot be done; nothing else is left of it, if that counts."""
         if self._records.fail(job, holder, Failure(error.code, error.public)):
-            self._files.remove(job)
+            self._work.remove(job)
+
+    def _forget_failed(self, record: JobRecord) -> None:
+        """Forget a failure that is remembered with the page that it is about."""
+        if record.wanted.kind == "page":
+            found = self._records.find(record.job)
+            if found is not None and found.state == "FAILURE":
+                self._records.forget(record.job)
 
     def _later(self, record: JobRecord, holder: str, error: ImageError) -> Queue | None:
         """Have a job wait again for which there was no worker; not for ever."""
@@ -274,6 +284,8 @@ class Conversions:
                 raise
             finally:
                 self._log(self._entry(record, time.monotonic() - began, error))
+                with contextlib.suppress(JobsUnavailable):
+                    self._forget_failed(record)
 
     def _entry(self, record: JobRecord, seconds: float, error: str) -> dict[str, Any]:
         with contextlib.suppress(JobsUnavailable):
@@ -329,3 +341,23 @@ class LaterByJobs:
             complain(f"{wanted}: {_LATER_STILL[self._kind]}: {error}")
             return False
         return True
+
+
+class PagesByJobs:
+    """Has pages of documents drawn for visitors, who ask again."""
+
+    def __init__(self, conversions: Conversions) -> None:
+        self._conversions = conversions
+
+    def ask(self, query: ImageQuery) -> None:
+        """Have the page made that a request is for, as `Previews.ask` says.
+
+        Raises:
+            JobsUnavailable: no job is taken at this moment.
+        """
+        rows = [PARAMETERS[name] for name in (*NAMES, "page")]
+        said = [(row, getattr(query, row.name)) for row in rows]
+        words = [f"{row.name}={row.value.write(to)}" for row, to in said if to != row.default]
+        # Nobody's conversions wait behind what visitors ask for.
+        job = Wanted("&".join(words), QUEUES[-1], "", kind="page", trace_id=trace_id())
+        self._conversions.begin(job, None, first=True)

@@ -3,18 +3,19 @@
 import contextlib
 import os
 import re
-import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from imgprocessor.errors import NotFound, OriginalsUnavailable
-from imgprocessor.originals.source import Original
+from imgprocessor.jobs.previews.results import remove_tree
+from imgprocessor.originals.source import Original, group_of
 from imgprocessor.storage.uploads.durable import settle, told_of_a_full_disk, write_new
 
 _JOB = re.compile("[A-Za-z0-9_-]{32}")
-_FILE, _THUMBNAIL = "file", "thumbnail"
+_FILE, _THUMBNAIL, _SCRATCH = "file", "thumbnail", "scratch"
 _PREFIX = "job:"
 _GONE = ".gone-"
 """In the name of a folder that is being removed."""
@@ -82,6 +83,24 @@ class JobFiles:
         """
         self.file(job).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def scratch(self, job: str) -> Iterator[Path]:
+        """Have an empty folder that nobody else looks into, and of which nothing is left.
+
+        Raises:
+            NoRoom, OSError: there is none.
+        """
+        with told_of_a_full_disk():
+            self._path(job).mkdir(parents=True, exist_ok=True)
+            # Of its own: a job that was taken for lost may be done by two.
+            folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}-", dir=self._path(job)))
+        try:
+            yield folder
+        finally:
+            remove_tree(folder)
+            with contextlib.suppress(OSError):  # there are other files
+                self._path(job).rmdir()
+
     def remove(self, job: str) -> None:
         """Remove all files of a job.
 
@@ -92,7 +111,7 @@ class JobFiles:
         gone = self._folder / f"{job}{_GONE}{time.monotonic_ns():x}"
         with contextlib.suppress(FileNotFoundError):
             self._path(job).rename(gone)
-            shutil.rmtree(gone)
+            remove_tree(gone)
 
     def unknown(self) -> Iterator[str]:
         """Yield jobs that have had files for so long that there must be a record of them; what was
@@ -103,9 +122,13 @@ class JobFiles:
                 with contextlib.suppress(FileNotFoundError):
                     is_old = time.time() - path.stat().st_mtime > _NEW_SECONDS
                     if is_old and _GONE in path.name:
-                        shutil.rmtree(path, ignore_errors=True)
+                        remove_tree(path)
                     elif is_old and _JOB.fullmatch(path.name):
                         yield path.name
+
+    def group(self, job: str) -> str:
+        """Return what is kept of a job's file is kept as."""
+        return group_of(f"{_PREFIX}{job}")
 
     def original(self, job: str, version: str) -> Original:
         """Return the file of a job as an original; `version` says what is in it.

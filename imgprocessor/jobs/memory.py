@@ -163,6 +163,13 @@ class MemoryRecords:
                 told |= {queue: len(waiting), f"{queue}_age": age}
             return told
 
+    def announce(self, worker: str, text: str, seconds: float) -> None:
+        """Say nothing: who does jobs in the same process has nothing to tell."""
+
+    def announced(self) -> Sequence[str]:
+        """Return nothing."""
+        return []
+
     def outcomes(self) -> dict[str, float]:
         """Return how many are over."""
         with self._changing:

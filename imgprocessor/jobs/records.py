@@ -13,9 +13,9 @@ Queue = Literal["quick", "slow", "bulk"]
 QUEUES: tuple[Queue, ...] = ("quick", "slow", "bulk")
 """What comes first."""
 
-JobKind = Literal["convert", "warm", "sizes", "copy"]
+JobKind = Literal["convert", "warm", "sizes", "copy", "page"]
 """A thumbnail that is fetched later; a rendition made before anybody asks for it; the sizes that an
-upload keeps; an upload copied to the replica.
+upload keeps; an upload copied to the replica; a page of a document.
 """
 
 LEASE_SECONDS = 6.0
@@ -171,6 +171,12 @@ class Records(Protocol):
         age in seconds of the longest known that waits by queue, and how many leases were lost so
         far.
         """
+
+    def announce(self, worker: str, text: str, seconds: float) -> None:
+        """Have what a worker says of itself known for so long."""
+
+    def announced(self) -> Sequence[str]:
+        """Return what workers say of themselves."""
 
     def outcomes(self) -> dict[str, float]:
         """Return how many jobs are over so far, by their failure's code, or `SUCCESS`."""

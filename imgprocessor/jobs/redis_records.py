@@ -300,6 +300,25 @@ class RedisRecords:
             told[f"{queue}_age"] = float(of_queues[2 * number + 1])
         return told
 
+    def announce(self, worker: str, text: str, seconds: float) -> None:
+        """Have what a worker says of itself known for so long."""
+        with _reached():
+            self._redis.set(f"{self._prefix}:worker:{worker}", text, ex=int(seconds))
+            # Who has gone is looked for, and not found.
+            self._redis.sadd(f"{self._prefix}:workers", worker)
+
+    def announced(self) -> Sequence[str]:
+        """Return what workers say of themselves."""
+        with _reached():
+            known = sorted(cast("set[str]", self._redis.smembers(f"{self._prefix}:workers")))
+            if not known:
+                return []
+            told = self._redis.mget([f"{self._prefix}:worker:{worker}" for worker in known])
+            gone = [worker for worker, text in zip(known, told, strict=True) if text is None]
+            if gone:
+                self._redis.srem(f"{self._prefix}:workers", *gone)
+        return [text for text in cast("list[str | None]", told) if text is not None]
+
     def outcomes(self) -> dict[str, float]:
         """Return how many are over."""
         with _reached():

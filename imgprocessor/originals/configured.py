@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.originals.fetch import Fetcher
 from imgprocessor.originals.folder import Folder
+from imgprocessor.originals.http.fetch import Fetcher
 from imgprocessor.originals.local_copies import LocalCopies
 from imgprocessor.originals.remote import QUICK_SECONDS, Remote
 from imgprocessor.originals.source import Root, bucket_address, url_address
@@ -128,8 +128,9 @@ def _require_room(settings: Settings, limit: str, max_bytes: int) -> None:
 
 
 def keeps_copies(settings: Settings) -> bool:
-    """Whether there are originals that are copied to this node before they are used."""
-    return bool(settings.remote.hosts or settings.originals.buckets)
+    """Whether there are originals that are copied to this node before they are used, or drawn."""
+    remote, originals = settings.remote, settings.originals
+    return bool(remote.hosts or originals.buckets or settings.previews.enabled)
 
 
 def make_plain_files(settings: Settings, *, keeps: bool = True) -> PlainFiles:

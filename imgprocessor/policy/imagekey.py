@@ -39,7 +39,14 @@ MAX_SPELLED_BYTES = 1000
 _DIGEST = "sha256:"
 """What the digest of a longer name begins with. No name is spelled so: it would have `%3A`."""
 
-_PREFIXES = {"crop": "c", "max_height": "m", "gravity": "g", "flip": "f", "lqip": "lqip"}
+_PREFIXES = {
+    "page": "p",
+    "crop": "c",
+    "max_height": "m",
+    "gravity": "g",
+    "flip": "f",
+    "lqip": "lqip",
+}
 """Of the operations, by the parameter and the plan's field."""
 
 _IN_KEYS = {",": "x", "%25": "pc"}

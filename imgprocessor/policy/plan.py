@@ -17,6 +17,7 @@ from imgprocessor.geometry import (
     Flip,
     Gravity,
     Layout,
+    Page,
     Size,
     inside,
     lay_out,
@@ -63,6 +64,8 @@ class Plan:
     pixels: PixelsSettings
     encoders: str
     """The versions of what decodes and encodes: another version may write other bytes."""
+    page: Page | None = None
+    """Of a document; None for the first, and for all that there is of a picture."""
     crop: Crop | None = None
     """None where all of the original is wanted."""
     max_height: int | None = None
@@ -165,6 +168,7 @@ def make_plan(
         cell=cell,
         pixels=pixels,
         encoders=encoders,
+        page=query.page,
         crop=query.crop,
         max_height=_effective_max_height(query),
         gravity=_effective_gravity(query),
@@ -187,6 +191,7 @@ def _lqip_plan(query: ImageQuery, pixels: PixelsSettings, encoders: str) -> Plan
         cell=_LQIP_CELL,
         pixels=replace(pixels, min_quality=1),  # blurred, and so the size comes first
         encoders=encoders,
+        page=query.page,
         crop=query.crop,
         flip=query.flip,
         lqip=True,

@@ -6,8 +6,8 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from imgprocessor.errors import OriginalsUnavailable
+from imgprocessor.images.compression.unchanged import OriginalFile
 from imgprocessor.images.pipeline import Rendition, render
-from imgprocessor.images.unchanged import OriginalFile
 from imgprocessor.originals.source import Original
 from imgprocessor.policy.plan import Plan
 from imgprocessor.rendering.check import Check, Checked

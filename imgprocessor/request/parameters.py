@@ -17,11 +17,12 @@ from types import MappingProxyType
 from typing import Any
 
 from imgprocessor.formats import ENCODED, FORMATS, UNIVERSAL, Format
-from imgprocessor.geometry import CENTRE, COMPASS, UPPER, Box, Crop, Fit, Flip, Gravity
+from imgprocessor.geometry import CENTRE, COMPASS, UPPER, Box, Crop, Fit, Flip, Gravity, Page
 from imgprocessor.request.names import read_file_name, read_name, read_spelled_url, spell
 from imgprocessor.request.number_patterns import NUMBER
 from imgprocessor.request.values import (
     AnyValue,
+    PageOf,
     Point,
     Rectangle,
     Text,
@@ -159,6 +160,13 @@ class ImageQuery:
         "an original from another host, in place of `name`: see"
         " [remote originals](originals.md#remote-originals); 500 bytes at most",
         None,
+    )
+    page: Page | None = _author(
+        None,
+        PageOf(),
+        "`1` (default), or another page of a [document](previews.md); of a video a moment: `25%25`,"
+        " a quarter of its time (`%` is `%25` in a URL), or `90s`; without, one that shows what is"
+        " in it; a picture has one page",
     )
     crop: Crop | None = _author(
         None,

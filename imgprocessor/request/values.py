@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from string import ascii_lowercase, ascii_uppercase
-from typing import Any
+from typing import Any, Literal
 
-from imgprocessor.geometry import Crop, Gravity
+from imgprocessor.geometry import FIRST_PAGE, Crop, Gravity, Page
 from imgprocessor.request.number_patterns import NUMBER, literal, whole_between
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -252,6 +252,43 @@ class Rectangle(Value):
         """Return the four numbers, or the word."""
         return "none" if value is None else str(value).replace("%", "%25")
 
+
+class PageOf(Value):
+    """A page of a document, or a moment of a video in percent, with `%25` for its sign, or in whole
+    seconds; None for the first page, which is written `1`.
+    """
+
+    @property
+    def pattern(self) -> str:
+        """A number, alone or with its unit."""
+        return "|".join(_PAGES.values())
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Some of each."""
+        return ("1", "25%25", "90s", "2", "99999", "0%25", "0s")
+
+    def read(self, spelled: str) -> Page | None:
+        """Return the page."""
+        for unit, pattern in _PAGES.items():
+            if re.fullmatch(pattern, spelled):
+                page = Page(int(spelled.removesuffix("%25").removesuffix("s")), unit)
+                return None if page == FIRST_PAGE else page
+        raise ValueError(
+            "must be the number of a page, from 1; or of a video a moment, such as 90s, or 25%25: a"
+            " URL has %25 for %"
+        )
+
+    def write(self, value: Page | None) -> str:
+        """Return the number, with its unit."""
+        return str(value or FIRST_PAGE).replace("%", "%25")
+
+
+_PAGES: Mapping[Literal["", "%", "s"], str] = {
+    "": whole_between(1, 99_999),
+    "%": f"{whole_between(0, 99)}%25",
+    "s": f"{whole_between(0, 99_999)}s",
+}
 
 _MOST_PIXELS = 999_999
 _PIXELS = (whole_between(0, _MOST_PIXELS),) * 2 + (whole_between(1, _MOST_PIXELS),) * 2

@@ -20,6 +20,7 @@ from imgprocessor.errors import (
     NoSuchUpload,
     NotAuthorized,
     NotFound,
+    PageBeingMade,
 )
 from imgprocessor.formats import FILE_SUFFIXES, Format
 from imgprocessor.images.pipeline import Rendition
@@ -59,6 +60,11 @@ _TEMPLATES = Environment(
 )
 
 _MAX_RETRY_SECONDS = 3
+
+_BEING_MADE_SECONDS = 1
+"""A placeholder that a page will take the place of is kept for so long: clients who all ask at once
+are one to this server.
+"""
 
 _MAX_DETAIL_CHARACTERS = 3000
 """More than any message has: what is too long for a header, or has other than ASCII, would be a
@@ -123,7 +129,9 @@ def failure(
     headers = _failed(error, stand)
     keep_seconds = freshness.not_found_max_age_seconds
     # An upload may come at any time, and is there at once then.
-    is_kept = isinstance(error, NotFound) and not isinstance(error, NoSuchUpload)
+    is_kept = isinstance(error, NotFound | PageBeingMade) and not isinstance(error, NoSuchUpload)
+    if isinstance(error, PageBeingMade):
+        keep_seconds = min(keep_seconds, _BEING_MADE_SECONDS)
     if is_kept and keep_seconds and not as_json:
         headers["Cache-Control"] = f"public, max-age={keep_seconds}"
         headers |= _vary(stand.planned) | _tags(stand.planned)

@@ -18,7 +18,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.config.settings_file import describe_settings
 from imgprocessor.config.store_settings import MemoryUrl, StoreSettings
 from imgprocessor.config.upload_settings import ReplicaSettings, UploadsSettings
-from imgprocessor.parts import make_shared
+from imgprocessor.storage.shared.configured import make_shared
 
 pytestmark = needs_weed
 

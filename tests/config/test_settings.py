@@ -28,6 +28,7 @@ OTHER_WORDS = {
     "metadata": "all",
     "full": "yes",
     "allow_origin": "https://www.example.org",
+    "kinds": ("svg", "video"),
     "hosts": ("a.example", "*.b"),
     "bucket": BucketUrl("s3", "pictures", "shop"),
     "url": BucketUrl("s3", "pictures", "copy"),

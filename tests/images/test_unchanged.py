@@ -11,9 +11,9 @@ from PIL import Image
 from imgprocessor.config.settings import OriginalsSettings
 from imgprocessor.formats import ENCODED, Format
 from imgprocessor.images.compression.compress import Compressed, compress
+from imgprocessor.images.compression.unchanged import OriginalFile, Unchanged
 from imgprocessor.images.decode import Picture, at_level, open_original
 from imgprocessor.images.pipeline import Rendition, render
-from imgprocessor.images.unchanged import OriginalFile, Unchanged
 from imgprocessor.policy.plan import Plan
 from imgprocessor.timing import Timings
 

@@ -13,13 +13,16 @@ from imgprocessor.config.jobs_settings import JobsSettings
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.upload_settings import UploadsSettings
 from imgprocessor.errors import Busy, JobOver
+from imgprocessor.geometry import Page
 from imgprocessor.job_parts import make_conversions
-from imgprocessor.jobs.conversions import Conversions, LaterByJobs
+from imgprocessor.jobs.conversions import Conversions, LaterByJobs, PagesByJobs
 from imgprocessor.jobs.files import JobFiles
 from imgprocessor.jobs.memory import MemoryRecords
 from imgprocessor.jobs.records import JobKind, Queue, Wanted
 from imgprocessor.parts import direct_renderer, make_delivery
 from imgprocessor.rendering.job import Renderer
+from imgprocessor.request.parameters import ImageQuery
+from imgprocessor.request.query import parse_query
 
 WANTED = Wanted("name=nasa.jpeg&width=100&height=100", "quick", "somebody")
 
@@ -45,12 +48,13 @@ BUSY = BusyRenderer()
 class Sent:
     """Notes what is sent, and loses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: Queue = "bulk") -> None:
         self.messages: list[tuple[str, bool]] = []
+        self._queue = queue
 
     def __call__(self, queue: Queue, job: str, *, first: bool = False) -> None:
         """Note a message."""
-        assert queue in {WANTED.queue, "bulk"}
+        assert queue in {WANTED.queue, self._queue}
         self.messages.append((job, first))
 
 
@@ -175,3 +179,23 @@ def test_an_upload_is_copied_by_a_job_that_is_forgotten_then(make: Make) -> None
     assert copied == [ident]
     with pytest.raises(JobOver):
         conversions.find(job)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        ImageQuery(name="a b&c=%25 ü.pdf", page=Page(25, "%")),
+        ImageQuery(name="a/b.pdf", width=300, bandwidth="2g"),
+        ImageQuery(url="https://a.example/b%20c.pdf?d=1&e", page=Page(90, "s")),
+    ],
+)
+def test_a_page_is_asked_for_by_a_job_that_means_the_same(make: Make, query: ImageQuery) -> None:
+    sent = Sent()
+    conversions = make(sent)
+    PagesByJobs(conversions).ask(query)
+    ((job, _),) = sent.messages
+    record = conversions.find(job)
+    meant = parse_query(record.wanted.query, 4096)
+
+    assert (record.wanted.kind, record.wanted.queue) == ("page", "bulk")
+    assert meant == ImageQuery(name=query.name, url=query.url, page=query.page)

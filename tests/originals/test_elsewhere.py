@@ -24,7 +24,7 @@ from servers import await_true
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError
-from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.http.fetch import Fetcher
 
 URL = "https://a.example/a.jpg"
 PLAIN = "http://a.example/a.jpg"

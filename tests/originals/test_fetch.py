@@ -23,9 +23,9 @@ from imgprocessor.errors import (
     OriginTimeout,
     OversizedOriginal,
 )
-from imgprocessor.originals.fetch import Fetched, Fetcher, Known
+from imgprocessor.originals.http.fetch import Fetched, Fetcher, Known
+from imgprocessor.originals.http.transport import Resolve
 from imgprocessor.originals.source import HostDown
-from imgprocessor.originals.transport import Resolve
 from imgprocessor.request.urls import read_url
 
 HOSTS = ("a.example", "b.example")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgprocessor.config.settings import RemoteSettings
-from imgprocessor.originals.freshness import fresh_seconds
+from imgprocessor.originals.http.freshness import fresh_seconds
 
 NOW = 1_800_000_000.0
 SETTINGS = RemoteSettings(min_fresh_seconds=60, max_fresh_seconds=86_400)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from imgprocessor.config.settings import PixelsSettings
 from imgprocessor.errors import BadQuery
 from imgprocessor.formats import UNIVERSAL
-from imgprocessor.geometry import COMPASS, Box, Crop, Fit, Flip
+from imgprocessor.geometry import COMPASS, Box, Crop, Fit, Flip, Page
 from imgprocessor.policy.imagekey import (
     FIELDS,
     MAX_SPELLED_BYTES,
@@ -52,6 +52,7 @@ FULL = Plan(
     ),
     pixels=PixelsSettings(),
     encoders="Pillow 1",
+    page=Page(2),
     crop=Crop(1, 2, 3, 4),
     max_height=50,
     gravity=(Decimal("0.3"), Decimal("0.6")),

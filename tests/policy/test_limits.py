@@ -42,11 +42,11 @@ def test_the_section_is_read() -> None:
     [
         (
             "[allowed]\n",
-            "[allowed] allowed: names nothing; there are crop, sizes, max_height, fit",
+            "[allowed] allowed: names nothing; there are page, crop, sizes, max_height, fit",
         ),
         (
             "[allowed]\nwidths = 160",
-            "[allowed] widths: no such key; there are crop, sizes, max_height, fit",
+            "[allowed] widths: no such key; there are page, crop, sizes, max_height, fit",
         ),
         ("[allowed]\nsizes =", "[allowed] sizes: must have 1 to 50 words, such as 640"),
         ("[allowed]\nsizes = 160 160", "[allowed] sizes: '160': named twice"),

@@ -21,7 +21,7 @@ from servers import await_true, children
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import Settings
 from imgprocessor.errors import ConfigurationError, DeadlyOriginal
-from imgprocessor.originals.fetch import Fetcher
+from imgprocessor.originals.http.fetch import Fetcher
 from imgprocessor.parts import make_delivery
 from imgprocessor.rendering.admission import Admission
 from imgprocessor.rendering.ipc import READY

@@ -9,7 +9,7 @@ from generated import ODD_URLS, URL_HOSTS, URLS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgprocessor.originals.ip_ranges import is_global
+from imgprocessor.originals.http.ip_ranges import is_global
 from imgprocessor.request.names import is_url
 from imgprocessor.request.urls import is_allowed, read_url, redirected, spelled_url
 

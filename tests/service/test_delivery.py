@@ -157,7 +157,7 @@ def test_equal_keys_mean_equal_bytes_and_validators(
     for _ in range(4):
         values = data.draw(strategies.parameters) | {"name": "nasa.jpeg", "screen": "phone"}
         values["width"] = data.draw(st.sampled_from(["40", "0"]))
-        values["height"] = ""
+        values["height"] = values["page"] = ""
         request = Incoming(strategies.query_string(values), data.draw(strategies.headers))
         answer = delivery.render(find(delivery, request))
         came = (answer.rendition.body, answer.found.etag)

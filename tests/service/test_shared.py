@@ -14,7 +14,7 @@ from imgprocessor.config.settings import Settings
 from imgprocessor.config.store_settings import MemoryUrl, StoreSettings
 from imgprocessor.errors import ConfigurationError, Overloaded
 from imgprocessor.load import load_policy
-from imgprocessor.parts import direct_renderer, make_delivery, make_purger, make_shared
+from imgprocessor.parts import direct_renderer, make_delivery, make_purger
 from imgprocessor.policy.table import Effort
 from imgprocessor.rendering import renditions
 from imgprocessor.rendering.check import Check, Checked
@@ -23,6 +23,7 @@ from imgprocessor.service.delivery import Answer
 from imgprocessor.service.later import make_best, owed
 from imgprocessor.service.purge import PurgeRequest
 from imgprocessor.storage.shared.bucket import Bucket
+from imgprocessor.storage.shared.configured import make_shared
 
 pytestmark = needs_weed
 

@@ -21,7 +21,15 @@ from werkzeug.test import Client, TestResponse
 
 from imgprocessor.app import make_web
 from imgprocessor.config.settings import PlaceholderSettings, Settings
-from imgprocessor.errors import Busy, ConfigurationError, ImageError, Internal, NotFound
+from imgprocessor.errors import (
+    Busy,
+    ConfigurationError,
+    ImageError,
+    Internal,
+    NoSuchPage,
+    NotFound,
+    PageBeingMade,
+)
 from imgprocessor.load import answers_digest, load_policy
 from imgprocessor.policy.imagekey import original_tag
 from imgprocessor.policy.imagekey import tags as tags_of
@@ -363,7 +371,8 @@ def test_every_error_has_the_same_shape(
     assert answer.headers["image-error-detail"] == error.public
     # Where there is too much to do, one placeholder must do for all.
     assert images.decoded(answer.data).size == ((320, 240) if kind.is_passing else (64, 48))
-    assert ("no-store" in answer.headers["Cache-Control"]) == (kind is not NotFound)
+    is_kept = kind in {NotFound, NoSuchPage, PageBeingMade}
+    assert ("no-store" in answer.headers["Cache-Control"]) == (not is_kept)
     assert "secret" not in str(answer.headers)
 
 

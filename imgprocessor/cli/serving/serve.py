@@ -1,7 +1,9 @@
 """`serve`, `worker` and `flower`: what runs until a signal ends it, beside Apache or without."""
 
+import contextlib
 import json
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,19 +14,27 @@ from waitress.server import create_server
 
 from imgprocessor.app import add_page, create_app
 from imgprocessor.cli.options import FILE, Files, Reader, with_files
+from imgprocessor.cli.uploads.place import require_owner
 from imgprocessor.config.secrets import flower_password
 from imgprocessor.config.settings import Settings
 from imgprocessor.config.types import port_number
 from imgprocessor.daemons import WAITRESS_THREADS
-from imgprocessor.errors import ConfigurationError
+from imgprocessor.errors import ConfigurationError, JobsUnavailable
 from imgprocessor.images.formats.encoders import VERSIONS
-from imgprocessor.job_parts import make_conversions_on_node, make_records, require_redis
+from imgprocessor.job_parts import (
+    make_abilities,
+    make_conversions_on_node,
+    make_records,
+    require_redis,
+)
+from imgprocessor.jobs.previews.ability import ANNOUNCED_SECONDS, Abilities
 from imgprocessor.jobs.processes import run_beside
 from imgprocessor.jobs.records import QUEUES, Queue
 from imgprocessor.load import load_policy, load_settings
 from imgprocessor.parts import processes
 from imgprocessor.program import delivered, with_extra
 from imgprocessor.rendering.process import give_memory_back
+from imgprocessor.service.later import regularly
 from imgprocessor.web.log import Entry, job_entry
 
 
@@ -80,6 +90,8 @@ def worker(files: Files, queues: tuple[Queue, ...], heartbeat: Path | None) -> i
         raise ConfigurationError("[uploads] enabled must be yes: jobs' files lie where uploads do")
     load_policy(settings)  # what is wrong is said once
     make_records(settings.jobs)
+    for folder in (settings.disk_cache.folder, settings.remote.folder, settings.uploads.folder):
+        require_owner(folder)
     return run_beside(queues or QUEUES, partial(_do_jobs, settings, heartbeat))
 
 
@@ -90,8 +102,23 @@ def _do_jobs(settings: Settings, heartbeat: Path | None, queue: Queue) -> int:
         beat(heartbeat / queue)
     give_memory_back()
     jobs = CeleryJobs(settings.jobs)
-    conversions = make_conversions_on_node(settings, jobs.dispatch, starts_workers=True, log=_log)
+    abilities = make_abilities(settings) if settings.previews.enabled else None
+    conversions = make_conversions_on_node(
+        settings, jobs.dispatch, starts_workers=True, abilities=abilities, log=_log
+    )
+    if abilities is not None:
+        with contextlib.suppress(JobsUnavailable):  # said again soon
+            _announce(settings, abilities, is_first=True)
+        regularly(ANNOUNCED_SECONDS / 3, partial(_announce, settings, abilities))
     return do_jobs(jobs, settings.jobs, conversions, queue, processes(settings))
+
+
+def _announce(settings: Settings, abilities: Abilities, *, is_first: bool = False) -> None:
+    known = abilities.ability
+    text = abilities.look().to_text()
+    if text != known.to_text() or is_first:
+        print(f"documents: {text}", file=sys.__stdout__, flush=True)
+    make_records(settings.jobs).announce(socket.gethostname(), text, ANNOUNCED_SECONDS)
 
 
 @click.command(help="Show what workers do, by Flower's pages, until a signal ends it.")

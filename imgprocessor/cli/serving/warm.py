@@ -77,7 +77,11 @@ def _conversions(settings: Settings, *, by_jobs: bool) -> Conversions:
         return make_conversions_on_node(settings, make_dispatch(settings.jobs))
     require_owner(settings.disk_cache.folder)
     here = InProcessJobs(max(1, processes(settings) // 2))
-    settings = replace(settings, jobs=replace(settings.jobs, redis=None))
+    settings = replace(
+        settings,
+        jobs=replace(settings.jobs, redis=None),
+        previews=replace(settings.previews, enabled=False),  # those are drawn by workers
+    )
     conversions = make_conversions_on_node(settings, here.dispatch, starts_workers=True)
     here.start(conversions.do)
     return conversions

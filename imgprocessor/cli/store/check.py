@@ -13,8 +13,8 @@ from imgprocessor.config.buckets import BucketUrl
 from imgprocessor.config.secrets import store_keys
 from imgprocessor.config.settings import Settings
 from imgprocessor.originals.configured import make_bucket, require_folder
-from imgprocessor.parts import make_shared
 from imgprocessor.program import with_extra
+from imgprocessor.storage.shared.configured import make_shared
 from imgprocessor.storage.shared.signed import Signer
 
 if TYPE_CHECKING:  # they need the extra

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
+from pathlib import PurePosixPath
 from urllib.parse import parse_qs, quote
 
 from flask import Flask, g, request
@@ -13,6 +14,8 @@ from werkzeug.wrappers import Response
 from imgprocessor.config.settings import FreshnessSettings
 from imgprocessor.errors import BadQuery, JobFailed, MethodNotAllowed, NoSuchJob
 from imgprocessor.images.pipeline import Rendition
+from imgprocessor.images.previews.kind import Ends
+from imgprocessor.images.previews.registry import KINDS, document_kind
 from imgprocessor.jobs.conversions import Conversions
 from imgprocessor.jobs.records import CANCELLED, JobRecord, Queue, Wanted
 from imgprocessor.originals.uploads import ident_of, upload_name
@@ -38,7 +41,7 @@ _DEFAULT_SIDE = "100"
 _OF_THE_PICTURE = tuple(row.name for row in PARAMETERS.values() if row.name not in {"name", "url"})
 _TEXTS = (*_OF_THE_PICTURE, "name", "ident")
 _SLOW_BYTES = 8_000_000
-"""A larger file takes seconds: others do not wait for it."""
+"""A larger file takes seconds, as a document may: others do not wait for it."""
 
 _FILE = "file"
 """What the picture is called that was handed in: no source is asked for it."""
@@ -200,9 +203,14 @@ def _wanted(form: Form, by: str) -> Wanted:
     words += [f"{word}={quote(given[word], safe='')}" for word in _OF_THE_PICTURE if word in given]
     query = "&".join(words)
     if form.file is None:
-        return Wanted(query, "quick", by, trace_id=trace_id())
-    queue: Queue = "slow" if form.file.size_bytes > _SLOW_BYTES else "quick"
+        # It may be a document, of which nobody knows anything yet but its name.
+        suffix = PurePosixPath(name).suffix.lower()
+        is_slow = any(suffix in kind.suffixes for kind in KINDS)
+        return Wanted(query, "slow" if is_slow else "quick", by, trace_id=trace_id())
     size_bytes, sha256 = form.file.size_bytes, form.file.sha256
+    with form.file.path.open("rb") as file:
+        is_slow = size_bytes > _SLOW_BYTES or document_kind(Ends.of(file)) is not None
+    queue: Queue = "slow" if is_slow else "quick"
     return Wanted(query, queue, by, size_bytes, sha256, trace_id=trace_id())
 
 

@@ -230,6 +230,7 @@ class _Pictures:
         head = request.method == "HEAD"
         answer = self._delivery.kept(found) if head else self._made(found)
         if answer is None:
+            self._delivery.previews.look(found.original, found.planned.query, found.began)
             return picture(found, self._left())
         g.entry.update(answer_entry(answer))
         if answer.is_quick and has_copy(request.environ, answer.etag):

@@ -19,7 +19,7 @@ import httpcore
 
 from imgprocessor.config.settings import RemoteSettings
 from imgprocessor.errors import OriginBusy, OriginFailed, OriginForbidden, OriginTimeout
-from imgprocessor.originals.ip_ranges import is_global
+from imgprocessor.originals.http.ip_ranges import is_global
 from imgprocessor.originals.source import HostDown
 
 Resolve = Callable[[str, int], Iterable[str]]

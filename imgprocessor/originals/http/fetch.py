@@ -13,9 +13,8 @@ import httpcore
 
 from imgprocessor.config.settings import RemoteSettings
 from imgprocessor.errors import NotFound, OriginFailed, OriginForbidden, OversizedOriginal
-from imgprocessor.originals.freshness import fresh_seconds
-from imgprocessor.originals.source import Address, CopyRecord, FetchedCopy
-from imgprocessor.originals.transport import (
+from imgprocessor.originals.http.freshness import fresh_seconds
+from imgprocessor.originals.http.transport import (
     Deadline,
     Dial,
     Resolve,
@@ -24,6 +23,7 @@ from imgprocessor.originals.transport import (
     dial,
     resolve,
 )
+from imgprocessor.originals.source import Address, CopyRecord, FetchedCopy
 from imgprocessor.request.urls import RemoteUrl, is_allowed, read_url, redirected
 
 _HEADERS = {

@@ -1,0 +1,1 @@
+"""Originals from other hosts, by HTTP."""
