@@ -36,6 +36,10 @@ from imgprocessor.service.delivery import Delivery
 from imgprocessor.service.later import Gathered
 
 
+def _no_copy(_: str) -> None:
+    """Copy nothing: there is no replica."""
+
+
 def make_conversions(
     settings: Settings,
     delivery: Delivery,
@@ -43,7 +47,7 @@ def make_conversions(
     dispatch: Dispatch,
     make_sizes: Callable[[str], None],
     *,
-    copy: Callable[[str], object] = lambda _: None,
+    copy: Callable[[str], object] = _no_copy,
     log: Callable[[dict[str, Any]], None] = lambda _: None,
     abilities: Abilities | None = None,
 ) -> Conversions:
@@ -101,21 +105,18 @@ def make_conversions_on_node(
     if starts_workers:
         Supervisor(folder, processes(settings), settings, complain).start()
     make_sizes = uploads.make_sizes if uploads is not None else _no_sizes
-    if replication is None:
-        return make_conversions(
-            settings, delivery, pool, dispatch, make_sizes, log=log, abilities=abilities
-        )
     conversions = make_conversions(
         settings,
         delivery,
         pool,
         dispatch,
         make_sizes,
-        copy=replication.copy,
+        copy=_no_copy if replication is None else replication.copy,
         log=log,
         abilities=abilities,
     )
-    replication.submit = Gathered(LaterByJobs(conversions, "copy")).submit
+    if replication is not None:
+        replication.submit = Gathered(LaterByJobs(conversions, "copy")).submit
     return conversions
 
 

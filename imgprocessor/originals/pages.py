@@ -227,7 +227,7 @@ class Pages:
         body = self._files.get(_group(original.group), _body_key(original))
         if body is None:
             with contextlib.suppress(OSError):
-                self._files.purge(_group(original.group))
+                self.drop(original.group)
             raise OriginalsUnavailable(f"{original.id!a}: its page has gone")
         yield io.BytesIO(body), original
 

@@ -109,7 +109,7 @@ class PageMaker:
             shared = None
             if not job.is_private:
                 shared = self.pages.look_elsewhere(document, page, began)
-            known = self.pages.page_of(document, page)
+                known = self.pages.page_of(document, page)
             if known is not None:
                 return known
             try:
